@@ -1,0 +1,66 @@
+# demo    trains the digits example            test       the suite, under 3 minutes
+# bench   measures clstm beside its peers      test-long  the tests marked `long`
+# lint    style, types, compiler warnings      clean      removes what the others made
+#
+# All work in a virtual environment of the project's own, build/venv.
+
+PYTHON ?= python3
+venv := build/venv
+python := $(venv)/bin/python
+pip := $(python) -m pip install --quiet --disable-pip-version-check
+
+sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE \
+    $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd')
+sources := $(filter-out src/clstm/include/%,$(sources))
+
+.PHONY: demo test test-long bench lint clean
+
+demo: $(venv)/examples.stamp
+	$(python) examples/digits.py
+
+test: $(venv)/test.stamp
+	$(python) -m pytest tests -q -m 'not long and not peers'
+
+test-long: $(venv)/test.stamp
+	$(python) -m pytest tests -q -m 'long and not peers'
+
+bench: $(venv)/test.stamp $(venv)/peers.stamp
+	$(python) -m pytest bench --benchmark-json=build/bench.json
+	$(python) bench/report.py build/bench.json > build/RESULTS.md
+	mv build/RESULTS.md bench/RESULTS.md
+
+strict := -Wall -Wextra -Werror -Iinclude
+header := printf '\#include <clstm.h>\nint main(void) { return 0; }\n' |
+lint: $(venv)/lint.stamp
+	$(python) -m ruff check .
+	$(python) -m mypy
+	$(python) -m mypy.stubtest clstm._core clstm._blas
+	for c in src/clstm/core/*.c; do gcc -std=gnu11 -O3 -fopenmp $(strict) -c $$c -o /dev/null || exit 1; done
+	for c in src/clstm/core/*.c; do clang -std=gnu11 -O3 $(strict) -c $$c -o /dev/null || exit 1; done
+	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
+	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
+
+# The package as users get it, from a wheel, and the extra that the stamp is named after.
+$(venv)/%.stamp: $(sources) | $(python)
+	$(pip) '.[$*]'
+	@touch $@
+
+# torch alone and first: together with the others pip may settle on a build that brings gigabytes of CUDA.
+$(venv)/peers.stamp: bench/requirements.txt | $(python)
+	$(pip) $$(grep '^torch==' $<)
+	$(pip) --requirement $<
+	@touch $@
+
+$(python):
+	@missing=; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || missing="$$missing python3"; \
+	$(PYTHON) -c 'import ensurepip, venv' || missing="$$missing python3-venv"; \
+	$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' \
+	    || missing="$$missing python3-dev"; \
+	printf '#include <stdio.h>\n' | $(CC) -x c -fsyntax-only - || missing="$$missing gcc libc6-dev"; \
+	test -z "$$missing" || { echo 'clstm needs Python >= 3.11 with headers and venv, and a C compiler.'; \
+	    echo "On Debian or Ubuntu:  apt-get install -y$$missing"; exit 1; }
+	$(PYTHON) -m venv $(venv)
+
+clean:
+	rm -rf build dist src/*.egg-info src/clstm/include src/clstm/lib src/clstm/*.so

@@ -1,0 +1,124 @@
+"""What the suite shares: peers and limit measured in the same run, one record a case, the report.
+
+    pytest bench/                                    the whole grid, tables at the end
+    pytest bench/ --rounds 3                         quicker and noisier
+    pytest bench/ -k "forward and H256" --benchmark-json=out.json
+    pytest bench/ --benchmark-disable                runs every case once and times nothing
+
+Peers that are not installed are absent from the figures (bench/requirements.txt has them all).
+"""
+
+import os
+import time
+from pathlib import Path
+
+import engines
+import limit
+import pytest
+import report
+from peers import PAUSE_SECONDS, ROUNDS, Peers
+from shapes import Shape
+from worker import Case
+
+import clstm
+
+RECORDS = pytest.StashKey[list]()
+LIMIT = pytest.StashKey[limit.Limit | None]()
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption("--rounds", type=int, default=ROUNDS, help=f"a case (default: {ROUNDS})")
+
+
+def pytest_configure(config) -> None:
+    config.stash[RECORDS] = []
+    config.stash[LIMIT] = None
+
+
+@pytest.fixture(scope="session")
+def rounds(request) -> int:
+    """How often every case is measured."""
+    return request.config.getoption("--rounds")
+
+
+@pytest.fixture(scope="session")
+def peers():
+    """Processes of the peers, alive for the whole session."""
+    with Peers() as workers:
+        yield workers
+
+
+@pytest.fixture(scope="session")
+def machine_limit(request) -> limit.Limit | None:
+    """Peaks of this machine, None where there is no C compiler."""
+    request.config.stash[LIMIT] = limit.measure()
+    return request.config.stash[LIMIT]
+
+
+@pytest.fixture
+def keep(request, benchmark):
+    """A function that stores figures in `benchmark.extra_info` and for the tables at the end."""
+
+    def store(**figures) -> None:
+        benchmark.extra_info.update(figures)
+        record = {"stats": {"median": benchmark.stats.stats.median}, "extra_info": figures}
+        request.config.stash[RECORDS].append(record)
+
+    return store
+
+
+@pytest.fixture
+def measure(request, benchmark, keep, rounds):
+    """A function that times clstm here, its peers in their processes, and keeps the figures."""
+
+    def run(mode: str, shape: Shape, threads: int) -> None:
+        benchmark.group = mode
+        case = Case("clstm", shape, mode, threads)
+        if benchmark.disabled:
+            benchmark.pedantic(case.engine.run)
+            return
+        time.sleep(PAUSE_SECONDS)
+        case.calibrate()
+        benchmark.pedantic(
+            case.engine.run,
+            rounds=max(rounds, case.batches),
+            iterations=case.calls,
+            warmup_rounds=1,
+        )
+        seconds = benchmark.stats.stats.median
+        figures = {"shape": list(shape), "mode": mode, "threads": threads}
+        figures["gflops"] = shape.flop(mode) / seconds / 1e9
+        machine = request.getfixturevalue("machine_limit")
+        if machine is not None:
+            least = machine.seconds(shape, mode, threads)
+            figures |= {"limit_us": least * 1e6, "percent_of_limit": 100 * least / seconds}
+        if engines.installed_peers(mode):
+            workers = request.getfixturevalue("peers")
+            beside = workers.compare(shape, mode, threads, rounds).as_dict()
+            figures |= {"peers": beside["peers"], "clstm_beside_peers_us": beside["clstm_us"]}
+        keep(**figures)
+
+    return run
+
+
+def _command(config) -> str:
+    """What was typed, without the folders of this machine."""
+    here = f"{Path.cwd()}{os.sep}"
+    return " ".join(["pytest", *(word.replace(here, "") for word in config.invocation_params.args)])
+
+
+def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
+    machine = config.stash[LIMIT]
+    output_json["run"] = {
+        "command": _command(config),
+        "rounds": config.getoption("--rounds"),
+        "versions": engines.versions(),
+        "clstm": {name: str(value) for name, value in clstm.config().items()},
+        "limit": machine.as_dict() if machine else None,
+    }
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    if config.stash[RECORDS]:
+        terminalreporter.write_line("")
+        terminalreporter.write_line(report.tables(config.stash[RECORDS]))

@@ -1,0 +1,164 @@
+/* Measures what this machine can do at most: fused multiply-adds, and reads from buffers of given sizes.
+
+       limit SECONDS THREADS BYTES...
+
+   Every thread has buffers of its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
+   operations per second, and the bytes per second for each size, all threads together, best of several trials. */
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define VECTOR_BYTES 16
+#define TARGET
+#define NAME(x) x##_generic
+#include "limit_kernels.h"
+
+#if defined(__x86_64__)
+#define VECTOR_BYTES 32
+#define TARGET __attribute__((target("avx2,fma")))
+#define NAME(x) x##_avx2
+#include "limit_kernels.h"
+
+#define VECTOR_BYTES 64
+#define TARGET __attribute__((target("avx512f")))
+#define NAME(x) x##_avx512
+#include "limit_kernels.h"
+#endif
+
+enum { TRIALS = 7, HUGE_PAGE = 2 << 20 };
+
+typedef struct {
+    const char *name;
+    double (*multiply_add)(long count, float *sink);
+    double (*read)(const char *data, size_t bytes, long passes, float *sink);
+} kernels;
+
+typedef struct {
+    const kernels *kernels;
+    atomic_int *missing; /* threads that are not ready yet; pthread_barrier_t is missing on macOS */
+    double seconds;
+    size_t bytes; /* 0: multiply-adds instead of reads */
+    double rate;  /* out: per second */
+    int failed;
+} job;
+
+static kernels best_kernels(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) return (kernels){"avx512", multiply_add_avx512, read_avx512};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return (kernels){"avx2", multiply_add_avx2, read_avx2};
+#endif
+    return (kernels){"generic", multiply_add_generic, read_generic};
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Pages of their own for each thread, huge where the system has them, so that no figure is one of the TLB. */
+static char *new_buffer(size_t bytes)
+{
+    char *buffer = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    if (!buffer) return NULL;
+#ifdef MADV_HUGEPAGE
+    madvise(buffer, bytes, MADV_HUGEPAGE);
+#endif
+    memset(buffer, 0, bytes);
+    return buffer;
+}
+
+static double one_chunk(const job *job, const char *buffer, float *sink)
+{
+    if (!job->bytes) return job->kernels->multiply_add(20000, sink);
+    long passes = 1 + (long)((1 << 20) / job->bytes);
+    return job->kernels->read(buffer, job->bytes, passes, sink);
+}
+
+static void *run(void *argument)
+{
+    job *job = argument;
+    volatile float factor = 0.999f;
+    float sink[2] = {factor, 0};
+    char *buffer = job->bytes ? new_buffer(job->bytes) : NULL;
+    job->failed = job->bytes && !buffer;
+    if (!job->failed) one_chunk(job, buffer, sink);
+    atomic_fetch_sub(job->missing, 1);
+    while (atomic_load(job->missing)) sched_yield();
+    double start = now(), done = 0, elapsed = 0;
+    while (!job->failed && elapsed < job->seconds) {
+        done += one_chunk(job, buffer, sink);
+        elapsed = now() - start;
+    }
+    job->rate = done / elapsed;
+    free(buffer);
+    return NULL;
+}
+
+/* All threads together; negative if memory or threads could not be had. */
+static double one_trial(const job *pattern, int threads)
+{
+    atomic_int missing = threads;
+    pthread_t *handles = calloc((size_t)threads, sizeof *handles);
+    job *jobs = calloc((size_t)threads, sizeof *jobs);
+    if (!handles || !jobs) return -1;
+    for (int k = 0; k < threads; k++) {
+        jobs[k] = *pattern;
+        jobs[k].missing = &missing;
+        /* Those already started wait for this one for ever: the caller ends the process. */
+        if (pthread_create(&handles[k], NULL, run, &jobs[k])) return -1;
+    }
+    double rate = 0;
+    int failed = 0;
+    for (int k = 0; k < threads; k++) {
+        pthread_join(handles[k], NULL);
+        rate += jobs[k].rate;
+        failed |= jobs[k].failed;
+    }
+    free(handles);
+    free(jobs);
+    return failed ? -1 : rate;
+}
+
+static double best_rate(job pattern, int threads)
+{
+    double best = 0;
+    for (int trial = 0; trial < TRIALS; trial++) {
+        double rate = one_trial(&pattern, threads);
+        if (rate < 0) {
+            fprintf(stderr, "no memory or no threads for %zu bytes on %d threads\n", pattern.bytes, threads);
+            exit(1);
+        }
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
+int main(int argc, char **argv)
+{
+    int threads = argc > 2 ? atoi(argv[2]) : 0;
+    if (threads < 1) {
+        fprintf(stderr, "usage: limit SECONDS THREADS BYTES...\n");
+        return 2;
+    }
+    kernels chosen = best_kernels();
+    job pattern = {.kernels = &chosen, .seconds = atof(argv[1])};
+    printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen.name, best_rate(pattern, threads));
+    for (int k = 3; k < argc; k++) {
+        pattern.bytes = strtoul(argv[k], NULL, 10);
+        printf("%s%.6g", k > 3 ? ", " : "", best_rate(pattern, threads));
+    }
+    printf("]}\n");
+    return 0;
+}

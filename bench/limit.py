@@ -1,0 +1,146 @@
+"""The limit: what this machine could do at most, measured in the same run, and each shape there.
+
+A part of a shape takes at least `flop / peak` and at least `weight bytes / bandwidth`, with the
+bandwidth of the cache level that the weights live in. The limit of a shape is the larger of the
+two, summed over its parts (the products of `Shape.parts`, at every time step). It leaves out
+activations, the state's own traffic, latency and synchronisation: large shapes can come close to
+it, tiny ones can't.
+
+`python bench/limit.py` prints the figures and the limit of every shape.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import native
+from shapes import GRID, MODES, THREADS, Shape
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+UNKNOWN_CACHES = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20}
+PRIVATE = ("L1", "L2")
+SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Level:
+    """A cache level (or the memory): what fits, and how fast all threads together read it.
+
+    `capacity` is bytes per thread in private levels (L1, L2), bytes in all for L3, None for memory.
+    """
+
+    name: str
+    capacity: int | None
+    private: bool
+    bandwidth: dict[int, float]
+
+    def holds(self, size: int, threads: int) -> bool:
+        """Whether `size` bytes, split evenly over the threads, stay in this level."""
+        return self.capacity is None or (size / threads if self.private else size) <= self.capacity
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Peaks per number of threads: `flops` operations a second, `levels` from L1 to the memory."""
+
+    isa: str
+    flops: dict[int, float]
+    levels: tuple[Level, ...]
+
+    def bandwidth(self, size: int, threads: int) -> float:
+        """Bytes per second for `size` bytes, split over the threads, that are read repeatedly."""
+        home = next(level for level in self.levels if level.holds(size, threads))
+        return home.bandwidth[threads]
+
+    def seconds(self, shape: Shape, mode: str, threads: int) -> float:
+        """The least time `shape` needs in `mode` ("forward" or "training") on `threads` threads."""
+        everything = self.bandwidth(shape.weight_bytes, threads)
+        total = 0.0
+        for part in shape.parts(mode):
+            # Weights read once a call were displaced by all the others since the last call.
+            again = part.repeats > 1
+            bandwidth = self.bandwidth(part.weight_bytes, threads) if again else everything
+            step = max(part.flop / self.flops[threads], part.weight_bytes / bandwidth)
+            total += part.repeats * step
+        return total
+
+    def as_dict(self) -> dict:
+        """Plain data for a JSON file."""
+
+        def billions(rates: dict[int, float]) -> dict[str, float]:
+            return {str(threads): rate / 1e9 for threads, rate in rates.items()}
+
+        return {
+            "isa": self.isa,
+            "gflops": billions(self.flops),
+            "gbytes_per_second": {level.name: billions(level.bandwidth) for level in self.levels},
+        }
+
+
+def cache_sizes() -> dict[str, int]:
+    """Bytes of L1 data, L2 and L3 cache as the system tells, else common sizes."""
+    sizes = {}
+    for index in sorted(CACHES.glob("index*")):
+        fields = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        level, kind, size = fields
+        if kind != "Instruction":
+            sizes[f"L{level}"] = int(size.rstrip("K")) << 10
+    return sizes if "L1" in sizes else dict(UNKNOWN_CACHES)
+
+
+def _test_sizes(sizes: dict[str, int], threads: int) -> dict[str, int]:
+    """Bytes that each thread reads to measure a level: inside it, outside the one before."""
+    largest = max(sizes.values())
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    buffers = {}
+    for name, size in sizes.items():
+        if name in PRIVATE:
+            buffers[name] = size // 2
+        else:
+            buffers[name] = min(4 * sizes.get("L2", size), size // (2 * threads))
+    buffers["memory"] = min(max(2 * largest, 64 << 20), physical // 8) // threads
+    return {name: size // 512 * 512 for name, size in buffers.items()}
+
+
+def measure(thread_counts: tuple[int, ...] = THREADS) -> Limit | None:
+    """Measure the peaks of this machine (about ten seconds); None where there is no C compiler."""
+    if native.compiler() is None:
+        return None
+    sizes = cache_sizes()
+    flops, reads = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        program = native.build("limit.c", Path(folder) / "limit")
+        for threads in thread_counts:
+            buffers = _test_sizes(sizes, threads)
+            arguments = [SECONDS, threads, *buffers.values()]
+            output = subprocess.check_output([program, *map(str, arguments)], text=True)
+            result = json.loads(output)
+            flops[threads] = result["flops"]
+            for name, rate in zip(buffers, result["reads"], strict=True):
+                reads.setdefault(name, {})[threads] = rate
+    levels = tuple(
+        Level(name, sizes.get(name), name in PRIVATE, rates) for name, rates in reads.items()
+    )
+    return Limit(result["isa"], flops, levels)
+
+
+def main() -> None:
+    limit = measure()
+    if limit is None:
+        raise SystemExit("no C compiler was found: install one, or name it in CC")
+    for threads in THREADS:
+        print(f"{threads} thread(s), {limit.isa}: {limit.flops[threads] / 1e9:.0f} GFLOP/s")
+        for level in limit.levels:
+            print(f"  {level.name:8}{level.bandwidth[threads] / 1e9:8.1f} GB/s")
+    columns = [(mode, threads) for mode in MODES for threads in THREADS]
+    print(f"{'T,B,I,H,L (us)':20}" + "".join(f"{mode + ' x' + str(n):>14}" for mode, n in columns))
+    for shape in GRID:
+        times = (limit.seconds(shape, mode, threads) * 1e6 for mode, threads in columns)
+        print(f"{shape!s:20}" + "".join(f"{time:14.2f}" for time in times))
+
+
+if __name__ == "__main__":
+    main()

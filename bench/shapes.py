@@ -1,0 +1,120 @@
+"""The grid that every benchmark measures, and what each shape costs.
+
+A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers. The grid runs
+from one step of one sequence (a live stream) over B = 1 sequences (bandwidth decides) to large
+batches (arithmetic decides), and includes MNIST's images read row by row (28, 64, 28, 128).
+"""
+
+import os
+from typing import NamedTuple
+
+MODES = ("forward", "training")
+
+
+class Part(NamedTuple):
+    """A repeated product: `repeats` times `flop` operations on `weight_bytes` of weights."""
+
+    flop: int
+    weight_bytes: int
+    repeats: int
+
+
+class Shape(NamedTuple):
+    """Sizes of one case; float32 throughout, no readout."""
+
+    steps: int
+    batch: int
+    input_size: int
+    hidden_size: int
+    num_layers: int
+
+    def __str__(self) -> str:
+        return ",".join(map(str, tuple(self)))
+
+    @property
+    def label(self) -> str:
+        """A name that pytest's -k can pick, "T100-B1-I256-H256-L1"."""
+        return "-".join(f"{letter}{size}" for letter, size in zip("TBIHL", self, strict=True))
+
+    @property
+    def layer_inputs(self) -> tuple[int, ...]:
+        """Input size of every layer: a deeper one reads the hidden state of the one before."""
+        return (self.input_size,) + (self.hidden_size,) * (self.num_layers - 1)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weight matrices of the model."""
+        return sum(16 * self.hidden_size * (size + self.hidden_size) for size in self.layer_inputs)
+
+    def flop(self, mode: str) -> int:
+        """Operations of the matrix products, a multiply-add counted as two.
+
+        Forward is 8 T B (I + H) H a layer. Backward does every product twice, once for the gradient
+        of its data and once for that of its weights, so training costs three times forward. Gates
+        are not counted.
+        """
+        return sum(part.flop * part.repeats for part in self.parts(mode))
+
+    def parts(self, mode: str) -> list[Part]:
+        """The products of a mode, each as large as the recurrence allows.
+
+        The input product has no dependency over time: one product covers all steps and reads its
+        weights once. The recurrent one must read its weights again at every step. Weight gradients
+        are one product each.
+        """
+        steps, batch, _, hidden, _ = self
+        rows = steps * batch
+        parts = []
+        for size in self.layer_inputs:
+            over_time = Part(8 * rows * size * hidden, 16 * size * hidden, 1)
+            per_step = Part(8 * batch * hidden * hidden, 16 * hidden * hidden, steps)
+            parts += [over_time, per_step]
+            if mode == "training":
+                recurrent_weights = Part(8 * rows * hidden * hidden, 16 * hidden * hidden, 1)
+                parts += [over_time, per_step, over_time, recurrent_weights]
+        return parts
+
+
+GRID = tuple(
+    Shape(*sizes)
+    for sizes in (
+        (1, 1, 1, 40, 1),
+        (1, 1, 128, 128, 1),
+        (1, 1, 512, 512, 1),
+        (100, 1, 1, 40, 1),
+        (100, 1, 64, 64, 1),
+        (100, 1, 128, 128, 1),
+        (100, 1, 256, 256, 1),
+        (100, 1, 512, 512, 1),
+        (100, 1, 1024, 1024, 1),
+        (100, 4, 256, 256, 1),
+        (100, 16, 256, 256, 1),
+        (100, 32, 128, 128, 1),
+        (100, 32, 512, 512, 1),
+        (50, 128, 512, 512, 1),
+        (28, 64, 28, 128, 1),
+        (100, 1, 256, 256, 4),
+        (100, 32, 256, 256, 4),
+    )
+)
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+THREADS = tuple(count for count in (1, 2) if count <= usable_cpus())
+
+
+def parse_shape(text: str) -> Shape:
+    """Read "T,B,I,H,L"; ValueError says what was expected."""
+    try:
+        shape = Shape(*(int(size) for size in text.split(",")))
+    except (TypeError, ValueError):
+        raise ValueError(f"expected a shape as T,B,I,H,L, got {text!r}") from None
+    if min(shape) < 1:
+        raise ValueError(f"expected positive sizes, got {text!r}")
+    return shape

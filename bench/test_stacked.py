@@ -1,0 +1,104 @@
+"""Why the weights of the four gates are one stacked matrix.
+
+A step multiplies the hidden state by the recurrent weights of four gates. Stacked to (4H, H) they
+are one product; kept apart they are four products of (H, H). The operations and the bytes of
+weights are the same, but one call does the overhead of BLAS (checks, choice of a kernel, tail
+tiles) once instead of four times, reads and re-packs the state once instead of four times, and
+gives the kernel longer runs. Both are scipy's sgemm on one thread, called from a loop in C, so
+that no Python is in the figures; the ratio is the median over rounds in which both took a turn.
+"""
+
+import ctypes
+import time
+from functools import partial
+from statistics import median
+
+import native
+import numpy as np
+import pytest
+from peers import PAUSE_SECONDS
+from scipy.linalg import cython_blas
+from threadpoolctl import threadpool_limits
+
+GATES = 4
+TURN_SECONDS = 0.01
+
+
+def sgemm_address() -> int:
+    """Address of the sgemm that scipy offers to Cython."""
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype = ctypes.c_char_p
+    api.PyCapsule_GetName.argtypes = [ctypes.py_object]
+    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    capsule = cython_blas.__pyx_capi__["sgemm"]
+    return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
+
+
+@pytest.fixture(scope="module")
+def step_seconds(tmp_path_factory):
+    """The function of stacked.c."""
+    if native.compiler() is None:
+        pytest.skip("needs a C compiler")
+    target = tmp_path_factory.mktemp("stacked") / "stacked.so"
+    library = ctypes.CDLL(str(native.build("stacked.c", target, "-shared", "-fPIC")))
+    function = library.step_seconds
+    function.restype = ctypes.c_double
+    function.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_int,
+        *[ctypes.c_int64] * 3,
+        *[ctypes.c_void_p] * 3,
+    ]
+    return function
+
+
+class Step:
+    """The same step both ways, on arrays of its own; `one` and `four` take a number of repeats."""
+
+    def __init__(self, function, batch: int, hidden: int) -> None:
+        rng = np.random.default_rng(0)
+        # Row-major (columns, rows) here is BLAS's column-major (rows, columns).
+        self.state = rng.standard_normal((batch, hidden), dtype=np.float32)
+        self.stacked = rng.standard_normal((hidden, GATES * hidden), dtype=np.float32)
+        self.separate = np.stack(np.split(self.stacked, GATES, axis=1))
+        self.stacked_gates = np.empty((batch, GATES * hidden), np.float32)
+        self.separate_gates = np.empty((GATES, batch, hidden), np.float32)
+
+        def bind(parts: int, weights: np.ndarray, gates: np.ndarray):
+            arrays = [array.ctypes.data for array in (weights, self.state, gates)]
+            head = (sgemm_address(), parts, batch, hidden)
+            return lambda repeats: function(*head, repeats, *arrays)
+
+        self.one = bind(1, self.stacked, self.stacked_gates)
+        self.four = bind(GATES, self.separate, self.separate_gates)
+
+    def check(self) -> None:
+        """Both ways must give the same pre-activations."""
+        self.one(1)
+        self.four(1)
+        apart = np.concatenate(list(self.separate_gates), axis=1)
+        np.testing.assert_allclose(self.stacked_gates, apart, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("hidden", [64, 256, 512])
+@pytest.mark.parametrize("batch", [1, 8, 32, 128])
+def test_stacked_product(benchmark, keep, rounds, step_seconds, batch, hidden):
+    benchmark.group = "stacked"
+    step = Step(step_seconds, batch, hidden)
+    time.sleep(PAUSE_SECONDS)
+    with threadpool_limits(1, user_api="blas"):
+        step.check()
+        repeats = 1 + int(TURN_SECONDS / step.one(3))
+        benchmark.pedantic(partial(step.one, 1), rounds=rounds, iterations=repeats, warmup_rounds=1)
+        if benchmark.disabled:
+            return
+        times = [(step.one(repeats), step.four(repeats)) for _ in range(rounds)]
+    keep(
+        mode="stacked",
+        batch=batch,
+        hidden_size=hidden,
+        stacked_us=median(one for one, _ in times) * 1e6,
+        separate_us=median(four for _, four in times) * 1e6,
+        ratio=median(four / one for one, four in times),
+    )

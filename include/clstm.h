@@ -1,0 +1,332 @@
+/* clstm.h - run and train LSTMs on the CPU, from C, C++ and Cython.
+
+   1. What a model computes
+
+   For every layer, with x_t its input and h_{t-1}, c_{t-1} its state:
+
+       i_t = sigmoid(W_i x_t + R_i h_{t-1} + b_i)      input gate
+       f_t = sigmoid(W_f x_t + R_f h_{t-1} + b_f)      forget gate
+       g_t = tanh   (W_g x_t + R_g h_{t-1} + b_g)      candidate cell
+       o_t = sigmoid(W_o x_t + R_o h_{t-1} + b_o)      output gate
+       c_t = f_t * c_{t-1} + i_t * g_t                 cell state
+       h_t = o_t * tanh(c_t)                           hidden state
+
+   Layer k > 0 reads the h of layer k - 1. With a readout, y_t = weight_out h_t + bias_out of the last
+   layer; without one y_t is its h_t, and O below stands for H.
+
+   T steps, B batch rows, I input_size, H hidden_size, L num_layers, O output_size. Arrays are C-contiguous,
+   aligned as their type, and never alias unless a comment allows it.
+
+   2. A complete program
+
+       #include <stdio.h>
+       #include <clstm.h>
+
+       int main(void)
+       {
+           clstm_config config = CLSTM_CONFIG_INIT;
+           config.input_size = 1;
+           config.hidden_size = 2;
+
+           float parameters[8 + 16 + 8], x[3] = {1, 0, -1}, y[3 * 2];
+           for (size_t k = 0; k < 32; k++) parameters[k] = 0.1f * (float)k;
+
+           clstm_model *model = NULL;
+           clstm_status status = clstm_model_create(&config, parameters, NULL, &model);
+
+           clstm_sequence sequence = CLSTM_SEQUENCE_INIT;
+           sequence.steps = 3;
+           sequence.batch = 1;
+           sequence.x = x;
+           sequence.y = y;
+           if (!status) status = clstm_forward(model, &sequence, NULL);
+
+           printf("%s: %g %g\n", clstm_strerror(status), y[4], y[5]);
+           clstm_model_free(model);
+           return (int)status;
+       }
+
+   3. Types
+
+   float32 is the product, and its functions carry no suffix. Every function and struct that touches numbers
+   has a float64 twin that ends in _f64 and differs in nothing else.
+
+   4. Structs and defaults
+
+   A struct is set up by its CLSTM_..._INIT macro, which also records its size, so that later versions can add
+   fields. In every field zero means the default.
+
+   5. Threads
+
+   A model may be shared by any number of calls at once; clstm_model_update and clstm_model_free need it alone.
+   Calls run on the caller's thread unless the context brings a team. Denormals are flushed inside a call, and
+   the caller's floating-point environment is restored when it returns. */
+
+#ifndef CLSTM_H
+#define CLSTM_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLSTM_VERSION_MAJOR 0
+#define CLSTM_VERSION_MINOR 1
+#define CLSTM_VERSION_PATCH 0
+
+/* The version of the library that is linked, "major.minor.patch". Static, never NULL. */
+const char *clstm_version(void);
+
+/* ---- Errors ---------------------------------------------------------------------------------------------- */
+
+/* What a fallible call returns. Unless the call says otherwise, nothing has been written when it is not OK. */
+typedef enum clstm_status {
+    CLSTM_OK = 0,
+    CLSTM_INVALID_ARGUMENT, /* a NULL pointer or a struct of unknown size where a valid one is needed */
+    CLSTM_INVALID_CONFIG,   /* input_size or hidden_size is zero */
+    CLSTM_OVERFLOW,         /* the sizes multiply to more than memory can address */
+    CLSTM_OUT_OF_MEMORY,    /* the allocator returned NULL */
+    CLSTM_WRONG_DTYPE,      /* a float32 call on a float64 model or tape, or the reverse */
+    CLSTM_CANCELLED,        /* the context's cancelled() asked to stop; outputs are undefined */
+    CLSTM_TAPE_CONSUMED,    /* clstm_backward has already used up this tape */
+    CLSTM_MODEL_CHANGED,    /* the parameters changed between clstm_record and clstm_backward */
+    CLSTM_UNKNOWN_ISA       /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
+} clstm_status;
+
+/* One English sentence without a full stop. Static, never NULL. */
+const char *clstm_strerror(clstm_status status);
+
+/* ---- What the host supplies ------------------------------------------------------------------------------ */
+
+/* One product of row-major matrices, C = op(A) op(B) or C += op(A) op(B). */
+typedef struct clstm_gemm {
+    size_t m, n, k;               /* op(A) is m x k, op(B) is k x n, C is m x n; k may be 0 */
+    const float *a;               /* m x k, or k x m if transpose_a */
+    const float *b;               /* k x n, or n x k if transpose_b */
+    float *c;                     /* m x n; shares no memory with a or b */
+    size_t lda, ldb, ldc;         /* elements from one row to the next */
+    int transpose_a, transpose_b; /* 0 or 1 */
+    int accumulate;               /* 0: C is overwritten, and may hold anything before; 1: added to */
+} clstm_gemm;
+
+typedef struct clstm_gemm_f64 {
+    size_t m, n, k;
+    const double *a;
+    const double *b;
+    double *c;
+    size_t lda, ldb, ldc;
+    int transpose_a, transpose_b;
+    int accumulate;
+} clstm_gemm_f64;
+
+/* Threads that work together. run() calls task(argument, index, count) once for every index < count, all at the
+   same time and the caller's thread as index 0, and returns when all have returned. It chooses count, at least 1
+   and at most `wanted`. */
+typedef struct clstm_team {
+    size_t size;
+    size_t threads; /* the largest count that run() will choose; 0 or 1: run() is not called */
+    void (*run)(void *user, size_t wanted, void (*task)(void *argument, size_t index, size_t count), void *argument);
+    void *user; /* handed to run() */
+} clstm_team;
+#define CLSTM_TEAM_INIT {sizeof(clstm_team), 0, NULL, NULL}
+
+/* A team of at most `threads` OpenMP threads (0: clstm_default_threads()). One thread if the library was built
+   without OpenMP, in a forked child, inside a parallel region, or while another thread's team runs. */
+clstm_team clstm_openmp_team(size_t threads);
+
+/* The least of OMP_NUM_THREADS (where set), the CPUs of the affinity mask and the cgroup's quota; at least 1. */
+size_t clstm_default_threads(void);
+
+/* 1 if the library was built with OpenMP, else 0. */
+int clstm_has_openmp(void);
+
+/* What the calls of one host have in common. A NULL context is one with all defaults. */
+typedef struct clstm_context {
+    size_t size;
+
+    /* Row-major matrix products, called from several threads at once on disjoint C. NULL: the library's own plain
+       product, right everywhere, tuned nowhere. */
+    void (*sgemm)(const clstm_gemm *product);
+    void (*dgemm)(const clstm_gemm_f64 *product);
+
+    /* Memory. `allocate` returns a block for any alignment of a C type, or NULL. NULL: malloc and free. A model or
+       tape is freed by the allocator that made it. */
+    void *(*allocate)(void *user, size_t bytes);
+    void (*release)(void *user, void *block);
+
+    /* Polled by the caller's thread about every 50 ms; non-zero ends the call with CLSTM_CANCELLED. */
+    int (*cancelled)(void *user);
+
+    void *user; /* handed to allocate, release and cancelled */
+
+    clstm_team team; /* default: the caller's thread alone */
+} clstm_context;
+#define CLSTM_CONTEXT_INIT {sizeof(clstm_context), NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_TEAM_INIT}
+
+/* ---- Instruction sets ------------------------------------------------------------------------------------ */
+
+/* The kernels in use: "generic", "avx2" or "avx512". Chosen once, by the CPU or the environment's CLSTM_ISA; NULL
+   if that names none that this CPU and build have. */
+const char *clstm_isa(void);
+
+/* The names that CLSTM_ISA may take here, best first, ended by NULL. Static. */
+const char *const *clstm_isa_list(void);
+
+/* ---- Models ---------------------------------------------------------------------------------------------- */
+
+typedef struct clstm_config {
+    size_t size;
+    size_t input_size;  /* I >= 1 */
+    size_t hidden_size; /* H >= 1 */
+    size_t num_layers;  /* L; 0 means 1 */
+    size_t output_size; /* O; 0 means no readout */
+    int no_bias;        /* 1: no bias_l{k}, no bias_out */
+} clstm_config;
+#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0}
+
+/* One named tensor of the flat parameter array. Gate blocks are stacked i, f, g, o along the rows. */
+typedef struct clstm_parameter {
+    char name[48];  /* weight_ih_l{k} (4H, I or H), weight_hh_l{k} (4H, H), bias_l{k} (4H,) of every layer k in
+                       turn, then weight_out (O, H), bias_out (O,) */
+    size_t rows;
+    size_t columns; /* 0: one-dimensional */
+    size_t offset;  /* of the first element in the flat array */
+} clstm_parameter;
+
+/* How many tensors a model of this configuration has, and how many elements they have together. */
+clstm_status clstm_config_count(const clstm_config *config, size_t *tensors, size_t *elements);
+
+/* The tensor number `index` < tensors. */
+clstm_status clstm_config_parameter(const clstm_config *config, size_t index, clstm_parameter *parameter);
+
+/* Immutable but for clstm_model_update. */
+typedef struct clstm_model clstm_model;
+
+/* Makes a model; the parameters (the flat array, clstm_config_count elements; NULL: all zero) are copied. On failure
+   *model is NULL. Free it with clstm_model_free. The context's allocator must outlive the model. */
+clstm_status clstm_model_create(const clstm_config *config, const float *parameters, const clstm_context *context,
+                                clstm_model **model);
+clstm_status clstm_model_create_f64(const clstm_config *config, const double *parameters,
+                                    const clstm_context *context, clstm_model **model);
+
+/* Replaces all parameters by a copy of the flat array. Needs the model alone. */
+clstm_status clstm_model_update(clstm_model *model, const float *parameters);
+clstm_status clstm_model_update_f64(clstm_model *model, const double *parameters);
+
+/* The model's own flat array, to read; valid until clstm_model_free. NULL if the model is NULL or of the other type. */
+const float *clstm_model_parameters(const clstm_model *model);
+const double *clstm_model_parameters_f64(const clstm_model *model);
+
+/* Frees the model; NULL is allowed. No call may be using it, no tape may be used after it (but freed). */
+void clstm_model_free(clstm_model *model);
+
+/* ---- Forward --------------------------------------------------------------------------------------------- */
+
+/* What one call reads and writes. All memory is the caller's. T = 0 and B = 0 work: the state passes through. */
+typedef struct clstm_sequence {
+    size_t size;
+    size_t steps; /* T */
+    size_t batch; /* B */
+    const float *x;  /* (T, B, I); may be NULL if T * B = 0 */
+    const float *h0; /* (L, B, H) initial hidden state, or NULL: zero */
+    const float *c0; /* (L, B, H) initial cell state, or NULL: zero */
+    float *y;        /* (T, B, O), or NULL: not wanted */
+    float *hn;       /* (L, B, H) final hidden state, or NULL: not wanted; may be h0 */
+    float *cn;       /* (L, B, H) final cell state, or NULL: not wanted; may be c0 */
+} clstm_sequence;
+#define CLSTM_SEQUENCE_INIT {sizeof(clstm_sequence), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+
+typedef struct clstm_sequence_f64 {
+    size_t size;
+    size_t steps;
+    size_t batch;
+    const double *x;
+    const double *h0;
+    const double *c0;
+    double *y;
+    double *hn;
+    double *cn;
+} clstm_sequence_f64;
+#define CLSTM_SEQUENCE_F64_INIT {sizeof(clstm_sequence_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+
+/* Runs the model over a sequence. */
+clstm_status clstm_forward(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context);
+clstm_status clstm_forward_f64(const clstm_model *model, const clstm_sequence_f64 *sequence,
+                               const clstm_context *context);
+
+/* ---- Training -------------------------------------------------------------------------------------------- */
+
+/* A recorded forward pass: a copy of x, and every gate, cell state and hidden state. One caller's at a time. */
+typedef struct clstm_tape clstm_tape;
+
+/* What can be read from a tape, one layer at a time, each (T, B, H). */
+typedef enum clstm_tape_field {
+    CLSTM_INPUT_GATE = 0,  /* i_t */
+    CLSTM_FORGET_GATE = 1, /* f_t */
+    CLSTM_CELL_GATE = 2,   /* g_t */
+    CLSTM_OUTPUT_GATE = 3, /* o_t */
+    CLSTM_CELL_STATE = 4,  /* c_t */
+    CLSTM_HIDDEN_STATE = 5 /* h_t */
+} clstm_tape_field;
+
+/* clstm_forward that keeps what clstm_backward needs, about (I + 6 L H) T B elements. On failure *tape is NULL. */
+clstm_status clstm_record(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context,
+                          clstm_tape **tape);
+clstm_status clstm_record_f64(const clstm_model *model, const clstm_sequence_f64 *sequence,
+                              const clstm_context *context, clstm_tape **tape);
+
+/* Copies one field of one layer: element (t, b, j) goes to out[(t B + b) row_stride + j]. */
+clstm_status clstm_tape_read(const clstm_tape *tape, clstm_tape_field field, size_t layer, float *out,
+                             size_t row_stride);
+clstm_status clstm_tape_read_f64(const clstm_tape *tape, clstm_tape_field field, size_t layer, double *out,
+                                 size_t row_stride);
+
+/* Gradients of a loss: dy, dhn and dcn come in, the others go out. */
+typedef struct clstm_gradients {
+    size_t size;
+    const float *dy;   /* (T, B, O), or NULL: zero */
+    const float *dhn;  /* (L, B, H), or NULL: zero */
+    const float *dcn;  /* (L, B, H), or NULL: zero */
+    float *dx;         /* (T, B, I), or NULL: not wanted, and not computed */
+    float *dh0;        /* (L, B, H), or NULL: not wanted */
+    float *dc0;        /* (L, B, H), or NULL: not wanted */
+    float *parameters; /* flat, as the model's; or NULL: not wanted, and not computed */
+} clstm_gradients;
+#define CLSTM_GRADIENTS_INIT {sizeof(clstm_gradients), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+
+typedef struct clstm_gradients_f64 {
+    size_t size;
+    const double *dy;
+    const double *dhn;
+    const double *dcn;
+    double *dx;
+    double *dh0;
+    double *dc0;
+    double *parameters;
+} clstm_gradients_f64;
+#define CLSTM_GRADIENTS_F64_INIT {sizeof(clstm_gradients_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+
+/* Backpropagation through time. Uses the tape up, also when cancelled: only clstm_tape_free may follow. Out of memory
+   and refusals leave it as it was. */
+clstm_status clstm_backward(clstm_tape *tape, const clstm_gradients *gradients, const clstm_context *context);
+clstm_status clstm_backward_f64(clstm_tape *tape, const clstm_gradients_f64 *gradients,
+                                const clstm_context *context);
+
+/* Frees the tape; NULL is allowed. */
+void clstm_tape_free(clstm_tape *tape);
+
+/* ---- Activations ----------------------------------------------------------------------------------------- */
+
+/* The core's own tanh and sigmoid over n elements, denormals flushed; y may be x. For programs that put layers around an
+   LSTM, and for tests: at most 5 and 4 units in the last place (float64: 4). */
+clstm_status clstm_tanh(size_t n, const float *x, float *y);
+clstm_status clstm_tanh_f64(size_t n, const double *x, double *y);
+clstm_status clstm_sigmoid(size_t n, const float *x, float *y);
+clstm_status clstm_sigmoid_f64(size_t n, const double *x, double *y);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CLSTM_H */

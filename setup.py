@@ -1,0 +1,218 @@
+"""Builds the C core into libclstm.a, then the Cython modules; ships archive and header with them.
+
+Environment switches:
+
+    CLSTM_OPENMP=0                    build without OpenMP; 1: fail where the compiler lacks it
+    CLSTM_SANITIZE=address,undefined  with these sanitizers; the first finding ends the process
+    CLSTM_DEBUG=1                     no optimisation, debug information
+
+CC, AR, CFLAGS and LDFLAGS are honoured as usual.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from glob import glob
+from hashlib import sha256
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+if sys.platform == "win32":
+    sys.exit(
+        "clstm does not support Windows: its thread team is written for POSIX threads, "
+        "its kernels for the vector extensions of gcc and clang."
+    )
+
+CORE = sorted(glob("src/clstm/core/*.c"))
+PUBLIC_HEADERS = sorted(glob("include/*.h"))
+HEADERS = PUBLIC_HEADERS + sorted(glob("src/clstm/core/*.h"))
+
+
+def tool(name: str) -> list[str]:
+    """Return the command that the user, or else the interpreter's own build, has for CC or AR."""
+    return shlex.split(os.environ.get(name) or sysconfig.get_config_var(name) or name.lower())
+
+
+def user_flags(name: str) -> list[str]:
+    return shlex.split(os.environ.get(name, ""))
+
+
+def optimisation() -> list[str]:
+    if sanitizers := os.environ.get("CLSTM_SANITIZE"):
+        return ["-O1", "-g", "-fno-omit-frame-pointer", *sanitizer_flags(sanitizers)]
+    if os.environ.get("CLSTM_DEBUG", "0") != "0":
+        return ["-O0", "-g"]
+    return ["-O3"]
+
+
+def sanitizer_flags(sanitizers: str | None) -> list[str]:
+    # Without no-recover UBSan only prints, and a test run that finds something still passes.
+    return [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
+
+
+def openmp() -> list[str]:
+    """Return the OpenMP flag, or nothing where the user or the compiler does without."""
+    choice = os.environ.get("CLSTM_OPENMP", "")
+    if choice == "0":
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text("#include <omp.h>\nint main(void) { return omp_in_parallel(); }\n")
+        flags = [*user_flags("CFLAGS"), "-fopenmp", str(source), *user_flags("LDFLAGS")]
+        command = [*tool("CC"), *flags, "-o", str(source.with_suffix(""))]
+        found = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    if not found and choice == "1":
+        sys.exit("CLSTM_OPENMP=1, but the compiler cannot build a program with -fopenmp")
+    if not found:
+        print("clstm: the compiler has no OpenMP; building for one thread", file=sys.stderr)
+    return ["-fopenmp"] if found else []
+
+
+def core_command() -> list[str]:
+    """Return the compiler call of the core. The project's flags stand last, so that they win."""
+    rules = ["-std=gnu11", *optimisation(), "-fPIC", *openmp(), "-fvisibility=hidden"]
+    return [*tool("CC"), *user_flags("CFLAGS"), *rules, "-ffp-contract=off", "-Iinclude", "-c"]
+
+
+def digest(*parts: str | bytes) -> str:
+    whole = sha256()
+    for part in parts:
+        whole.update(sha256(part.encode() if isinstance(part, str) else part).digest())
+    return whole.hexdigest()
+
+
+class Stamp:
+    """Remembers beside a built file what it was built from.
+
+    Contents and commands are compared, not times: a checkout of an older file has an old time too.
+    """
+
+    def __init__(self, built: Path, *parts: str | bytes) -> None:
+        self.built = built
+        self.path = built.with_name(built.name + ".key")
+        self.key = digest(*parts)
+
+    def current(self) -> bool:
+        return self.built.exists() and self.path.exists() and self.path.read_text() == self.key
+
+    def write(self) -> None:
+        self.path.write_text(self.key)
+
+
+class BuildCore(build_clib):
+    """Compiles the core with its own plain command line and archives it.
+
+    setup() is not told of the library: the modules would get `-lclstm`, which may find another one.
+    """
+
+    @property
+    def archive(self) -> Path:
+        return Path(self.build_clib, "libclstm.a")
+
+    def run(self) -> None:
+        command = core_command()
+        version = subprocess.run([*tool("CC"), "--version"], capture_output=True, check=True).stdout
+        headers = [Path(header).read_bytes() for header in HEADERS]
+        shared: list[str | bytes] = [shlex.join(command), version, *headers]
+        objects = Path(self.build_temp, "core")
+        objects.mkdir(parents=True, exist_ok=True)
+
+        def compile_one(source: str) -> Stamp:
+            stamp = Stamp(objects / f"{Path(source).stem}.o", *shared, Path(source).read_bytes())
+            if not stamp.current():
+                self.spawn([*command, source, "-o", str(stamp.built)])
+                stamp.write()
+            return stamp
+
+        with ThreadPool() as pool:
+            stamps = pool.map(compile_one, CORE, chunksize=1)
+        self.collect(stamps)
+
+    def collect(self, stamps: list[Stamp]) -> None:
+        whole = Stamp(self.archive, *(s.built.name + s.key for s in stamps))
+        if whole.current():
+            return
+        self.archive.parent.mkdir(parents=True, exist_ok=True)
+        self.archive.unlink(missing_ok=True)  # `ar r` would keep the objects of deleted sources
+        self.spawn([*tool("AR"), "rcs", str(self.archive), *(str(s.built) for s in stamps)])
+        whole.write()
+
+
+class BuildModules(build_ext):
+    """Builds the Cython modules on the archive, and puts archive and header beside them."""
+
+    def run(self) -> None:
+        self.run_command("build_clib")
+        super().run()
+        for source, target in self.shipped():
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+    def build_extension(self, ext: Extension) -> None:
+        import numpy as np
+
+        ext.sources = self.translate(ext)
+        archive = str(self.get_finalized_command("build_clib").archive)
+        sanitizers = sanitizer_flags(os.environ.get("CLSTM_SANITIZE"))
+        ext.include_dirs += ["include", np.get_include()]
+        ext.define_macros += [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+        ext.extra_compile_args += [*optimisation(), "-fvisibility=hidden"]
+        if not os.environ.get("CLSTM_SANITIZE") and not os.environ.get("CLSTM_DEBUG"):
+            ext.extra_compile_args.append("-g0")  # the interpreter's own flags often hold -g
+        ext.extra_objects += [archive]
+        ext.extra_link_args += [*openmp(), *sanitizers, "-pthread"]
+        ext.depends += [archive]  # new whenever the core, a header, the compiler or a flag is
+        super().build_extension(ext)
+
+    def translate(self, ext: Extension) -> list[str]:
+        """Turn the extension's .pyx into C below build/, never beside the source."""
+        import Cython
+        from Cython.Build import cythonize
+
+        inputs = sorted(glob("src/clstm/*.pxd")) + ext.sources
+        built = Path("build/cython", ext.sources[0]).with_suffix(".c")
+        stamp = Stamp(built, Cython.__version__, *(Path(i).read_bytes() for i in inputs))
+        stale = not stamp.current()
+        [result] = cythonize([ext], build_dir="build/cython", include_path=["src"], force=stale)
+        stamp.write()
+        return result.sources
+
+    def shipped(self) -> list[tuple[str, str]]:
+        """Return what goes into the package beside the modules, as pairs (source, target)."""
+        in_place = self.inplace or self.editable_mode
+        package = Path("src/clstm") if in_place else Path(self.build_lib, "clstm")
+        archive = self.get_finalized_command("build_clib").archive
+        pairs = [(str(archive), str(package / "lib" / archive.name))]
+        return pairs + [(h, str(package / "include" / Path(h).name)) for h in PUBLIC_HEADERS]
+
+    def get_outputs(self) -> list[str]:
+        return super().get_outputs() + [target for _, target in self.shipped()]
+
+
+class BuildPackage(build_py):
+    """Copies the Python files into a clean folder: an earlier build may have left deleted ones."""
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            for old in Path(self.build_lib, "clstm").rglob("*"):
+                if old.is_file() and old.suffix != ".so":
+                    old.unlink()
+        super().run()
+
+
+setup(
+    ext_modules=[
+        Extension("clstm._core", ["src/clstm/_core.pyx"]),
+        Extension("clstm._blas", ["src/clstm/_blas.pyx"]),
+    ],
+    cmdclass={"build_clib": BuildCore, "build_ext": BuildModules, "build_py": BuildPackage},
+)

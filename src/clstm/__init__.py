@@ -1,0 +1,33 @@
+"""The fastest LSTM on a CPU, for people who don't want a framework.
+
+>>> import numpy as np
+>>> import clstm
+>>> lstm = clstm.LSTM(input_size=3, hidden_size=8, output_size=2, rng=0)
+>>> y, (h, c) = lstm(np.zeros((10, 4, 3)))
+>>> y.shape
+(10, 4, 2)
+"""
+
+from . import losses, optim
+from ._core import get_num_threads, set_num_threads
+from ._core import version as __version__
+from .info import config, get_include, get_library, show_config
+from .lstm import LSTM
+from .parameters import Parameters
+from .tape import Gradients, Tape
+
+__all__ = [
+    "LSTM",
+    "Gradients",
+    "Parameters",
+    "Tape",
+    "__version__",
+    "config",
+    "get_include",
+    "get_library",
+    "get_num_threads",
+    "losses",
+    "optim",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,40 @@
+# cython: language_level=3, freethreading_compatible=True
+"""The only door to scipy's BLAS. Importing it imports scipy.linalg, so the boundary does so late."""
+
+from cpython.pycapsule cimport PyCapsule_New
+from scipy.linalg cimport cython_blas
+
+from .clstm_c cimport clstm_gemm, clstm_gemm_f64
+
+ctypedef int blas_int
+
+
+cdef inline char transposition(int transpose) noexcept nogil:
+    return b"T" if transpose else b"N"
+
+
+# A row-major matrix is its column-major transpose, and C = A B is C^T = B^T A^T: the operands change places.
+# The core keeps every size of a product within 31 bits.
+
+cdef void sgemm(const clstm_gemm *p) noexcept nogil:
+    cdef:
+        char transpose_a = transposition(p.transpose_a), transpose_b = transposition(p.transpose_b)
+        blas_int m = <blas_int>p.m, n = <blas_int>p.n, k = <blas_int>p.k
+        blas_int lda = <blas_int>p.lda, ldb = <blas_int>p.ldb, ldc = <blas_int>p.ldc
+        float one = 1, beta = p.accumulate
+    cython_blas.sgemm(&transpose_b, &transpose_a, &n, &m, &k, &one, <float *>p.b, &ldb, <float *>p.a, &lda,
+                      &beta, p.c, &ldc)
+
+
+cdef void dgemm(const clstm_gemm_f64 *p) noexcept nogil:
+    cdef:
+        char transpose_a = transposition(p.transpose_a), transpose_b = transposition(p.transpose_b)
+        blas_int m = <blas_int>p.m, n = <blas_int>p.n, k = <blas_int>p.k
+        blas_int lda = <blas_int>p.lda, ldb = <blas_int>p.ldb, ldc = <blas_int>p.ldc
+        double one = 1, beta = p.accumulate
+    cython_blas.dgemm(&transpose_b, &transpose_a, &n, &m, &k, &one, <double *>p.b, &ldb, <double *>p.a, &lda,
+                      &beta, p.c, &ldc)
+
+
+SGEMM = PyCapsule_New(<void *>sgemm, b"clstm.sgemm", NULL)
+DGEMM = PyCapsule_New(<void *>dgemm, b"clstm.dgemm", NULL)

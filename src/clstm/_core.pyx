@@ -1,0 +1,451 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
+"""The only boundary between Python and the C core: dtype, contiguity, overlap; GIL released; status -> exception.
+
+Arrays come in the core's order, (T, B, .) and (L, B, .); what the user's mean is decided above, in layout.py.
+"""
+
+cimport cython
+cimport numpy as cnp
+from cpython.exc cimport PyErr_Occurred
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport uintptr_t
+
+import numpy as np
+
+from .clstm_c cimport *
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept  # declared anew: an exception it leaves is raised by raise_status
+
+version = clstm_version().decode()
+
+
+# ---- Status ----
+
+cdef int raise_status(clstm_status status, str what) except -1:
+    if status == CLSTM_OK:
+        return 0
+    if PyErr_Occurred():  # KeyboardInterrupt, or what else a signal handler raised while the core was polling
+        return -1
+    message = f"{what}: {clstm_strerror(status).decode()}"
+    if status == CLSTM_OUT_OF_MEMORY:
+        raise MemoryError(message)
+    if status == CLSTM_TAPE_CONSUMED or status == CLSTM_MODEL_CHANGED:
+        raise RuntimeError(message)
+    if status == CLSTM_UNKNOWN_ISA:
+        raise ValueError(f"{message}; it may be one of: {', '.join(isas())}")
+    raise ValueError(message)
+
+
+cdef int check_signals(void *user) noexcept with gil:
+    return PyErr_CheckSignals()
+
+
+# ---- Threads, and what the core is given by this host ----
+
+cdef size_t default_threads = 0  # 0: not asked yet
+cdef clstm_context host = CLSTM_CONTEXT_INIT
+cdef object hold_blas = None  # a context manager, once scipy's BLAS is loaded
+
+
+def get_num_threads():
+    """Return how many threads a call uses when it is not told."""
+    global default_threads
+    if default_threads == 0:
+        default_threads = clstm_default_threads()
+    return default_threads
+
+
+def set_num_threads(num_threads):
+    """Set how many threads a call uses when it is not told; see `clstm.set_num_threads`."""
+    global default_threads
+    default_threads = thread_count(num_threads)
+
+
+cdef size_t thread_count(num_threads) except 0:
+    if num_threads is None:
+        return get_num_threads()
+    cdef Py_ssize_t count
+    try:
+        count = num_threads.__index__()
+    except AttributeError:
+        raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"num_threads is too large: {num_threads}") from None
+    if count < 1:
+        raise ValueError(f"num_threads must be at least 1, got {count}")
+    return count
+
+
+cpdef int load_blas() except -1:
+    """Import scipy's BLAS, by the first call that needs a product."""
+    global hold_blas
+    if hold_blas is not None:
+        return 0
+    from . import _blas
+    from .blas_threads import hold
+    host.sgemm = <void (*)(const clstm_gemm *) noexcept nogil>PyCapsule_GetPointer(_blas.SGEMM, b"clstm.sgemm")
+    host.dgemm = <void (*)(const clstm_gemm_f64 *) noexcept nogil>PyCapsule_GetPointer(_blas.DGEMM, b"clstm.dgemm")
+    host.cancelled = check_signals
+    hold_blas = hold
+    return 0
+
+
+# ---- Configuration ----
+
+cdef clstm_config make_config(input_size, hidden_size, num_layers, output_size, bias) except *:
+    cdef clstm_config config = CLSTM_CONFIG_INIT
+    try:
+        config.input_size = input_size
+        config.hidden_size = hidden_size
+        config.num_layers = num_layers
+        config.output_size = output_size or 0
+    except OverflowError:
+        raise ValueError(
+            f"too large: input_size={input_size}, hidden_size={hidden_size}, num_layers={num_layers}, "
+            f"output_size={output_size}") from None
+    config.no_bias = not bias
+    return config
+
+
+def parameter_table(input_size, hidden_size, num_layers, output_size, bias):
+    """Return ``[(name, shape, offset), ...]`` of the flat parameter array, and its length."""
+    cdef clstm_config config = make_config(input_size, hidden_size, num_layers, output_size, bias)
+    cdef clstm_parameter parameter
+    cdef size_t tensors, elements, index
+    raise_status(clstm_config_count(&config, &tensors, &elements), "LSTM")
+    cdef tuple shape
+    table = []
+    for index in range(tensors):
+        clstm_config_parameter(&config, index, &parameter)
+        shape = (parameter.rows,)
+        if parameter.columns:
+            shape += (parameter.columns,)
+        table.append((parameter.name.decode(), shape, parameter.offset))
+    return table, elements
+
+
+def isas():
+    """Return the names that CLSTM_ISA may take here, best first."""
+    cdef const char *const *names = clstm_isa_list()
+    cdef size_t k = 0
+    result = []
+    while names[k] != NULL:
+        result.append(names[k].decode())
+        k += 1
+    return result
+
+
+def isa():
+    """Return the instruction set in use."""
+    if clstm_isa() == NULL:
+        raise_status(CLSTM_UNKNOWN_ISA, "clstm")
+    return clstm_isa().decode()
+
+
+def has_openmp():
+    """Return whether the core was built with OpenMP."""
+    return bool(clstm_has_openmp())
+
+
+# ---- Arrays ----
+
+def as_real(value, str name, dtype):
+    """Return `value` as an array of `dtype`, a copy only where it must be; TypeError for what holds no real numbers."""
+    if isinstance(value, (list, tuple)) or not (isinstance(value, np.ndarray) or hasattr(value, "__array__")):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array.astype(dtype, copy=False)
+
+
+def check_out(out, shape, dtype, inputs):
+    """Raise unless `out` is exactly the result's array and shares no memory with the named inputs."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, the result has {shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out has dtype {out.dtype}, the result has {dtype}")
+    flags = out.flags
+    if not (flags.c_contiguous and flags.aligned and flags.writeable):
+        raise ValueError("out must be C-contiguous, aligned and writeable")
+    for name, array in inputs.items():
+        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
+            raise ValueError(f"out shares memory with {name}")
+
+
+cdef cnp.ndarray contiguous(array, int typenum):
+    """The array itself where the core can read it, else a copy."""
+    return cnp.PyArray_FROM_OTF(array, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_NOTSWAPPED)
+
+
+cdef inline void *data(cnp.ndarray array) noexcept:
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+def tanh(x):
+    """Return the core's tanh of a contiguous 1-D float32 or float64 array."""
+    return map_activation(x, 1)
+
+
+def sigmoid(x):
+    """Return the core's sigmoid of a contiguous 1-D float32 or float64 array."""
+    return map_activation(x, 0)
+
+
+cdef map_activation(x, bint is_tanh):
+    cdef int typenum = cnp.NPY_FLOAT64 if x.dtype == np.float64 else cnp.NPY_FLOAT32
+    cdef cnp.ndarray source = contiguous(x, typenum)
+    cdef cnp.ndarray target = np.empty_like(source)
+    cdef size_t n = source.size
+    cdef clstm_status status
+    if typenum == cnp.NPY_FLOAT64:
+        function_f64 = clstm_tanh_f64 if is_tanh else clstm_sigmoid_f64
+        status = function_f64(n, <const double *>data(source), <double *>data(target))
+    else:
+        function = clstm_tanh if is_tanh else clstm_sigmoid
+        status = function(n, <const float *>data(source), <float *>data(target))
+    raise_status(status, "activation")
+    return target
+
+
+# ---- Models ----
+
+@cython.final
+cdef class Model:
+    """A `clstm_model` and who may use it: any number of calls at once, or one editor alone.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, output_size, bias
+        As those of `clstm.LSTM`; output_size None or 0 for no readout.
+    flat : ndarray, float32 or float64
+        Its parameters, as `parameter_table` lays them out; copied. Its dtype is the model's.
+    """
+
+    cdef clstm_model *handle
+    cdef cython.pymutex lock  # guards the two below
+    cdef size_t calls
+    cdef bint edited
+    cdef readonly object dtype
+    cdef readonly size_t input_size, hidden_size, num_layers, output_size, elements
+    cdef int typenum
+
+    def __cinit__(self, input_size, hidden_size, num_layers, output_size, bias, flat):
+        cdef clstm_config config = make_config(input_size, hidden_size, num_layers, output_size, bias)
+        cdef size_t tensors
+        raise_status(clstm_config_count(&config, &tensors, &self.elements), "LSTM")
+        self.dtype = flat.dtype
+        self.typenum = cnp.NPY_FLOAT64 if flat.dtype == np.float64 else cnp.NPY_FLOAT32
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.output_size = output_size or 0
+        cdef cnp.ndarray source = self.checked(flat)
+        cdef clstm_status status
+        if self.typenum == cnp.NPY_FLOAT64:
+            status = clstm_model_create_f64(&config, <const double *>data(source), NULL, &self.handle)
+        else:
+            status = clstm_model_create(&config, <const float *>data(source), NULL, &self.handle)
+        raise_status(status, "LSTM")
+
+    def __dealloc__(self):
+        clstm_model_free(self.handle)
+
+    cdef cnp.ndarray checked(self, flat):
+        cdef cnp.ndarray array = contiguous(flat, self.typenum)
+        if array.ndim != 1 or <size_t>array.size != self.elements:
+            raise ValueError(f"the flat parameter array has shape {flat.shape}, expected ({self.elements},)")
+        return array
+
+    # Who may use it.
+
+    cdef int enter(self) except -1:
+        with self.lock:
+            if self.edited:
+                raise RuntimeError("the model is being edited: no call may use it until edit() has ended")
+            self.calls += 1
+        return 0
+
+    cdef int leave(self) except -1:
+        with self.lock:
+            self.calls -= 1
+        return 0
+
+    def begin_edit(self):
+        """Take the model alone, or raise RuntimeError."""
+        with self.lock:
+            if self.edited:
+                raise RuntimeError("the model is already being edited")
+            if self.calls:
+                raise RuntimeError("the model cannot be edited while a call uses it")
+            self.edited = True
+
+    def end_edit(self, flat):
+        """Give the model back, with new parameters unless `flat` is None."""
+        cdef cnp.ndarray source
+        try:
+            if flat is None:
+                return
+            source = self.checked(flat)
+            if self.typenum == cnp.NPY_FLOAT64:
+                raise_status(clstm_model_update_f64(self.handle, <const double *>data(source)), "edit")
+            else:
+                raise_status(clstm_model_update(self.handle, <const float *>data(source)), "edit")
+        finally:
+            with self.lock:
+                self.edited = False
+
+    @property
+    def flat(self):
+        """The model's own parameters, a read-only view that keeps the model alive."""
+        cdef cnp.npy_intp n = self.elements
+        cdef const void *parameters
+        if self.typenum == cnp.NPY_FLOAT64:
+            parameters = clstm_model_parameters_f64(self.handle)
+        else:
+            parameters = clstm_model_parameters(self.handle)
+        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.typenum, <void *>parameters)
+        cnp.set_array_base(view, self)
+        view.flags.writeable = False
+        return view
+
+    # Calls.
+
+    cdef clstm_context context(self, num_threads) except *:
+        """What the core is given by this host, with a team of so many threads."""
+        cdef size_t threads = thread_count(num_threads)
+        load_blas()
+        cdef clstm_context context = host
+        context.team = clstm_openmp_team(threads)
+        return context
+
+    cdef object blas_hold(self, size_t rows):
+        """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
+        cdef size_t widest = max(self.input_size, self.hidden_size, self.output_size)
+        cdef double largest = <double>rows * 4.0 * <double>self.hidden_size * <double>widest
+        return hold_blas if largest > 262144 else no_hold
+
+    def forward(self, x, h0, c0, y, num_threads):
+        """Run the model; see `run`."""
+        return self.run(x, h0, c0, y, num_threads, None)
+
+    def record(self, x, h0, c0, num_threads):
+        """Run the model and return its `Recording` with the results."""
+        cdef Recording recording = Recording.__new__(Recording)
+        recording.model = self
+        return recording, self.run(x, h0, c0, None, num_threads, recording)
+
+    cdef run(self, x, h0, c0, y, num_threads, Recording recording):
+        """Return y (T, B, O), h (L, B, H), c (L, B, H) for x (T, B, I) and h0, c0 (L, B, H) or None."""
+        cdef cnp.ndarray x_ = contiguous(x, self.typenum)
+        cdef cnp.ndarray h0_ = None if h0 is None else contiguous(h0, self.typenum)
+        cdef cnp.ndarray c0_ = None if c0 is None else contiguous(c0, self.typenum)
+        cdef size_t steps = x_.shape[0], batch = x_.shape[1]
+        cdef cnp.ndarray y_ = np.empty((steps, batch, self.output_size or self.hidden_size), self.dtype) if y is None else y
+        cdef cnp.ndarray h = np.empty((self.num_layers, batch, self.hidden_size), self.dtype)
+        cdef cnp.ndarray c = np.empty_like(h)
+        cdef clstm_context context = self.context(num_threads)
+        cdef clstm_status status
+        cdef clstm_sequence s32 = CLSTM_SEQUENCE_INIT
+        cdef clstm_sequence_f64 s64 = CLSTM_SEQUENCE_F64_INIT
+        cdef clstm_tape **tape = NULL if recording is None else &recording.tape
+        s32.steps = s64.steps = steps
+        s32.batch = s64.batch = batch
+        s32.x, s64.x = <const float *>data(x_), <const double *>data(x_)
+        s32.h0, s64.h0 = <const float *>data(h0_), <const double *>data(h0_)
+        s32.c0, s64.c0 = <const float *>data(c0_), <const double *>data(c0_)
+        s32.y, s64.y = <float *>data(y_), <double *>data(y_)
+        s32.hn, s64.hn = <float *>data(h), <double *>data(h)
+        s32.cn, s64.cn = <float *>data(c), <double *>data(c)
+        cdef bint is_f64 = self.typenum == cnp.NPY_FLOAT64
+        self.enter()
+        try:
+            with self.blas_hold(steps * batch), nogil:
+                if tape == NULL and is_f64:
+                    status = clstm_forward_f64(self.handle, &s64, &context)
+                elif tape == NULL:
+                    status = clstm_forward(self.handle, &s32, &context)
+                elif is_f64:
+                    status = clstm_record_f64(self.handle, &s64, &context, tape)
+                else:
+                    status = clstm_record(self.handle, &s32, &context, tape)
+            raise_status(status, "LSTM")
+        finally:
+            self.leave()
+        return y_, h, c
+
+
+@cython.final
+cdef class Recording:
+    """A `clstm_tape`, and the model that it must not outlive."""
+
+    cdef clstm_tape *tape
+    cdef Model model
+
+    def __dealloc__(self):
+        clstm_tape_free(self.tape)
+
+    def read(self, int field, size_t layer, out):
+        """Copy a field (clstm_tape_field) of one layer into `out`, (T, B, H), whose rows are evenly spaced."""
+        cdef cnp.ndarray target = out
+        cdef size_t row_stride = target.strides[1] // target.itemsize
+        cdef clstm_status status
+        if target.size == 0:
+            row_stride = 0
+        if self.model.typenum == cnp.NPY_FLOAT64:
+            status = clstm_tape_read_f64(self.tape, <clstm_tape_field>field, layer, <double *>data(target), row_stride)
+        else:
+            status = clstm_tape_read(self.tape, <clstm_tape_field>field, layer, <float *>data(target), row_stride)
+        raise_status(status, "tape")
+
+    def backward(self, dy, dh, dc, shape, num_threads):
+        """Return dx (T, B, I), dh0, dc0 (L, B, H) and the flat parameter gradients; any input may be None."""
+        cdef Model model = self.model
+        steps, batch = shape
+        cdef size_t rows = steps * batch
+        cdef cnp.ndarray dy_ = None if dy is None else contiguous(dy, model.typenum)
+        cdef cnp.ndarray dh_ = None if dh is None else contiguous(dh, model.typenum)
+        cdef cnp.ndarray dc_ = None if dc is None else contiguous(dc, model.typenum)
+        cdef cnp.ndarray dx = np.empty((steps, batch, model.input_size), model.dtype)
+        cdef cnp.ndarray dh0 = np.empty((model.num_layers, batch, model.hidden_size), model.dtype)
+        cdef cnp.ndarray dc0 = np.empty_like(dh0)
+        cdef cnp.ndarray flat = np.empty(model.elements, model.dtype)
+        cdef clstm_context context = model.context(num_threads)
+        cdef clstm_status status
+        cdef clstm_gradients g32 = CLSTM_GRADIENTS_INIT
+        cdef clstm_gradients_f64 g64 = CLSTM_GRADIENTS_F64_INIT
+        g32.dy, g64.dy = <const float *>data(dy_), <const double *>data(dy_)
+        g32.dhn, g64.dhn = <const float *>data(dh_), <const double *>data(dh_)
+        g32.dcn, g64.dcn = <const float *>data(dc_), <const double *>data(dc_)
+        g32.dx, g64.dx = <float *>data(dx), <double *>data(dx)
+        g32.dh0, g64.dh0 = <float *>data(dh0), <double *>data(dh0)
+        g32.dc0, g64.dc0 = <float *>data(dc0), <double *>data(dc0)
+        g32.parameters, g64.parameters = <float *>data(flat), <double *>data(flat)
+        cdef bint is_f64 = model.typenum == cnp.NPY_FLOAT64
+        model.enter()
+        try:
+            with model.blas_hold(rows), nogil:
+                if is_f64:
+                    status = clstm_backward_f64(self.tape, &g64, &context)
+                else:
+                    status = clstm_backward(self.tape, &g32, &context)
+            raise_status(status, "backward")
+        finally:
+            model.leave()
+        return dx, dh0, dc0, flat
+
+
+cdef class NoHold:
+    """What is entered where no product is large enough for OpenBLAS to start threads."""
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *details):
+        return None
+
+
+cdef object no_hold = NoHold()

@@ -1,0 +1,155 @@
+# The only transcription of clstm.h for Cython. Initialisers are given their type, so that they can be assigned.
+
+cdef extern from "clstm.h" nogil:
+    const char *clstm_version()
+
+    ctypedef enum clstm_status:
+        CLSTM_OK
+        CLSTM_INVALID_ARGUMENT
+        CLSTM_INVALID_CONFIG
+        CLSTM_OVERFLOW
+        CLSTM_OUT_OF_MEMORY
+        CLSTM_WRONG_DTYPE
+        CLSTM_CANCELLED
+        CLSTM_TAPE_CONSUMED
+        CLSTM_MODEL_CHANGED
+        CLSTM_UNKNOWN_ISA
+
+    const char *clstm_strerror(clstm_status status)
+
+    ctypedef struct clstm_gemm:
+        size_t m, n, k
+        const float *a
+        const float *b
+        float *c
+        size_t lda, ldb, ldc
+        int transpose_a, transpose_b, accumulate
+
+    ctypedef struct clstm_gemm_f64:
+        size_t m, n, k
+        const double *a
+        const double *b
+        double *c
+        size_t lda, ldb, ldc
+        int transpose_a, transpose_b, accumulate
+
+    ctypedef struct clstm_team:
+        size_t threads
+
+    clstm_team clstm_openmp_team(size_t threads)
+    size_t clstm_default_threads()
+    int clstm_has_openmp()
+
+    ctypedef struct clstm_context:
+        void (*sgemm)(const clstm_gemm *product) noexcept nogil
+        void (*dgemm)(const clstm_gemm_f64 *product) noexcept nogil
+        int (*cancelled)(void *user) noexcept nogil
+        clstm_team team
+
+    clstm_context CLSTM_CONTEXT_INIT "((clstm_context)CLSTM_CONTEXT_INIT)"
+
+    const char *clstm_isa()
+    const char *const *clstm_isa_list()
+
+    ctypedef struct clstm_config:
+        size_t input_size, hidden_size, num_layers, output_size
+        int no_bias
+
+    clstm_config CLSTM_CONFIG_INIT "((clstm_config)CLSTM_CONFIG_INIT)"
+
+    ctypedef struct clstm_parameter:
+        char name[48]
+        size_t rows, columns, offset
+
+    clstm_status clstm_config_count(const clstm_config *config, size_t *tensors, size_t *elements)
+    clstm_status clstm_config_parameter(const clstm_config *config, size_t index, clstm_parameter *parameter)
+
+    ctypedef struct clstm_model:
+        pass
+
+    clstm_status clstm_model_create(
+        const clstm_config *config, const float *parameters, const clstm_context *context, clstm_model **model)
+    clstm_status clstm_model_create_f64(
+        const clstm_config *config, const double *parameters, const clstm_context *context, clstm_model **model)
+    clstm_status clstm_model_update(clstm_model *model, const float *parameters)
+    clstm_status clstm_model_update_f64(clstm_model *model, const double *parameters)
+    const float *clstm_model_parameters(const clstm_model *model)
+    const double *clstm_model_parameters_f64(const clstm_model *model)
+    void clstm_model_free(clstm_model *model)
+
+    ctypedef struct clstm_sequence:
+        size_t steps, batch
+        const float *x
+        const float *h0
+        const float *c0
+        float *y
+        float *hn
+        float *cn
+
+    ctypedef struct clstm_sequence_f64:
+        size_t steps, batch
+        const double *x
+        const double *h0
+        const double *c0
+        double *y
+        double *hn
+        double *cn
+
+    clstm_sequence CLSTM_SEQUENCE_INIT "((clstm_sequence)CLSTM_SEQUENCE_INIT)"
+    clstm_sequence_f64 CLSTM_SEQUENCE_F64_INIT "((clstm_sequence_f64)CLSTM_SEQUENCE_F64_INIT)"
+
+    clstm_status clstm_forward(
+        const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context)
+    clstm_status clstm_forward_f64(
+        const clstm_model *model, const clstm_sequence_f64 *sequence, const clstm_context *context)
+
+    ctypedef struct clstm_tape:
+        pass
+
+    ctypedef enum clstm_tape_field:
+        CLSTM_INPUT_GATE
+        CLSTM_FORGET_GATE
+        CLSTM_CELL_GATE
+        CLSTM_OUTPUT_GATE
+        CLSTM_CELL_STATE
+        CLSTM_HIDDEN_STATE
+
+    clstm_status clstm_record(
+        const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context, clstm_tape **tape)
+    clstm_status clstm_record_f64(
+        const clstm_model *model, const clstm_sequence_f64 *sequence, const clstm_context *context, clstm_tape **tape)
+    clstm_status clstm_tape_read(
+        const clstm_tape *tape, clstm_tape_field field, size_t layer, float *out, size_t row_stride)
+    clstm_status clstm_tape_read_f64(
+        const clstm_tape *tape, clstm_tape_field field, size_t layer, double *out, size_t row_stride)
+    void clstm_tape_free(clstm_tape *tape)
+
+    ctypedef struct clstm_gradients:
+        const float *dy
+        const float *dhn
+        const float *dcn
+        float *dx
+        float *dh0
+        float *dc0
+        float *parameters
+
+    ctypedef struct clstm_gradients_f64:
+        const double *dy
+        const double *dhn
+        const double *dcn
+        double *dx
+        double *dh0
+        double *dc0
+        double *parameters
+
+    clstm_gradients CLSTM_GRADIENTS_INIT "((clstm_gradients)CLSTM_GRADIENTS_INIT)"
+    clstm_gradients_f64 CLSTM_GRADIENTS_F64_INIT "((clstm_gradients_f64)CLSTM_GRADIENTS_F64_INIT)"
+
+    clstm_status clstm_backward(clstm_tape *tape, const clstm_gradients *gradients, const clstm_context *context)
+    clstm_status clstm_backward_f64(
+        clstm_tape *tape, const clstm_gradients_f64 *gradients, const clstm_context *context)
+
+    clstm_status clstm_tanh(size_t n, const float *x, float *y)
+    clstm_status clstm_tanh_f64(size_t n, const double *x, double *y)
+    clstm_status clstm_sigmoid(size_t n, const float *x, float *y)
+    clstm_status clstm_sigmoid_f64(size_t n, const double *x, double *y)

@@ -1,0 +1,70 @@
+/* Chooses the kernels: the best that CPU and operating system support, or the one that CLSTM_ISA names. */
+#include "dispatch.h"
+#include "internal.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#if defined(__x86_64__)
+
+/* Which register states the operating system saves (XCR0). */
+static uint64_t saved_states(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static void detect(int *avx2, int *avx512) {
+    const uint64_t ymm = 0x6, zmm = 0xe6;
+    unsigned a, b, c, d;
+    *avx2 = *avx512 = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_FMA)) return;
+    const uint64_t states = saved_states();
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    *avx2 = (states & ymm) == ymm && (b & bit_AVX2);
+    const unsigned needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    *avx512 = *avx2 && (states & zmm) == zmm && (b & needed) == needed;
+}
+
+#endif
+
+static const clstm_i_isa *available[4]; /* best first, then NULL */
+static const char *names[4];
+static const clstm_i_isa *chosen;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void choose(void) {
+    size_t n = 0;
+#if defined(__x86_64__)
+    int avx2, avx512;
+    detect(&avx2, &avx512);
+    if (avx512) available[n++] = &clstm_i_isa_avx512;
+    if (avx2) available[n++] = &clstm_i_isa_avx2;
+#endif
+    available[n++] = &clstm_i_isa_generic;
+    for (size_t k = 0; k < n; k++) names[k] = available[k]->name;
+
+    const char *wish = getenv("CLSTM_ISA");
+    chosen = wish && *wish ? NULL : available[0];
+    for (size_t k = 0; k < n && !chosen; k++)
+        if (!strcmp(wish, names[k])) chosen = available[k];
+}
+
+const clstm_i_isa *clstm_i_dispatch(void) {
+    pthread_once(&once, choose);
+    return chosen;
+}
+
+const char *clstm_isa(void) {
+    const clstm_i_isa *isa = clstm_i_dispatch();
+    return isa ? isa->name : NULL;
+}
+
+const char *const *clstm_isa_list(void) {
+    clstm_i_dispatch();
+    return names;
+}

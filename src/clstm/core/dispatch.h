@@ -1,0 +1,31 @@
+/* Which kernels run: one table for each instruction set, chosen once. */
+#ifndef CLSTM_DISPATCH_H
+#define CLSTM_DISPATCH_H
+
+#include <stddef.h>
+
+#pragma GCC visibility push(hidden)
+
+#include "real_f32.h"
+#include "kernel_table.h"
+#include "real_f64.h"
+#include "kernel_table.h"
+
+typedef struct clstm_i_isa {
+    const char *name;
+    const clstm_i_kernels_f32 *f32;
+    const clstm_i_kernels_f64 *f64;
+} clstm_i_isa;
+
+extern const clstm_i_isa clstm_i_isa_generic;
+#if defined(__x86_64__)
+extern const clstm_i_isa clstm_i_isa_avx2;
+extern const clstm_i_isa clstm_i_isa_avx512;
+#endif
+
+/* The table in use; NULL if CLSTM_ISA names none of this CPU and build. */
+const clstm_i_isa *clstm_i_dispatch(void);
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,16 @@
+/* Everything numeric, in float32: forward, record, backward. */
+#include "dispatch.h"
+#include "internal.h"
+
+#include <string.h>
+
+#include "real_f32.h"
+
+#include "arrays.h"
+#include "gemm.h"
+#include "step.h"
+#include "tape.h"
+#include "readout.h"
+#include "sequence.h"
+#include "backward.h"
+#include "activations.h"

@@ -1,0 +1,124 @@
+/* What the files of the core share: memory, model, plan, tape, threads. No numbers. */
+#ifndef CLSTM_INTERNAL_H
+#define CLSTM_INTERNAL_H
+
+#include "clstm.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#pragma GCC visibility push(hidden)
+
+/* ---- Memory: one block a call (status.c) ------------------------------------------------------------------ */
+
+/* Reserve every array first, then allocate once. Offsets are multiples of 64 bytes, a cache line and the widest
+   vector. */
+typedef struct clstm_i_layout {
+    size_t bytes;
+    int overflow;
+} clstm_i_layout;
+
+/* The offset of an array of rows * columns elements. */
+size_t clstm_i_reserve(clstm_i_layout *layout, size_t rows, size_t columns, size_t element);
+
+/* *block is what clstm_i_release takes; the result is aligned to 64 bytes, or NULL with *status set. */
+char *clstm_i_allocate(const clstm_context *context, const clstm_i_layout *layout, void **block, clstm_status *status);
+void clstm_i_release(const clstm_context *context, void *block);
+
+/* The context with every default filled in; refuses one of unknown size. */
+clstm_status clstm_i_context(const clstm_context *given, clstm_context *context);
+
+/* ---- Model (model.c) -------------------------------------------------------------------------------------- */
+
+struct clstm_model {
+    clstm_context context; /* for its allocator */
+    void *block;
+    clstm_config config; /* num_layers >= 1 */
+    int is_f64;
+    size_t elements;
+    size_t version;   /* counts updates */
+    void *parameters; /* flat, float or double */
+};
+
+/* Where the tensors of one layer stand in the flat array. The readout's are those of layer L: weight_out in `input`,
+   bias_out in `bias`. */
+typedef struct clstm_i_offsets {
+    size_t input_size;
+    size_t input, recurrent, bias;
+} clstm_i_offsets;
+
+clstm_i_offsets clstm_i_layer_offsets(const clstm_config *config, size_t layer);
+
+static inline size_t clstm_i_output_size(const clstm_config *config) {
+    return config->output_size ? config->output_size : config->hidden_size;
+}
+
+/* ---- Plan (plan.c) ---------------------------------------------------------------------------------------- */
+
+/* Which rows are active at which step. Rows are sorted by length, so that rows[t] never grows with t and the active
+   ones are the first; arrays over time are packed, (total, .), so that padding is never read. */
+typedef struct clstm_i_plan {
+    size_t steps, batch, total;
+    const size_t *rows;    /* (steps,) */
+    const size_t *offsets; /* (steps + 1,): rows before each step; the last is total */
+} clstm_i_plan;
+
+/* Reserves the arrays of a plan in which every row is active at every step. */
+size_t clstm_i_plan_reserve(clstm_i_layout *layout, size_t steps, size_t batch);
+clstm_i_plan clstm_i_plan_uniform(size_t steps, size_t batch, size_t *memory);
+
+/* The step after the longest chunk from `first` that has at most `rows` rows, or one step. */
+size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows);
+
+/* ---- Tape ------------------------------------------------------------------------------------------------- */
+
+/* A recorded pass. Slot 0 of hidden and cells is the initial state, so that the rows before step t are those of slot t
+   and the recurrent weight's gradient is one product. All but x per layer, layers one after the other. */
+struct clstm_tape {
+    clstm_context context; /* for its allocator */
+    void *block;
+    const clstm_model *model;
+    size_t model_version;
+    clstm_config config; /* a copy: a tape can be read after its model is gone */
+    int is_f64;
+    int consumed;
+    clstm_i_plan plan;
+    void *x;      /* (total, I) */
+    void *gates;  /* (L, total, 4H), activated, i f g o; clstm_backward overwrites them by their gradients */
+    void *hidden; /* (L, B + total, H) */
+    void *cells;  /* (L, B + total, H) */
+};
+
+/* ---- One call, and its threads (threads.c) ---------------------------------------------------------------- */
+
+typedef struct clstm_i_call {
+    const clstm_context *context;
+    atomic_int cancelled;
+    double work; /* since the host was last asked; of the caller's thread */
+} clstm_i_call;
+
+typedef void clstm_i_task(void *argument, size_t index, size_t count);
+
+/* Runs task on at most `wanted` threads of the context's team, each with denormals flushed. */
+void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, void *argument);
+
+/* Adds to the caller's work, in multiply-adds, and now and then asks the host whether to go on. Only thread 0. */
+void clstm_i_poll(clstm_i_call *call, double work);
+
+static inline int clstm_i_cancelled(const clstm_i_call *call) {
+    return atomic_load_explicit(&call->cancelled, memory_order_relaxed);
+}
+
+/* The part of n items that falls to one of `count` threads, in multiples of `grain`. */
+typedef struct clstm_i_range {
+    size_t begin, end;
+} clstm_i_range;
+
+clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count);
+
+/* How many threads are worth starting for this many multiply-adds that split into n parts. */
+size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n);
+
+#pragma GCC visibility pop
+
+#endif

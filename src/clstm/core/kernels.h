@@ -1,0 +1,108 @@
+/* THE kernels, typed, in the vector vocabulary of the file that includes this: what happens to one vector of hidden units.
+   Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
+
+enum { TYPED(LANES) = VECTOR_BYTES / sizeof(real) };
+
+static inline vreal TYPED(take)(const real *from, size_t n) {
+    return n == TYPED(LANES) ? TYPED(load)(from) : TYPED(load_part)(from, n);
+}
+
+static inline void TYPED(put)(real *to, vreal v, size_t n) {
+    if (n == TYPED(LANES)) TYPED(store)(to, v);
+    else TYPED(store_part)(to, v, n);
+}
+
+/* Units j to j + n of one row. `keep` is a constant wherever this is inlined. */
+static inline __attribute__((always_inline)) void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row,
+                                                                     size_t j, size_t n, int keep) {
+    const size_t H = step->hidden_size, at = row * H + j;
+    real *gates = step->gates + 4 * row * H + j;
+    const real *bias = step->bias + j;
+
+    const vreal i = TYPED(sigmoid)(TYPED(take)(gates, n) + TYPED(take)(bias, n));
+    const vreal f = TYPED(sigmoid)(TYPED(take)(gates + H, n) + TYPED(take)(bias + H, n));
+    const vreal g = TYPED(tanh)(TYPED(take)(gates + 2 * H, n) + TYPED(take)(bias + 2 * H, n));
+    const vreal o = TYPED(sigmoid)(TYPED(take)(gates + 3 * H, n) + TYPED(take)(bias + 3 * H, n));
+    const vreal c = TYPED(fma)(f, TYPED(take)(step->c_before + at, n), i * g);
+    TYPED(put)(step->c + at, c, n);
+    TYPED(put)(step->h + at, o * TYPED(tanh)(c), n);
+
+    if (!keep) return;
+    TYPED(put)(gates, i, n);
+    TYPED(put)(gates + H, f, n);
+    TYPED(put)(gates + 2 * H, g, n);
+    TYPED(put)(gates + 3 * H, o, n);
+}
+
+static inline __attribute__((always_inline)) void TYPED(gates_rows)(const TYPED(clstm_i_gates) *step, int keep) {
+    const size_t H = step->hidden_size, whole = H - H % TYPED(LANES);
+    for (size_t row = 0; row < step->rows; row++) {
+        for (size_t j = 0; j < whole; j += TYPED(LANES)) TYPED(gates_vector)(step, row, j, TYPED(LANES), keep);
+        if (whole < H) TYPED(gates_vector)(step, row, whole, H - whole, keep);
+    }
+}
+
+static void TYPED(gates)(const TYPED(clstm_i_gates) *step) {
+    if (step->keep) TYPED(gates_rows)(step, 1);
+    else TYPED(gates_rows)(step, 0);
+}
+
+/* The derivatives of gates_vector, in the reverse order of its lines. tanh(c) is cheaper to compute again than to keep. */
+static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j, size_t n) {
+    const size_t H = step->hidden_size, at = row * H + j;
+    const vreal one = TYPED(splat)(1);
+    real *gates = step->gates + 4 * row * H + j;
+    const vreal i = TYPED(take)(gates, n), f = TYPED(take)(gates + H, n);
+    const vreal g = TYPED(take)(gates + 2 * H, n), o = TYPED(take)(gates + 3 * H, n);
+    const vreal dh = TYPED(take)(step->dh + at, n), tanh_c = TYPED(tanh)(TYPED(take)(step->c + at, n));
+
+    const vreal d_o = dh * tanh_c;
+    const vreal dc = TYPED(fma)(dh * o, one - tanh_c * tanh_c, TYPED(take)(step->dc + at, n));
+    const vreal df = dc * TYPED(take)(step->c_before + at, n);
+
+    TYPED(put)(step->dc + at, dc * f, n);
+    TYPED(put)(gates, dc * g * (i * (one - i)), n);
+    TYPED(put)(gates + H, df * (f * (one - f)), n);
+    TYPED(put)(gates + 2 * H, dc * i * (one - g * g), n);
+    TYPED(put)(gates + 3 * H, d_o * (o * (one - o)), n);
+}
+
+static void TYPED(gates_backward)(const TYPED(clstm_i_gates_backward) *step) {
+    const size_t H = step->hidden_size, whole = H - H % TYPED(LANES);
+    for (size_t row = 0; row < step->rows; row++) {
+        for (size_t j = 0; j < whole; j += TYPED(LANES)) TYPED(gates_backward_vector)(step, row, j, TYPED(LANES));
+        if (whole < H) TYPED(gates_backward_vector)(step, row, whole, H - whole);
+    }
+}
+
+static void TYPED(sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums) {
+    /* In blocks of rows: one long chain of additions would lose as many roundings as there are rows. */
+    const size_t block = 64;
+    for (size_t j = 0; j < columns; j += TYPED(LANES)) {
+        const size_t n = columns - j < TYPED(LANES) ? columns - j : TYPED(LANES);
+        vreal total = TYPED(take)(sums + j, n);
+        for (size_t first = 0; first < rows; first += block) {
+            const size_t last = rows - first < block ? rows : first + block;
+            vreal part = {0};
+            for (size_t row = first; row < last; row++) part += TYPED(take)(a + row * stride + j, n);
+            total += part;
+        }
+        TYPED(put)(sums + j, total, n);
+    }
+}
+
+#define KERNEL_MAP(function)                                                              \
+    static void TYPED(map_##function)(size_t n, const real *x, real *y) {                 \
+        for (size_t j = 0; j < n; j += TYPED(LANES)) {                                    \
+            const size_t part = n - j < TYPED(LANES) ? n - j : TYPED(LANES);              \
+            TYPED(put)(y + j, TYPED(function)(TYPED(take)(x + j, part)), part);           \
+        }                                                                                 \
+    }
+KERNEL_MAP(tanh)
+KERNEL_MAP(sigmoid)
+#undef KERNEL_MAP
+
+/* The entries of this type in the table of dispatch.h. */
+static const TYPED(clstm_i_kernels) TYPED(kernels) = {
+    TYPED(gates), TYPED(gates_backward), TYPED(sum_rows), TYPED(map_tanh), TYPED(map_sigmoid)
+};

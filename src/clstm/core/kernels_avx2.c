@@ -1,0 +1,38 @@
+/* The kernels for AVX2 and FMA: vectors of 32 bytes. */
+#include "dispatch.h"
+
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* Each compiler silently ignores the other's pragma. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+#define VECTOR_BYTES 32
+
+#include "kernels_begin.h"
+
+static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vf32 min_f32(vf32 a, vf32 b) { return _mm256_min_ps(a, b); }
+static inline vf32 max_f32(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }
+static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return _mm256_fmadd_pd(a, b, c); }
+static inline vf64 min_f64(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
+static inline vf64 max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
+
+#include "kernels_end.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+const clstm_i_isa clstm_i_isa_avx2 = {"avx2", &kernels_f32, &kernels_f64};
+
+#endif

@@ -1,0 +1,96 @@
+/* The linear readout of the last layer, forward and backward, typed: y = h weight_out^T + bias_out. */
+
+/* What the threads of a team share. */
+typedef struct TYPED(readout) {
+    clstm_i_call *call;
+    const clstm_config *config;
+    const real *weights; /* the model's flat array */
+    size_t rows;
+    const real *h; /* (rows, H) */
+    real *y;       /* (rows, O) */
+} TYPED(readout);
+
+/* A task over the rows. */
+static void TYPED(readout_product)(void *argument, size_t index, size_t count) {
+    const TYPED(readout) *out = argument;
+    const clstm_config *config = out->config;
+    const size_t H = config->hidden_size, O = config->output_size;
+    const clstm_i_offsets at = clstm_i_layer_offsets(config, config->num_layers);
+    const clstm_i_range rows = clstm_i_slice(out->rows, 1, index, count);
+    real *y = out->y + rows.begin * O;
+    if (!config->no_bias)
+        for (size_t row = 0; row < rows.end - rows.begin; row++)
+            memcpy(y + row * O, out->weights + at.bias, O * sizeof(real));
+    const PUBLIC(gemm) product = {
+        .m = rows.end - rows.begin, .n = O, .k = H,
+        .a = out->h + rows.begin * H, .lda = H,
+        .b = out->weights + at.input, .ldb = H, .transpose_b = 1,
+        .c = y, .ldc = O, .accumulate = !config->no_bias,
+    };
+    TYPED(product)(out->call, index, &product);
+}
+
+static void TYPED(run_readout)(clstm_i_call *call, const clstm_model *model, size_t rows, const real *h, real *y) {
+    const clstm_config *config = &model->config;
+    TYPED(readout) out = {call, config, model->parameters, rows, h, y};
+    const double work = (double)rows * (double)config->output_size * (double)config->hidden_size;
+    clstm_i_run(call, clstm_i_wanted(call, work, rows), TYPED(readout_product), &out);
+}
+
+typedef struct TYPED(readout_back) {
+    clstm_i_call *call;
+    const TYPED(clstm_i_kernels) *kernels;
+    const clstm_config *config;
+    const real *weights; /* the model's flat array */
+    size_t rows;
+    const real *h, *dy;  /* (rows, H), (rows, O) */
+    real *d_weights;     /* flat, or NULL */
+    real *dh;            /* (rows, H) */
+} TYPED(readout_back);
+
+/* dy^T h and the sums of dy: a task over the O rows of weight_out. */
+static void TYPED(readout_weight_gradients)(void *argument, size_t index, size_t count) {
+    const TYPED(readout_back) *out = argument;
+    const size_t H = out->config->hidden_size, O = out->config->output_size;
+    const clstm_i_offsets at = clstm_i_layer_offsets(out->config, out->config->num_layers);
+    const clstm_i_range rows = clstm_i_slice(O, 1, index, count);
+    const PUBLIC(gemm) product = {
+        .m = rows.end - rows.begin, .n = H, .k = out->rows,
+        .a = out->dy + rows.begin, .lda = O, .transpose_a = 1,
+        .b = out->h, .ldb = H,
+        .c = out->d_weights + at.input + rows.begin * H, .ldc = H,
+    };
+    TYPED(product)(out->call, index, &product);
+    if (out->config->no_bias) return;
+    real *d_bias = out->d_weights + at.bias + rows.begin;
+    memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
+    out->kernels->sum_rows(out->rows, rows.end - rows.begin, out->dy + rows.begin, O, d_bias);
+}
+
+/* dy weight_out: a task over the rows. */
+static void TYPED(readout_input_gradients)(void *argument, size_t index, size_t count) {
+    const TYPED(readout_back) *out = argument;
+    const size_t H = out->config->hidden_size, O = out->config->output_size;
+    const clstm_i_offsets at = clstm_i_layer_offsets(out->config, out->config->num_layers);
+    const clstm_i_range rows = clstm_i_slice(out->rows, 1, index, count);
+    const PUBLIC(gemm) product = {
+        .m = rows.end - rows.begin, .n = H, .k = O,
+        .a = out->dy + rows.begin * O, .lda = O,
+        .b = out->weights + at.input, .ldb = H,
+        .c = out->dh + rows.begin * H, .ldc = H,
+    };
+    TYPED(product)(out->call, index, &product);
+}
+
+static void TYPED(run_readout_backward)(TYPED(readout_back) *out) {
+    const size_t O = out->config->output_size;
+    const double work = (double)out->rows * (double)O * (double)out->config->hidden_size;
+    if (out->d_weights) clstm_i_run(out->call, clstm_i_wanted(out->call, work, O), TYPED(readout_weight_gradients), out);
+    clstm_i_run(out->call, clstm_i_wanted(out->call, work, out->rows), TYPED(readout_input_gradients), out);
+}
+
+/* Without a dy the readout has no part in the loss. */
+static void TYPED(no_readout_gradients)(const clstm_config *config, real *d_weights) {
+    const size_t begin = clstm_i_layer_offsets(config, config->num_layers).input;
+    memset(d_weights + begin, 0, config->output_size * (config->hidden_size + !config->no_bias) * sizeof(real));
+}

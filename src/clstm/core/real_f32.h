@@ -1,0 +1,19 @@
+/* The type that typed sources are written with: float32. Include it, then the typed source; real_f64.h undoes it. */
+#undef real
+#undef vreal
+#undef vint
+#undef lane_int
+#undef REAL_IS_F64
+#undef TYPED
+#undef PUBLIC
+#undef REAL_GEMM
+#undef KERNELS
+#define real float
+#define vreal vf32
+#define vint vi32
+#define lane_int int32_t
+#define REAL_IS_F64 0
+#define TYPED(name) name##_f32         /* internal functions, types and vector vocabulary */
+#define PUBLIC(name) clstm_##name      /* names of clstm.h */
+#define REAL_GEMM sgemm              /* the member of clstm_context */
+#define KERNELS f32                    /* the member of clstm_i_isa */

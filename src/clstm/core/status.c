@@ -1,0 +1,81 @@
+/* Status messages, and the memory that every fallible call starts with. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+const char *clstm_version(void) {
+    return TEXT(CLSTM_VERSION_MAJOR) "." TEXT(CLSTM_VERSION_MINOR) "." TEXT(CLSTM_VERSION_PATCH);
+}
+
+const char *clstm_strerror(clstm_status status) {
+    switch (status) {
+    case CLSTM_OK: return "success";
+    case CLSTM_INVALID_ARGUMENT: return "a required pointer is NULL, a struct's size is unknown, or an index is out of range";
+    case CLSTM_INVALID_CONFIG: return "input_size and hidden_size must be at least 1";
+    case CLSTM_OVERFLOW: return "the sizes multiply to more than memory can address";
+    case CLSTM_OUT_OF_MEMORY: return "out of memory";
+    case CLSTM_WRONG_DTYPE: return "the model or tape has the other floating-point type";
+    case CLSTM_CANCELLED: return "cancelled by the host";
+    case CLSTM_TAPE_CONSUMED: return "the tape was already used by a backward pass";
+    case CLSTM_MODEL_CHANGED: return "the model's parameters changed after the tape was recorded";
+    case CLSTM_UNKNOWN_ISA: return "CLSTM_ISA names no instruction set that this CPU and build have";
+    }
+    return "unknown status";
+}
+
+enum { ALIGNMENT = 64 };
+
+size_t clstm_i_reserve(clstm_i_layout *layout, size_t rows, size_t columns, size_t element) {
+    const size_t offset = layout->bytes;
+    size_t bytes;
+    if (__builtin_mul_overflow(rows, columns, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)
+        || __builtin_add_overflow(bytes, ALIGNMENT - 1, &bytes)
+        || __builtin_add_overflow(offset, bytes / ALIGNMENT * ALIGNMENT, &layout->bytes)) {
+        layout->overflow = 1;
+        layout->bytes = 0;
+    }
+    return offset;
+}
+
+char *clstm_i_allocate(const clstm_context *context, const clstm_i_layout *layout, void **block, clstm_status *status) {
+    size_t bytes;
+    *block = NULL;
+    /* PTRDIFF_MAX, not SIZE_MAX: pointers into the block must have a distance. */
+    if (layout->overflow || __builtin_add_overflow(layout->bytes, ALIGNMENT, &bytes) || bytes > PTRDIFF_MAX) {
+        *status = CLSTM_OVERFLOW;
+        return NULL;
+    }
+    *block = context->allocate(context->user, bytes);
+    *status = *block ? CLSTM_OK : CLSTM_OUT_OF_MEMORY;
+    if (!*block) return NULL;
+    return (char *)*block + (ALIGNMENT - (uintptr_t)*block % ALIGNMENT) % ALIGNMENT;
+}
+
+void clstm_i_release(const clstm_context *context, void *block) {
+    if (block) context->release(context->user, block);
+}
+
+static void *default_allocate(void *user, size_t bytes) {
+    (void)user;
+    return malloc(bytes);
+}
+
+static void default_release(void *user, void *block) {
+    (void)user;
+    free(block);
+}
+
+clstm_status clstm_i_context(const clstm_context *given, clstm_context *context) {
+    static const clstm_context defaults = CLSTM_CONTEXT_INIT;
+    if (given && given->size != sizeof *given) return CLSTM_INVALID_ARGUMENT;
+    *context = given ? *given : defaults;
+    if (!context->allocate != !context->release) return CLSTM_INVALID_ARGUMENT;
+    if (!context->allocate) {
+        context->allocate = default_allocate;
+        context->release = default_release;
+    }
+    return CLSTM_OK;
+}

@@ -1,0 +1,146 @@
+/* The team's discipline: how many threads, who gets which part, the floating-point environment, cancellation. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#include <unistd.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <xmmintrin.h>
+#endif
+
+/* ---- The floating-point environment: denormals are flushed inside a call ---- */
+
+#if defined(__x86_64__) || defined(__i386__)
+typedef unsigned environment;
+static environment enter(void) {
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040); /* FTZ and DAZ */
+    return before;
+}
+static void leave(environment before) {
+    /* The caller's modes and its sticky exception flags as they were: a call leaves no trace. */
+    _mm_setcsr(before);
+}
+#elif defined(__aarch64__)
+typedef uint64_t environment;
+static environment enter(void) {
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | (UINT64_C(1) << 24))); /* FZ */
+    return before;
+}
+static void leave(environment before) {
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
+}
+#else
+typedef int environment;
+static environment enter(void) { return 0; }
+static void leave(environment before) { (void)before; }
+#endif
+
+/* ---- Running a task ---- */
+
+typedef struct flushed_task {
+    clstm_i_task *task;
+    void *argument;
+} flushed_task;
+
+static void run_flushed(void *argument, size_t index, size_t count) {
+    const flushed_task *flushed = argument;
+    const environment before = enter();
+    flushed->task(flushed->argument, index, count);
+    leave(before);
+}
+
+void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, void *argument) {
+    const clstm_team *team = &call->context->team;
+    flushed_task flushed = {task, argument};
+    if (wanted > 1 && team->threads > 1 && team->run)
+        team->run(team->user, wanted < team->threads ? wanted : team->threads, run_flushed, &flushed);
+    else
+        run_flushed(&flushed, 0, 1);
+}
+
+size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n) {
+    /* Fork and join cost about 2 us, in which one core does some 10^5 multiply-adds. */
+    const double least = 2e5;
+    const size_t threads = call->context->team.threads;
+    size_t wanted = work < least * 2 ? 1 : work > least * (double)threads ? threads : (size_t)(work / least);
+    if (wanted > n) wanted = n;
+    return wanted ? wanted : 1;
+}
+
+clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count) {
+    const size_t grains = n / grain + (n % grain != 0);
+    const size_t each = grains / count, more = grains % count;
+    const size_t begin = index * each + (index < more ? index : more);
+    clstm_i_range range = {begin * grain, (begin + each + (index < more)) * grain};
+    if (range.begin > n) range.begin = n;
+    if (range.end > n) range.end = n;
+    return range;
+}
+
+void clstm_i_poll(clstm_i_call *call, double work) {
+    /* Some 5 ms of sgemm, and still under 50 ms of the plain product. */
+    const double interval = 2e8;
+    const clstm_context *context = call->context;
+    call->work += work;
+    if (call->work < interval || !context->cancelled) return;
+    call->work = 0;
+    if (context->cancelled(context->user)) atomic_store_explicit(&call->cancelled, 1, memory_order_relaxed);
+}
+
+/* ---- How many threads this process may use ---- */
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+static size_t affinity(void) {
+#if defined(__linux__)
+    for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
+        cpu_set_t *set = CPU_ALLOC(cpus);
+        if (!set) break;
+        const size_t bytes = CPU_ALLOC_SIZE(cpus);
+        const int failed = sched_getaffinity(0, bytes, set);
+        const int count = failed ? 0 : CPU_COUNT_S(bytes, set);
+        CPU_FREE(set);
+        if (count > 0) return (size_t)count;
+    }
+#endif
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (size_t)online : 1;
+}
+
+/* The CPUs that the control group pays for, rounded up; SIZE_MAX without a limit. */
+static size_t cgroup_quota(void) {
+    double quota = 0, period = 0;
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r"); /* version 2: "max 100000" or "200000 100000" */
+    if (file) {
+        if (fscanf(file, "%lf %lf", &quota, &period) != 2) quota = 0;
+        fclose(file);
+    } else {
+        static const char *const paths[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
+        double *const values[] = {&quota, &period};
+        for (int k = 0; k < 2; k++) {
+            if (!(file = fopen(paths[k], "r"))) return SIZE_MAX;
+            if (fscanf(file, "%lf", values[k]) != 1) *values[k] = 0;
+            fclose(file);
+        }
+    }
+    if (!(quota > 0 && period > 0)) return SIZE_MAX;
+    const size_t cpus = (size_t)(quota / period + 0.999);
+    return cpus ? cpus : 1;
+}
+
+size_t clstm_default_threads(void) {
+    size_t threads = least(affinity(), cgroup_quota());
+    const char *wish = getenv("OMP_NUM_THREADS");
+    if (wish) {
+        const unsigned long number = strtoul(wish, NULL, 10); /* "4,2": the outermost level */
+        if (number > 0) threads = least(threads, number);
+    }
+    return threads ? threads : 1;
+}

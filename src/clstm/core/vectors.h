@@ -1,0 +1,26 @@
+/* The part of the vector vocabulary that every instruction set writes alike, typed. The kernel files add
+   fma(a, b, c) = a b + c, and min and max that return their second operand if either is NaN. */
+
+typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
+typedef lane_int vint __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline vreal TYPED(splat)(real x) { return x - (vreal){0}; /* minus: -0 stays -0 */ }
+
+static inline vreal TYPED(load)(const real *from) {
+    vreal v;
+    __builtin_memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void TYPED(store)(real *to, vreal v) { __builtin_memcpy(to, &v, sizeof v); }
+
+/* The first n lanes; the others are 0 and stay unwritten. */
+static inline vreal TYPED(load_part)(const real *from, size_t n) {
+    vreal v = {0};
+    for (size_t k = 0; k < n; k++) v[k] = from[k];
+    return v;
+}
+
+static inline void TYPED(store_part)(real *to, vreal v, size_t n) {
+    for (size_t k = 0; k < n; k++) to[k] = v[k];
+}

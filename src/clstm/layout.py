@@ -1,0 +1,91 @@
+"""How a user's arrays lie, and how the core's do: (T, B, .) for sequences, (L, B, H) for states.
+
+No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with messages in the
+user's own order of axes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import _core
+
+Array = NDArray[Any]
+State = tuple[Array, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one call's arrays lie: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`."""
+
+    batched: bool
+    batch_first: bool
+
+    def axes(self, *last: int | str) -> str:
+        """Return the expected shape of a sequence, for messages."""
+        first = ("B, T, " if self.batch_first else "T, B, ") if self.batched else "T, "
+        return f"({first}{', '.join(map(str, last))})"
+
+    def to_core(self, sequence: Array) -> Array:
+        """Return a view of a user's sequence as (T, B, ...)."""
+        if not self.batched:
+            return sequence[:, np.newaxis]
+        return sequence.swapaxes(0, 1) if self.batch_first else sequence
+
+    def from_core(self, sequence: Array) -> Array:
+        """Return a view of a (T, B, ...) array as the user's sequence."""
+        if not self.batched:
+            return sequence[:, 0]
+        return sequence.swapaxes(0, 1) if self.batch_first else sequence
+
+    def user_shape(self, steps: int, batch: int, *last: int) -> tuple[int, ...]:
+        """Return the shape of a user's sequence."""
+        if not self.batched:
+            return (steps, *last)
+        return (batch, steps, *last) if self.batch_first else (steps, batch, *last)
+
+    def state_to_core(self, state: Array) -> Array:
+        """Return a view of a user's h or c as (L, B, H)."""
+        return state if self.batched else state[:, np.newaxis]
+
+    def state_from_core(self, state: Array) -> Array:
+        """Return a view of an (L, B, H) array as the user's h or c."""
+        return state if self.batched else state[:, 0]
+
+
+def read_sequence(
+    value: object, name: str, features: int, meaning: str, dtype: DTypeLike, batch_first: bool
+) -> tuple[Array, Layout]:
+    """Check a user's sequence and return it as (T, B, features), with its layout."""
+    array = _core.as_real(value, name, dtype)
+    if array.ndim not in (2, 3):
+        batched = Layout(True, batch_first).axes(meaning)
+        raise ValueError(
+            f"{name} has shape {array.shape}, expected {batched}, or (T, {meaning}) without a batch"
+        )
+    if array.shape[-1] != features:
+        raise ValueError(
+            f"{name} has {array.shape[-1]} features, the layer takes {meaning}={features}"
+        )
+    layout = Layout(batched=array.ndim == 3, batch_first=batch_first)
+    return layout.to_core(array), layout
+
+
+def read_state(
+    value: object, name: str, layers: int, batch: int, hidden_size: int, dtype: DTypeLike, layout: Layout
+) -> tuple[Array | None, Array | None]:
+    """Check a user's (h, c) and return both as (L, B, H); None stays None."""
+    if value is None:
+        return None, None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (h, c) of arrays, got {type(value).__name__}")
+    expected = (layers, batch, hidden_size) if layout.batched else (layers, hidden_size)
+    parts = []
+    for part, label in zip(value, "hc", strict=True):
+        array = _core.as_real(part, f"{name}'s {label}", dtype)
+        if array.shape != expected:
+            raise ValueError(f"{name}'s {label} has shape {array.shape}, expected {expected}")
+        parts.append(layout.state_to_core(array))
+    return parts[0], parts[1]

@@ -1,0 +1,98 @@
+"""The named parameters of a model, and their initial values."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Table = list[tuple[str, tuple[int, ...], int]]
+"""``(name, shape, offset in the flat array)`` of every parameter, in order."""
+
+
+class Parameters(Mapping[str, Array]):
+    """Named views of one flat array: a model's parameters, or their gradients.
+
+    Iterates over the names in the flat array's order. A model's own are read-only: writing into them raises NumPy's
+    ``ValueError``; ``with lstm.edit() as p`` gives ones that can be written.
+
+    Attributes
+    ----------
+    flat : ndarray, shape (P,)
+        All parameters in one contiguous array. For every layer ``weight_ih_l{k}`` (4H, I), ``weight_hh_l{k}`` (4H, H)
+        and ``bias_l{k}`` (4H,), gate blocks in the order input, forget, cell, output; then ``weight_out`` (O, H) and
+        ``bias_out`` (O,). Assigning to it copies the values in.
+    """
+
+    __slots__ = ("_flat", "_views")
+
+    def __init__(self, table: Table, flat: Array) -> None:
+        self._flat = flat
+        views = {}
+        for name, shape, offset in table:
+            views[name] = flat[offset : offset + int(np.prod(shape))].reshape(shape)
+        self._views = MappingProxyType(views)
+
+    @property
+    def flat(self) -> Array:
+        return self._flat
+
+    @flat.setter
+    def flat(self, values: Array) -> None:
+        self._flat[...] = values
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}: {view.shape}" for name, view in self.items()]
+        return "\n".join([f"Parameters of {self._flat.size} {self._flat.dtype}:", *lines])
+
+    def freeze(self) -> None:
+        """Make every view read-only: what is written later would have no effect."""
+        for array in (self._flat, *self._views.values()):
+            array.flags.writeable = False
+
+
+def initialise(parameters: Parameters, forget_bias: float, rng: np.random.Generator) -> None:
+    """Draw initial values.
+
+    ``weight_ih`` and ``weight_out`` are Glorot uniform [1]_, ``weight_hh`` is orthogonal for each gate [2]_, biases
+    are 0 but the forget gate's, which are `forget_bias` [3]_.
+
+    References
+    ----------
+    .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    .. [2] A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+       neural networks", 2014.
+    .. [3] R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of recurrent network architectures",
+       2015.
+    """
+    for name, array in parameters.items():
+        if name.startswith("bias"):
+            array[...] = 0
+            if name != "bias_out":
+                hidden_size = array.size // 4
+                array[hidden_size : 2 * hidden_size] = forget_bias
+        elif name.startswith("weight_hh"):
+            for gate in np.split(array, 4):
+                gate[...] = _orthogonal(gate.shape[0], rng)
+        else:
+            gates = 1 if name == "weight_out" else 4
+            fan_out, fan_in = array.shape[0] // gates, array.shape[1]
+            limit = np.sqrt(6 / (fan_in + fan_out))
+            array[...] = rng.uniform(-limit, limit, array.shape)
+
+
+def _orthogonal(size: int, rng: np.random.Generator) -> Array:
+    """Return an orthogonal matrix, uniform among all: QR of a normal one, the signs of R's diagonal made positive."""
+    q, r = np.linalg.qr(rng.standard_normal((size, size)))
+    return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

@@ -1,0 +1,89 @@
+"""Parameters by name, in memory and in safetensors files: what `LSTM.state_dict`, `load`, `save` read and write."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from . import _core
+from .layout import Array
+from .parameters import Parameters
+
+FORMAT = "1"
+"""``clstm.format`` in a file's metadata; a reader refuses what it does not know."""
+
+
+def write_state_dict(parameters: Parameters, torch_names: bool) -> dict[str, Array]:
+    """Return copies of all parameters; with PyTorch's names the bias is a pair, the second zero."""
+    result = {}
+    for name, array in parameters.items():
+        if torch_names and name.startswith("bias_l"):
+            layer = name.removeprefix("bias_")
+            result[f"bias_ih_{layer}"] = array.copy()
+            result[f"bias_hh_{layer}"] = np.zeros_like(array)
+        else:
+            result[name] = array.copy()
+    return result
+
+
+def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: str) -> None:
+    """Write `values` into `parameters`: every name once, with our bias or PyTorch's pair, added up.
+
+    With a prefix only the names that begin with it count, without it; names of another part of a larger model are
+    then none of ours.
+    """
+    named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+    used: set[str] = set()
+    missing = []
+    for name, target in parameters.items():
+        parts = [name]
+        if name not in named and name.startswith("bias_l"):
+            layer = name.removeprefix("bias_")
+            parts = [f"bias_ih_{layer}", f"bias_hh_{layer}"]
+        if not all(part in named for part in parts):
+            missing.append(prefix + " + ".join(part for part in parts if part not in named))
+            continue
+        used.update(parts)
+        target[...] = sum(_checked(named[part], prefix + part, target) for part in parts)
+    if missing:
+        raise KeyError(f"missing from the state dict: {', '.join(missing)}")
+    if unknown := sorted(set(named) - used):
+        raise KeyError(f"unknown in the state dict: {', '.join(prefix + n for n in unknown)}")
+
+
+def _checked(value: Any, name: str, target: Array) -> Array:
+    array = _core.as_real(value, name, target.dtype)
+    if array.shape != target.shape:
+        raise ValueError(f"{name} has shape {array.shape}, the model's has {target.shape}")
+    return array
+
+
+def write_file(path: str | os.PathLike[str], parameters: Parameters, config: dict[str, Any]) -> None:
+    """Write a safetensors file; the configuration goes into its metadata as flat string pairs."""
+    metadata = {"clstm.format": FORMAT}
+    metadata |= {f"clstm.{name}": str(value) for name, value in config.items()}
+    save_file(write_state_dict(parameters, False), os.fspath(path), metadata)
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
+    """Return the metadata (without ``clstm.``) and the tensors of a file that `write_file` wrote.
+
+    Raises ValueError, naming the file, for any other file.
+    """
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)} is no safetensors file: {error}") from None
+    version = metadata.get("clstm.format")
+    if version != FORMAT:
+        found = "none" if version is None else repr(version)
+        raise ValueError(
+            f"{os.fspath(path)} was not written by LSTM.save: its metadata must have clstm.format "
+            f"{FORMAT!r}, it has {found}. load_state_dict reads tensors of other origin"
+        )
+    return {k.removeprefix("clstm."): v for k, v in metadata.items() if k.startswith("clstm.")}, tensors

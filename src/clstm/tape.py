@@ -1,0 +1,185 @@
+"""What a recorded forward pass hands out, and the gradients that it gives."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from .layout import Array, Layout, State, read_state
+from .parameters import Parameters, Table
+
+_GATES = {"input": 0, "forget": 1, "cell": 2, "output": 3}  # clstm_tape_field
+_CELL_STATE, _HIDDEN_STATE = 4, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Gradients of a loss with respect to all that went into a recorded pass.
+
+    Attributes
+    ----------
+    x : ndarray
+        With respect to the input, of its shape.
+    state : (ndarray, ndarray)
+        With respect to the initial h and c, of their shapes.
+    parameters : Parameters
+        With respect to every parameter; ``parameters.flat`` is one contiguous array in the order of
+        ``lstm.parameters.flat``.
+    """
+
+    x: Array
+    state: State
+    parameters: Parameters
+
+
+class Tape:
+    """A recorded forward pass, made by `LSTM.record`.
+
+    It holds copies of the input and the state, so that changing them afterwards changes no gradient. `backward`
+    uses it up.
+
+    Attributes
+    ----------
+    y : ndarray, read-only
+        The output, as a call of the model returns it.
+    state : (ndarray, ndarray), read-only
+        The final h and c, as a call of the model returns them.
+    """
+
+    __slots__ = ("_layout", "_recording", "_shape", "_table", "_used", "state", "y")
+
+    def __init__(
+        self,
+        recording: _core.Recording,
+        results: tuple[Array, Array, Array],
+        layout: Layout,
+        shape: tuple[int, int, int, int],
+        table: Table,
+    ) -> None:
+        for result in results:
+            result.flags.writeable = False
+        y, h, c = results
+        self.y: Array = layout.from_core(y)
+        self.state: State = layout.state_from_core(h), layout.state_from_core(c)
+        self._recording = recording
+        self._layout = layout
+        self._shape = shape  # T, B, L, H
+        self._table = table
+        self._used = False
+
+    @property
+    def hidden(self) -> Array:
+        """The last layer's hidden state at every step, before the readout: (T, B, H), read-only."""
+        steps, batch, layers, hidden_size = self._shape
+        hidden = np.empty((steps, batch, hidden_size), self.y.dtype)
+        self._recording.read(_HIDDEN_STATE, layers - 1, hidden)
+        hidden.flags.writeable = False
+        return self._layout.from_core(hidden)
+
+    @property
+    def gates(self) -> Mapping[str, Array]:
+        """The activated gates ``"input"``, ``"forget"``, ``"cell"``, ``"output"``: copies, each (T, B, L, H)."""
+        self._refuse_if_used()
+        return _Gates(self)
+
+    @property
+    def cells(self) -> Array:
+        """The cell states at every step: a copy, (T, B, L, H)."""
+        return self._read(_CELL_STATE)
+
+    def _read(self, field: int) -> Array:
+        """Return one field of all layers, (T, B, L, H) in the user's order of axes."""
+        self._refuse_if_used()
+        result = np.empty(self._shape, self.y.dtype)
+        for layer in range(self._shape[2]):
+            self._recording.read(field, layer, result[:, :, layer])
+        return self._layout.from_core(result)
+
+    def _refuse_if_used(self) -> None:
+        if self._used:
+            raise RuntimeError("the tape was already used by backward(): record again")
+
+    def backward(
+        self,
+        dy: ArrayLike | None,
+        dstate: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> Gradients:
+        """Backpropagate through time.
+
+        Parameters
+        ----------
+        dy : ndarray or None
+            Gradient of the loss with respect to y, of y's shape; or of the last step's shape, (B, O) or (O,), where
+            the loss sees that step alone; or None where it sees the final state alone.
+        dstate : (ndarray, ndarray), optional
+            Gradient with respect to the final h and c, of their shapes; zero by default.
+        num_threads : int, optional
+            As in a call of the model.
+
+        Returns
+        -------
+        Gradients
+            Of x, the initial state and every parameter, in the model's dtype.
+
+        Raises
+        ------
+        RuntimeError
+            If the tape was already used, or the model's parameters have changed since it was recorded.
+        ValueError, TypeError
+            If a shape or dtype does not fit; the tape can then still be used.
+
+        Notes
+        -----
+        A. Graves, "Supervised sequence labelling with recurrent neural networks", 2012, section 4.6, has the
+        equations.
+        """
+        self._refuse_if_used()
+        steps, batch, layers, hidden_size = self._shape
+        core_dy = self._read_dy(dy)
+        dtype = self.y.dtype
+        dh, dc = read_state(dstate, "dstate", layers, batch, hidden_size, dtype, self._layout)
+        dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, (steps, batch), num_threads)
+        self._used = True
+        layout = self._layout
+        state = layout.state_from_core(dh0), layout.state_from_core(dc0)
+        return Gradients(layout.from_core(dx), state, Parameters(self._table, flat))
+
+    def _read_dy(self, dy: ArrayLike | None) -> NDArray[Any] | None:
+        """Return the user's dy as (T, B, O)."""
+        if dy is None:
+            return None
+        array = _core.as_real(dy, "dy", self.y.dtype)
+        if array.shape == self.y.shape:
+            return self._layout.to_core(array)
+        steps, batch = self._shape[:2]
+        last = (batch, self.y.shape[-1]) if self._layout.batched else self.y.shape[-1:]
+        if array.shape != last or steps == 0:
+            hint = f", or {last} for the last step alone" if steps else ""
+            raise ValueError(f"dy has shape {array.shape}, expected y's {self.y.shape}{hint}")
+        whole = np.zeros((steps, batch, self.y.shape[-1]), self.y.dtype)
+        whole[-1] = array
+        return whole
+
+
+class _Gates(Mapping[str, Array]):
+    """A tape's gates; each is copied from the tape when it is asked for."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tape._read(_GATES[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_GATES)
+
+    def __len__(self) -> int:
+        return len(_GATES)
+
+    def __repr__(self) -> str:
+        return f"gates {', '.join(_GATES)} of shape (T, B, L, H)"

@@ -1,0 +1,187 @@
+"""What the build promises: one plain compiler line, nothing stale, a complete sdist and wheel."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import clstm
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = sorted((ROOT / "src" / "clstm" / "core").glob("*.c"))
+HEADER = ROOT / "include" / "clstm.h"
+SHIPPED_FOLDERS = ("include", "src", "tests", "bench", "examples")
+SHIPPED_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "Makefile", "README.md", "LICENSE")
+
+x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX-512 is an x86 matter")
+
+
+def run(*command: object, cwd: Path, **environment: str) -> str:
+    """Run a command that must succeed; return what it printed."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CFLAGS")}
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=inherited | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def needed(tool: str) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f"{tool} is not installed")
+    return path
+
+
+def source_files(root: Path) -> set[str]:
+    """Return the project's own files, without what builds, caches and runs leave among them."""
+    paths = [p for folder in SHIPPED_FOLDERS for p in (root / folder).rglob("*") if p.is_file()]
+    names = {p.relative_to(root).as_posix() for p in paths} | set(SHIPPED_FILES)
+    left = r"__pycache__|\.(pyc|so|o|a)$|egg-info|^src/clstm/(include|lib)/|^examples/output/"
+    return {name for name in names if not re.search(left, name)}
+
+
+def build(tree: Path) -> str:
+    # Without optimisation: what counts here is which files are compiled, not how well.
+    return run(sys.executable, "setup.py", "build_ext", "--inplace", cwd=tree, CLSTM_DEBUG="1")
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the sdist that a copy of the project makes."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in source_files(ROOT):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    run(sys.executable, "setup.py", "sdist", "--formats=gztar", cwd=copy)
+    [archive] = (copy / "dist").glob("*.tar.gz")
+    unpacked = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked, filter="data")
+    [tree] = unpacked.iterdir()
+    return tree
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the core as anyone may, with one plain line, into a folder of objects."""
+    folder = tmp_path_factory.mktemp("objects")
+    flags = ["-std=gnu11", "-O3", "-fPIC", "-fopenmp", f"-I{ROOT / 'include'}"]
+    run(needed("cc"), *flags, "-c", *CORE, cwd=folder)
+    return folder
+
+
+def test_sdist_is_complete(sdist: Path) -> None:
+    made = {"PKG-INFO", "setup.cfg"}
+    assert source_files(ROOT) - source_files(sdist) == set()
+    assert {p.name for p in sdist.iterdir() if p.is_file()} >= {*SHIPPED_FILES, *made}
+    assert not list(sdist.rglob("*.so")) + list(sdist.rglob("_core.c"))
+
+
+def test_an_edited_header_reaches_archive_and_extension(sdist: Path) -> None:
+    """A header older than every build, but changed, rebuilds what depends on it."""
+    assert " -c " in build(sdist)
+    assert " -c " not in build(sdist), "nothing changed, yet something was compiled"
+    [major, minor] = [version_macros(HEADER)[k] for k in ("MAJOR", "MINOR")]
+    edited = f"{major}.{minor}.987".encode()
+
+    header = sdist / "include" / "clstm.h"
+    text = re.sub(r"(CLSTM_VERSION_PATCH) \d+", r"\1 987", header.read_text("utf-8"))
+    header.write_text(text, "utf-8")
+    os.utime(header, (0, 0))
+    build(sdist)
+
+    package = sdist / "src" / "clstm"
+    assert version_macros(package / "include" / "clstm.h")["PATCH"] == "987"
+    assert edited in (package / "lib" / "libclstm.a").read_bytes()
+    [extension] = package.glob("_core.*.so")
+    assert edited in extension.read_bytes()
+    code = "import clstm; print(clstm.__file__)"
+    assert str(package) in run(sys.executable, "-c", code, cwd=sdist, PYTHONPATH=str(sdist / "src"))
+
+
+def test_every_file_compiles_to_one_object(objects: Path) -> None:
+    assert {p.stem for p in objects.glob("*.o")} == {p.stem for p in CORE}
+
+
+def version_macros(header: Path) -> dict[str, str]:
+    return dict(re.findall(r"#define CLSTM_VERSION_(\w+) (\d+)", header.read_text("utf-8")))
+
+
+def test_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    macros = version_macros(HEADER)
+    assert ".".join(macros[part] for part in ("MAJOR", "MINOR", "PATCH")) == version
+    assert clstm.__version__ == metadata.version("clstm-cpu") == version
+
+
+def test_a_c_program_links_what_the_package_ships(tmp_path: Path) -> None:
+    library = Path(clstm.get_library()) / "libclstm.a"
+    assert (Path(clstm.get_include()) / "clstm.h").read_bytes() == HEADER.read_bytes()
+    program = tmp_path / "version.c"
+    program.write_text(
+        "#include <clstm.h>\n#include <stdio.h>\n"
+        "int main(void) { return puts(clstm_version()) < 0; }\n"
+    )
+    openmp = ["-fopenmp"] if clstm.config()["openmp"] else []
+    flags = [f"-I{clstm.get_include()}", program, library, *openmp, "-pthread", "-lm"]
+    run(needed("cc"), "-std=c99", *flags, "-o", tmp_path / "version", cwd=tmp_path)
+    assert run(tmp_path / "version", cwd=tmp_path).strip() == clstm.__version__
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("language", ["c -std=c99", "c++ -std=c++17"])
+def test_the_header_alone_compiles(compiler: str, language: str, tmp_path: Path) -> None:
+    if language.startswith("c++"):
+        needed({"gcc": "g++", "clang": "clang++"}[compiler])
+    source = tmp_path / "alone"
+    source.write_text("#include <clstm.h>\nint main(void) { return 0; }\n")
+    flags = ["-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{HEADER.parent}", "-fsyntax-only"]
+    run(needed(compiler), "-x", *language.split(), *flags, source, cwd=tmp_path)
+
+
+@x86
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_target_pragmas_reach_the_avx512_kernels(compiler: str, tmp_path: Path) -> None:
+    [source] = [path for path in CORE if path.name == "kernels_avx512.c"]
+    flags = ["-std=gnu11", "-O3", "-fPIC", f"-I{HEADER.parent}"]
+    run(needed(compiler), *flags, "-c", source, "-o", "kernels.o", cwd=tmp_path)
+    code = run(needed("objdump"), "-d", "--no-show-raw-insn", "kernels.o", cwd=tmp_path)
+    assert re.search(r"vfn?m\w+p[sd]\s.*%zmm", code), "no fused multiply-add on 512-bit registers"
+
+
+@x86
+def test_only_the_kernels_use_more_than_the_baseline(objects: Path) -> None:
+    """A 256-bit instruction in a common file ends the process on an older CPU."""
+    for path in sorted(objects.glob("*.o")):
+        if path.stem not in ("kernels_avx2", "kernels_avx512"):
+            code = run(needed("objdump"), "-d", "--no-show-raw-insn", path, cwd=objects)
+            assert not re.search(r"%[yz]mm", code), path.name
+
+
+def test_symbols(objects: Path) -> None:
+    """Every name the archive defines is clstm's; OpenMP is asked for by one object only."""
+    for path in sorted(objects.glob("*.o")):
+        lines = run(needed("nm"), path, cwd=objects).splitlines()
+        symbols = [(line.split()[-2], line.split()[-1].lstrip("_")) for line in lines]
+        defined = {name for kind, name in symbols if kind.isupper() and kind not in "UWV"}
+        wanted = {name for kind, name in symbols if kind == "U"}
+        assert all(name.startswith("clstm_") for name in defined), path.name
+        assert not {n for n in wanted if re.match(r"Py|cblas|[sd]gemm", n)}, path.name
+        openmp = {name for name in wanted if re.match(r"GOMP|omp|kmpc", name)}
+        assert not openmp or path.stem == "threads_openmp", path.name
