@@ -107,13 +107,21 @@ def _command(config) -> str:
     return " ".join(["pytest", *(word.replace(here, "") for word in config.invocation_params.args)])
 
 
+def _configuration() -> dict[str, str]:
+    """What of clstm computed here; libraries by name and version, since paths tell nobody anything."""
+    config = clstm.config()
+    chosen = {name: str(config[name]) for name in ("isa", "engine", "openmp")}
+    libraries = (f"{library['name']} {library['version']}" for library in config["blas"])
+    return chosen | {"blas": ", ".join(libraries)}
+
+
 def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
     machine = config.stash[LIMIT]
     output_json["run"] = {
         "command": _command(config),
         "rounds": config.getoption("--rounds"),
         "versions": engines.versions(),
-        "clstm": {name: str(value) for name, value in clstm.config().items()},
+        "clstm": _configuration(),
         "limit": machine.as_dict() if machine else None,
     }
 

@@ -318,8 +318,8 @@ void clstm_tape_free(clstm_tape *tape);
 
 /* ---- Activations ----------------------------------------------------------------------------------------- */
 
-/* The core's own tanh and sigmoid over n elements, denormals flushed; y may be x. For programs that put layers around an
-   LSTM, and for tests: at most 5 and 4 units in the last place (float64: 4). */
+/* The core's own tanh and sigmoid over n elements, denormals flushed; y may be x. For programs that put layers
+   around an LSTM, and for tests: at most 5 and 4 units in the last place (float64: 4). */
 clstm_status clstm_tanh(size_t n, const float *x, float *y);
 clstm_status clstm_tanh_f64(size_t n, const double *x, double *y);
 clstm_status clstm_sigmoid(size_t n, const float *x, float *y);

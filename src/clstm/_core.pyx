@@ -173,8 +173,8 @@ def check_out(out, shape, dtype, inputs):
     flags = out.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise ValueError("out must be C-contiguous, aligned and writeable")
-    for name, array in inputs.items():
-        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
+    for name, arrays in inputs.items():
+        if any(array is not None and np.may_share_memory(out, array) for array in arrays):
             raise ValueError(f"out shares memory with {name}")
 
 
@@ -344,7 +344,9 @@ cdef class Model:
         cdef cnp.ndarray h0_ = None if h0 is None else contiguous(h0, self.typenum)
         cdef cnp.ndarray c0_ = None if c0 is None else contiguous(c0, self.typenum)
         cdef size_t steps = x_.shape[0], batch = x_.shape[1]
-        cdef cnp.ndarray y_ = np.empty((steps, batch, self.output_size or self.hidden_size), self.dtype) if y is None else y
+        if y is None:
+            y = np.empty((steps, batch, self.output_size or self.hidden_size), self.dtype)
+        cdef cnp.ndarray y_ = y
         cdef cnp.ndarray h = np.empty((self.num_layers, batch, self.hidden_size), self.dtype)
         cdef cnp.ndarray c = np.empty_like(h)
         cdef clstm_context context = self.context(num_threads)

@@ -1,8 +1,7 @@
 """Holds scipy's BLAS at one thread while the core's own team runs.
 
-Two pools of spinning threads on the same cores slow each other down several times over, so only one of them may be
-at work. scipy's library is told apart by its path; NumPy's is never touched.
-"""
+Two pools of spinning threads on the same cores slow each other down several times over, so only one
+of them may be at work. scipy's library is told apart by its path; NumPy's is never touched."""
 
 import os
 import threading
@@ -34,7 +33,7 @@ def _belongs_to(package: str, library: str) -> bool:
 
 
 class _Hold:
-    """A context manager that any number of threads may be inside; the first one in holds, the last one out restores."""
+    """What any number of threads may enter: the first one holds, the last one out restores."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What this build and this machine are: for bug reports, benchmarks, and programs that link the C library."""
+"""What computes here: for bug reports, benchmarks, and programs that link the C library."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ def get_include() -> str:
 
 
 def get_library() -> str:
-    """Return the folder that holds ``libclstm.a``, the archive that the extension itself is linked from."""
+    """Return the folder of ``libclstm.a``, the archive that the extension itself links."""
     return str(_PACKAGE / "lib")
 
 
@@ -24,9 +24,9 @@ def config() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``; ``isa`` in use and ``isas`` to choose from by the environment's ``CLSTM_ISA``; ``engine``;
-        ``openmp``, whether built with it; ``threads`` of a call that is not told; ``blas``, the libraries behind
-        scipy, each a dict with name, version, threads and path.
+        ``version``; ``isa`` in use and ``isas`` to choose from by the environment's ``CLSTM_ISA``;
+        ``engine``; ``openmp``, whether built with it; ``threads`` of a call that is not told;
+        ``blas``, the libraries behind scipy, each a dict with name, version, threads and path.
     """
     from .blas_threads import libraries
 
@@ -51,7 +51,7 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print `config`, one line an entry: instruction set, engine, OpenMP, threads, and which BLAS."""
+    """Print `config`, one line an entry."""
     for name, value in config().items():
         if name == "isas":
             continue

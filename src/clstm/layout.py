@@ -1,8 +1,7 @@
 """How a user's arrays lie, and how the core's do: (T, B, .) for sequences, (L, B, H) for states.
 
-No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with messages in the
-user's own order of axes.
-"""
+No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with
+messages in the user's own order of axes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ State = tuple[Array, Array]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one call's arrays lie: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`."""
+    """One call's layout: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`."""
 
     batched: bool
     batch_first: bool
@@ -74,14 +73,14 @@ def read_sequence(
 
 
 def read_state(
-    value: object, name: str, layers: int, batch: int, hidden_size: int, dtype: DTypeLike, layout: Layout
+    value: object, name: str, sizes: tuple[int, int, int], dtype: DTypeLike, layout: Layout
 ) -> tuple[Array | None, Array | None]:
-    """Check a user's (h, c) and return both as (L, B, H); None stays None."""
+    """Check a user's (h, c) and return both as `sizes` = (L, B, H); None stays None."""
     if value is None:
         return None, None
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be a pair (h, c) of arrays, got {type(value).__name__}")
-    expected = (layers, batch, hidden_size) if layout.batched else (layers, hidden_size)
+    expected = sizes if layout.batched else (sizes[0], sizes[2])
     parts = []
     for part, label in zip(value, "hc", strict=True):
         array = _core.as_real(part, f"{name}'s {label}", dtype)

@@ -1,27 +1,19 @@
 """class LSTM: what users see of a model. No arithmetic: that is the core's, through _core.pyx."""
 
-import operator
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, SupportsIndex
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
-from .layout import Array, State, read_sequence, read_state
-from .parameters import Parameters, Table, initialise
+from .configuration import Configuration
+from .layout import Array, Layout, State, read_sequence, read_state
+from .parameters import Parameters, initialise
 from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 from .tape import Tape
-
-_DEFAULTS = {
-    "num_layers": 1,
-    "output_size": None,
-    "bias": True,
-    "batch_first": False,
-    "dtype": np.dtype(np.float32),
-}
 
 
 class LSTM:
@@ -36,8 +28,9 @@ class LSTM:
         c_t = f_t * c_{t-1} + i_t * g_t                     cell state
         h_t = o_t * tanh(c_t)                               hidden state
 
-    The four W are stacked in ``weight_ih_l{k}``, the four R in ``weight_hh_l{k}``, the four b in ``bias_l{k}``. Layer
-    k > 0 reads layer k - 1's h. y_t is the last layer's h_t, or with a readout ``weight_out @ h_t + bias_out``.
+    The four W are stacked in ``weight_ih_l{k}``, the four R in ``weight_hh_l{k}``, the four b in
+    ``bias_l{k}``. Layer k > 0 reads layer k - 1's h. y_t is the last layer's h_t, or with a readout
+    ``weight_out @ h_t + bias_out``.
 
     Parameters
     ----------
@@ -67,11 +60,12 @@ class LSTM:
 
     Notes
     -----
-    Any number of threads may call one model at once, and each call gives other threads the GIL; `edit`, optimisers and
-    `load_state_dict` need it alone, and whoever comes meanwhile gets RuntimeError.
+    Any number of threads may call one model at once, and each call gives other threads the GIL;
+    `edit`, optimisers and `load_state_dict` need it alone, and whoever comes meanwhile gets
+    RuntimeError.
 
-    The cell is that of S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997, with the forget gate of F. Gers,
-    J. Schmidhuber, F. Cummins, "Learning to forget", 2000.
+    The cell is that of S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997, with the
+    forget gate of F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", 2000.
 
     Examples
     --------
@@ -83,7 +77,7 @@ class LSTM:
     ((5, 2, 8), (1, 2, 8), (1, 2, 8))
     """
 
-    __slots__ = ("__weakref__", "_batch_first", "_bias", "_model", "_table")
+    __slots__ = ("__weakref__", "_config", "_model", "_table")
 
     def __init__(
         self,
@@ -98,25 +92,37 @@ class LSTM:
         dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        config = _config(input_size, hidden_size, num_layers, output_size, bias, batch_first, dtype)
-        table, size = _parameter_table(config)
-        flat = np.empty(size, config["dtype"])
+        config = Configuration(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            output_size=output_size,
+            bias=bias,
+            batch_first=batch_first,
+            dtype=np.dtype(dtype),
+        )
+        table, size = config.parameter_table()
+        flat = np.empty(size, config.dtype)
         initialise(Parameters(table, flat), float(forget_bias), np.random.default_rng(rng))
-        self._build(config, table, flat)
+        self._build(config, flat)
 
-    def _build(self, config: dict[str, Any], table: Table, flat: Array) -> None:
-        self._batch_first: bool = config["batch_first"]
-        self._bias: bool = config["bias"]
-        self._table = table
-        sizes = (config[name] for name in ("input_size", "hidden_size", "num_layers", "output_size"))
-        self._model = _core.Model(*sizes, self._bias, flat)
+    def _build(self, config: Configuration, flat: Array) -> None:
+        self._config = config
+        self._table = config.parameter_table()[0]
+        self._model = _core.Model(
+            config.input_size,
+            config.hidden_size,
+            config.num_layers,
+            config.output_size,
+            config.bias,
+            flat,
+        )
 
     @classmethod
-    def _restore(cls, config: dict[str, Any], flat: Array) -> Self:
+    def _restore(cls, config: Configuration, flat: Array) -> Self:
         """Make a model from its configuration and parameters; draws no initial weights."""
         self = cls.__new__(cls)
-        config = _config(**config)
-        self._build(config, _parameter_table(config)[0], flat)
+        self._build(config, flat)
         return self
 
     # ---- What it is ----
@@ -124,53 +130,45 @@ class LSTM:
     @property
     def input_size(self) -> int:
         """Features I of x_t."""
-        return self._model.input_size
+        return self._config.input_size
 
     @property
     def hidden_size(self) -> int:
         """Units H of every layer."""
-        return self._model.hidden_size
+        return self._config.hidden_size
 
     @property
     def num_layers(self) -> int:
         """Layers L."""
-        return self._model.num_layers
+        return self._config.num_layers
 
     @property
     def output_size(self) -> int | None:
         """Features O of the readout, or None."""
-        return self._model.output_size or None
+        return self._config.output_size
 
     @property
     def bias(self) -> bool:
         """Whether gates and readout have a bias."""
-        return self._bias
+        return self._config.bias
 
     @property
     def batch_first(self) -> bool:
         """Whether sequences are (B, T, .)."""
-        return self._batch_first
+        return self._config.batch_first
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of parameters, results and all arithmetic."""
-        return self._model.dtype
+        return self._config.dtype
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters, read-only: a mapping from name to view, and ``.flat``. `edit` is the way to write."""
+        """The parameters: a read-only mapping from name to view, and ``.flat``. See `edit`."""
         return Parameters(self._table, self._model.flat)
 
-    def _configuration(self) -> dict[str, Any]:
-        names = ("input_size", "hidden_size", *_DEFAULTS)
-        return {name: getattr(self, name) for name in names}
-
     def __repr__(self) -> str:
-        config = self._configuration()
-        config["dtype"] = config["dtype"].name
-        plain = _DEFAULTS | {"dtype": "float32"}
-        shown = [f"{k}={v!r}" for k, v in config.items() if k not in plain or v != plain[k]]
-        return f"LSTM({', '.join(shown)})"
+        return f"LSTM({self._config!r})"
 
     # ---- Running it ----
 
@@ -191,7 +189,8 @@ class LSTM:
         state : (ndarray, ndarray), optional
             Initial h and c, each (L, B, H), or (L, H) if x is (T, I); zero by default.
         out : ndarray, optional
-            Where y goes: of exactly its shape and dtype, C-contiguous, sharing no memory with x or state.
+            Where y goes: of exactly its shape and dtype, C-contiguous, sharing no memory with x or
+            state.
         num_threads : int, optional
             At most so many threads; `get_num_threads` of them by default.
 
@@ -205,23 +204,22 @@ class LSTM:
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit; it is named, with what was expected. Nothing has been written then.
+            If an argument does not fit; it is named, with what was expected. Nothing has been
+            written then.
         RuntimeError
             Inside `edit`.
         KeyboardInterrupt
             By Ctrl-C also in the middle of a long call; `out` is undefined then.
         """
-        core_x, layout = read_sequence(x, "x", self.input_size, "input_size", self.dtype, self._batch_first)
+        core_x, initial, layout = self._read(x, state)
         steps, batch = core_x.shape[:2]
-        h0, c0 = read_state(state, "state", self.num_layers, batch, self.hidden_size, self.dtype, layout)
         core_out = None
         if out is not None:
             features = self.output_size or self.hidden_size
-            initial = {} if state is None else {"state's h": state[0], "state's c": state[1]}
             shape = layout.user_shape(steps, batch, features)
-            _core.check_out(out, shape, self.dtype, {"x": x, **initial})
+            _core.check_out(out, shape, self.dtype, {"x": (core_x,), "state": initial})
             core_out = layout.to_core(out)
-        y, h, c = self._model.forward(core_x, h0, c0, core_out, num_threads)
+        y, h, c = self._model.forward(core_x, *initial, core_out, num_threads)
         final = layout.state_from_core(h), layout.state_from_core(c)
         return layout.from_core(y) if out is None else out, final
 
@@ -242,20 +240,29 @@ class LSTM:
         Returns
         -------
         Tape
-            With ``y``, ``state``, ``hidden``, ``gates``, ``cells`` and ``backward``; about I + 6 L H elements for each
-            step and row.
+            With ``y``, ``state``, ``hidden``, ``gates``, ``cells`` and ``backward``; about I + 6 L
+            H elements for each step and row.
 
         Raises
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
             As a call does.
         """
-        core_x, layout = read_sequence(x, "x", self.input_size, "input_size", self.dtype, self._batch_first)
+        core_x, initial, layout = self._read(x, state)
         steps, batch = core_x.shape[:2]
-        h0, c0 = read_state(state, "state", self.num_layers, batch, self.hidden_size, self.dtype, layout)
-        recording, results = self._model.record(core_x, h0, c0, num_threads)
+        recording, results = self._model.record(core_x, *initial, num_threads)
         shape = (steps, batch, self.num_layers, self.hidden_size)
         return Tape(recording, results, layout, shape, self._table)
+
+    def _read(
+        self, x: ArrayLike, state: tuple[ArrayLike, ArrayLike] | None
+    ) -> tuple[Array, tuple[Array | None, Array | None], Layout]:
+        """Check a call's input and state, and return them in the core's order of axes."""
+        core_x, layout = read_sequence(
+            x, "x", self.input_size, "input_size", self.dtype, self.batch_first
+        )
+        sizes = (self.num_layers, core_x.shape[1], self.hidden_size)
+        return core_x, read_state(state, "state", sizes, self.dtype, layout), layout
 
     # ---- Its parameters ----
 
@@ -263,12 +270,14 @@ class LSTM:
     def edit(self) -> Iterator[Parameters]:
         """Write parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
 
-        Yields a working copy, which becomes the model's when the block ends. An exception leaves the model as it was.
+        Yields a working copy, which becomes the model's when the block ends. An exception leaves
+        the model as it was.
 
         Raises
         ------
         RuntimeError
-            If a call is using the model, or another `edit` is open. Calls inside the block raise it too.
+            If a call is using the model, or another `edit` is open. Calls inside the block raise it
+            too.
         """
         self._model.begin_edit()
         flat = None
@@ -286,7 +295,8 @@ class LSTM:
         Parameters
         ----------
         torch_names : bool
-            Write each ``bias_l{k}`` as PyTorch's pair ``bias_ih_l{k}``, ``bias_hh_l{k}``, the second zero.
+            Write each ``bias_l{k}`` as PyTorch's pair ``bias_ih_l{k}``, ``bias_hh_l{k}``, the
+            second zero.
         """
         return write_state_dict(self.parameters, torch_names)
 
@@ -298,7 +308,8 @@ class LSTM:
         state_dict : mapping from name to array
             As `state_dict` returns it, in either form, or PyTorch's own.
         prefix : str
-            Take only names that begin with this, as in the state dict of a larger model: ``"encoder.lstm."``.
+            Take only names that begin with this, as in the state dict of a larger model:
+            ``"encoder.lstm."``.
 
         Raises
         ------
@@ -313,10 +324,8 @@ class LSTM:
     # ---- Files and copies ----
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a safetensors file: parameters by name, configuration in the metadata."""
-        config = self._configuration()
-        config["output_size"] = config["output_size"] or 0
-        write_file(path, self.parameters, config)
+        """Write a safetensors file: parameters by name, configuration in the metadata."""
+        write_file(path, self.parameters, self._config.to_metadata())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -331,62 +340,13 @@ class LSTM:
         """
         metadata, tensors = read_file(path)
         try:
-            config = _parse_metadata(metadata)
-            table, size = _parameter_table(config)
-            parameters = Parameters(table, np.empty(size, config["dtype"]))
+            config = Configuration.from_metadata(metadata)
+            table, size = config.parameter_table()
+            parameters = Parameters(table, np.empty(size, config.dtype))
             read_state_dict(parameters, tensors, "")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} holds no valid model: {error.args[0]}") from None
         return cls._restore(config, parameters.flat)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._restore, (self._configuration(), self.parameters.flat.copy())
-
-
-def _config(
-    input_size: SupportsIndex,
-    hidden_size: SupportsIndex,
-    num_layers: SupportsIndex,
-    output_size: SupportsIndex | None,
-    bias: bool,
-    batch_first: bool,
-    dtype: DTypeLike,
-) -> dict[str, Any]:
-    """Check a model's configuration and return it in its plain types."""
-    config: dict[str, Any] = {}
-    sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-    for name, value in (sizes | {"output_size": output_size}).items():
-        if name == "output_size" and value is None:
-            config[name] = None
-            continue
-        try:
-            config[name] = operator.index(value)  # type: ignore[arg-type]
-        except TypeError:
-            raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
-        if config[name] < 1:
-            raise ValueError(f"{name} must be at least 1, got {config[name]}")
-    checked = np.dtype(dtype)
-    if checked not in (np.float32, np.float64) or not checked.isnative:
-        raise ValueError(f"dtype must be float32 or float64, got {checked}")
-    return config | {"bias": bool(bias), "batch_first": bool(batch_first), "dtype": checked}
-
-
-def _parameter_table(config: dict[str, Any]) -> tuple[Table, int]:
-    names = ("input_size", "hidden_size", "num_layers", "output_size", "bias")
-    return _core.parameter_table(*(config[name] for name in names))
-
-
-def _parse_metadata(metadata: dict[str, str]) -> dict[str, Any]:
-    """Return the configuration that `LSTM.save` wrote; ValueError or KeyError names what is wrong."""
-    truth = {"True": True, "False": False}
-    numbers = ("input_size", "hidden_size", "num_layers", "output_size")
-    for name in (*numbers, "bias", "batch_first", "dtype"):
-        if name not in metadata:
-            raise KeyError(f"its metadata has no clstm.{name}")
-    config: dict[str, Any] = {name: int(metadata[name]) for name in numbers}
-    config["output_size"] = config["output_size"] or None
-    for name in ("bias", "batch_first"):
-        if metadata[name] not in truth:
-            raise ValueError(f"clstm.{name} is {metadata[name]!r}, expected True or False")
-        config[name] = truth[metadata[name]]
-    return _config(**config, dtype=metadata["dtype"])
+        return type(self)._restore, (self._config, self.parameters.flat.copy())

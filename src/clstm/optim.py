@@ -63,10 +63,8 @@ def _decay(name: str, value: Any) -> float:
 
 
 def _two_decays(name: str, value: Any) -> tuple[float, float]:
-    if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{name} must be a pair of numbers, not {type(value).__name__}")
-    if len(value) != 2:
-        raise ValueError(f"{name} must have 2 numbers, not {len(value)}")
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair of numbers, not {value!r}")
     return _decay(f"{name}[0]", value[0]), _decay(f"{name}[1]", value[1])
 
 
@@ -123,9 +121,9 @@ class Adam:
     Raises
     ------
     TypeError
-        A hyper-parameter is no real number.
+        A hyper-parameter isn't a real number (betas: a pair of them).
     ValueError
-        A hyper-parameter is outside its range, here or when it is written later.
+        A hyper-parameter is outside its range. Both are raised by writing one later, too.
 
     Notes
     -----
@@ -276,7 +274,7 @@ def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
     Raises
     ------
     TypeError
-        `grad` is neither, or `max_norm` no real number.
+        `grad` is neither, or `max_norm` isn't a real number.
     ValueError
         `max_norm` isn't positive, or the values of `grad` are read-only (a model's own
         parameters are).

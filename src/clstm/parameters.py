@@ -15,15 +15,16 @@ Table = list[tuple[str, tuple[int, ...], int]]
 class Parameters(Mapping[str, Array]):
     """Named views of one flat array: a model's parameters, or their gradients.
 
-    Iterates over the names in the flat array's order. A model's own are read-only: writing into them raises NumPy's
-    ``ValueError``; ``with lstm.edit() as p`` gives ones that can be written.
+    Iterates over the names in the flat array's order. A model's own are read-only: writing into
+    them raises NumPy's ``ValueError``; ``with lstm.edit() as p`` gives ones that can be written.
 
     Attributes
     ----------
     flat : ndarray, shape (P,)
-        All parameters in one contiguous array. For every layer ``weight_ih_l{k}`` (4H, I), ``weight_hh_l{k}`` (4H, H)
-        and ``bias_l{k}`` (4H,), gate blocks in the order input, forget, cell, output; then ``weight_out`` (O, H) and
-        ``bias_out`` (O,). Assigning to it copies the values in.
+        All parameters in one contiguous array. For every layer ``weight_ih_l{k}`` (4H, I),
+        ``weight_hh_l{k}`` (4H, H) and ``bias_l{k}`` (4H,), gate blocks in the order input, forget,
+        cell, output; then ``weight_out`` (O, H) and ``bias_out`` (O,). Assigning to it copies the
+        values in.
     """
 
     __slots__ = ("_flat", "_views")
@@ -65,15 +66,17 @@ class Parameters(Mapping[str, Array]):
 def initialise(parameters: Parameters, forget_bias: float, rng: np.random.Generator) -> None:
     """Draw initial values.
 
-    ``weight_ih`` and ``weight_out`` are Glorot uniform [1]_, ``weight_hh`` is orthogonal for each gate [2]_, biases
-    are 0 but the forget gate's, which are `forget_bias` [3]_.
+    ``weight_ih`` and ``weight_out`` are Glorot uniform [1]_, ``weight_hh`` is orthogonal for each
+    gate [2]_, biases are 0 but the forget gate's, which are `forget_bias` [3]_.
 
     References
     ----------
-    .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
-    .. [2] A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+    .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", 2010. .. [2] A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear
+    dynamics of learning in deep linear
        neural networks", 2014.
-    .. [3] R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of recurrent network architectures",
+    .. [3] R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of recurrent network
+    architectures",
        2015.
     """
     for name, array in parameters.items():
@@ -93,6 +96,6 @@ def initialise(parameters: Parameters, forget_bias: float, rng: np.random.Genera
 
 
 def _orthogonal(size: int, rng: np.random.Generator) -> Array:
-    """Return an orthogonal matrix, uniform among all: QR of a normal one, the signs of R's diagonal made positive."""
+    """Return a random orthogonal matrix, by QR; R's diagonal made positive for a uniform draw."""
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

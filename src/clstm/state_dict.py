@@ -1,4 +1,4 @@
-"""Parameters by name, in memory and in safetensors files: what `LSTM.state_dict`, `load`, `save` read and write."""
+"""Parameters by name, in memory and in safetensors files."""
 
 import os
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ def write_state_dict(parameters: Parameters, torch_names: bool) -> dict[str, Arr
 def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: str) -> None:
     """Write `values` into `parameters`: every name once, with our bias or PyTorch's pair, added up.
 
-    With a prefix only the names that begin with it count, without it; names of another part of a larger model are
-    then none of ours.
+    With a prefix only the names that begin with it count, without it; names of another part of a
+    larger model are then none of ours.
     """
     named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
     used: set[str] = set()
@@ -44,7 +44,7 @@ def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: s
             layer = name.removeprefix("bias_")
             parts = [f"bias_ih_{layer}", f"bias_hh_{layer}"]
         if not all(part in named for part in parts):
-            missing.append(prefix + " + ".join(part for part in parts if part not in named))
+            missing.append(prefix + name)
             continue
         used.update(parts)
         target[...] = sum(_checked(named[part], prefix + part, target) for part in parts)
@@ -61,10 +61,12 @@ def _checked(value: Any, name: str, target: Array) -> Array:
     return array
 
 
-def write_file(path: str | os.PathLike[str], parameters: Parameters, config: dict[str, Any]) -> None:
+def write_file(
+    path: str | os.PathLike[str], parameters: Parameters, config: dict[str, str]
+) -> None:
     """Write a safetensors file; the configuration goes into its metadata as flat string pairs."""
     metadata = {"clstm.format": FORMAT}
-    metadata |= {f"clstm.{name}": str(value) for name, value in config.items()}
+    metadata |= {f"clstm.{name}": value for name, value in config.items()}
     save_file(write_state_dict(parameters, False), os.fspath(path), metadata)
 
 
@@ -86,4 +88,5 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
             f"{os.fspath(path)} was not written by LSTM.save: its metadata must have clstm.format "
             f"{FORMAT!r}, it has {found}. load_state_dict reads tensors of other origin"
         )
-    return {k.removeprefix("clstm."): v for k, v in metadata.items() if k.startswith("clstm.")}, tensors
+    ours = {k.removeprefix("clstm."): v for k, v in metadata.items() if k.startswith("clstm.")}
+    return ours, tensors

@@ -38,8 +38,8 @@ class Gradients:
 class Tape:
     """A recorded forward pass, made by `LSTM.record`.
 
-    It holds copies of the input and the state, so that changing them afterwards changes no gradient. `backward`
-    uses it up.
+    It holds copies of the input and the state, so that changing them afterwards changes no
+    gradient. `backward` uses it up.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Tape:
 
     @property
     def gates(self) -> Mapping[str, Array]:
-        """The activated gates ``"input"``, ``"forget"``, ``"cell"``, ``"output"``: copies, each (T, B, L, H)."""
+        """The activated gates by name, input, forget, cell, output: copies, (T, B, L, H)."""
         self._refuse_if_used()
         return _Gates(self)
 
@@ -114,8 +114,9 @@ class Tape:
         Parameters
         ----------
         dy : ndarray or None
-            Gradient of the loss with respect to y, of y's shape; or of the last step's shape, (B, O) or (O,), where
-            the loss sees that step alone; or None where it sees the final state alone.
+            Gradient of the loss with respect to y, of y's shape; or of the last step's shape, (B,
+            O) or (O,), where the loss sees that step alone; or None where it sees the final state
+            alone.
         dstate : (ndarray, ndarray), optional
             Gradient with respect to the final h and c, of their shapes; zero by default.
         num_threads : int, optional
@@ -129,23 +130,24 @@ class Tape:
         Raises
         ------
         RuntimeError
-            If the tape was already used, or the model's parameters have changed since it was recorded.
+            If the tape was already used, or the model's parameters have changed since it was
+            recorded.
         ValueError, TypeError
             If a shape or dtype does not fit; the tape can then still be used.
 
         Notes
         -----
-        A. Graves, "Supervised sequence labelling with recurrent neural networks", 2012, section 4.6, has the
-        equations.
+        A. Graves, "Supervised sequence labelling with recurrent neural networks", 2012, section
+        4.6, has the equations.
         """
         self._refuse_if_used()
         steps, batch, layers, hidden_size = self._shape
+        layout = self._layout
         core_dy = self._read_dy(dy)
-        dtype = self.y.dtype
-        dh, dc = read_state(dstate, "dstate", layers, batch, hidden_size, dtype, self._layout)
+        sizes = (layers, batch, hidden_size)
+        dh, dc = read_state(dstate, "dstate", sizes, self.y.dtype, layout)
         dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, (steps, batch), num_threads)
         self._used = True
-        layout = self._layout
         state = layout.state_from_core(dh0), layout.state_from_core(dc0)
         return Gradients(layout.from_core(dx), state, Parameters(self._table, flat))
 

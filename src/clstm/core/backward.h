@@ -21,7 +21,8 @@ typedef struct TYPED(back) {
 } TYPED(back);
 
 /* The gates of step t - 1 after their gradient is known give to the h before them: to += dG weight_hh. */
-static void TYPED(give_back)(const TYPED(back) *back, size_t index, const real *d_gates, real *to, size_t rows, int accumulate) {
+static void TYPED(give_back)(const TYPED(back) *back, size_t index, const real *d_gates, real *to, size_t rows,
+                             int accumulate) {
     const size_t H = back->hidden_size;
     const PUBLIC(gemm) product = {
         .m = rows, .n = H, .k = 4 * H,
@@ -71,10 +72,13 @@ static void TYPED(recurrence_backward)(void *argument, size_t index, size_t coun
     if (!back->dh0 || range.begin == range.end) return;
     const size_t started = plan->steps ? plan->rows[0] : 0;
     const size_t last = range.end < started ? range.end : started;
-    if (range.begin < last)
-        TYPED(give_back)(back, index, back->gates + range.begin * 4 * H, back->dh0 + range.begin * H, last - range.begin, 0);
+    const real *d_gates = back->gates + range.begin * 4 * H;
+    if (range.begin < last) TYPED(give_back)(back, index, d_gates, back->dh0 + range.begin * H, last - range.begin, 0);
+
     const size_t first = range.begin > started ? range.begin : started; /* rows without a step */
-    if (first < range.end) TYPED(copy_or_zero)(back->dh0 + first * H, back->dhn ? back->dhn + first * H : NULL, (range.end - first) * H);
+    if (first >= range.end) return;
+    const real *dhn = back->dhn ? back->dhn + first * H : NULL;
+    TYPED(copy_or_zero)(back->dh0 + first * H, dhn, (range.end - first) * H);
 }
 
 /* Weight gradients, dG^T x, dG^T h_{t-1} and the sums of dG: a task over the 4H rows of the weights. */
@@ -118,15 +122,17 @@ static void TYPED(run_layer_backward)(TYPED(back) *back) {
     clstm_i_call *call = back->call;
     const size_t total = back->plan->total, H = back->hidden_size;
     const double gates = 4 * (double)H * (double)total, I = (double)back->input_size;
-    clstm_i_run(call, clstm_i_wanted(call, gates * ((double)H + 32), back->plan->batch), TYPED(recurrence_backward), back);
-    if (back->d_weight_ih && !clstm_i_cancelled(call))
-        clstm_i_run(call, clstm_i_wanted(call, gates * (I + (double)H), 4 * H), TYPED(weight_gradients), back);
-    if (back->dx && !clstm_i_cancelled(call))
-        clstm_i_run(call, clstm_i_wanted(call, gates * I, total), TYPED(input_gradients), back);
+    const size_t steps = clstm_i_wanted(call, gates * ((double)H + 32), back->plan->batch);
+    const size_t weights = clstm_i_wanted(call, gates * (I + (double)H), 4 * H);
+    const size_t inputs = clstm_i_wanted(call, gates * I, total);
+    clstm_i_run(call, steps, TYPED(recurrence_backward), back);
+    if (back->d_weight_ih && !clstm_i_cancelled(call)) clstm_i_run(call, weights, TYPED(weight_gradients), back);
+    if (back->dx && !clstm_i_cancelled(call)) clstm_i_run(call, inputs, TYPED(input_gradients), back);
 }
 
 /* d_gates and the other tensors of layer k, on the tape and in the caller's gradients. */
-static void TYPED(begin_layer)(TYPED(back) *back, const clstm_tape *tape, const PUBLIC(gradients) *gradients, size_t k) {
+static void TYPED(begin_layer)(TYPED(back) *back, const clstm_tape *tape, const PUBLIC(gradients) *gradients,
+                               size_t k) {
     const clstm_config *config = &tape->config;
     const clstm_i_plan *plan = &tape->plan;
     const clstm_i_offsets at = clstm_i_layer_offsets(config, k);
@@ -162,7 +168,8 @@ static void TYPED(begin_backward)(TYPED(back) *back, const clstm_tape *tape, con
     const real *top = (const real *)tape->hidden + (config->num_layers - 1) * (states + total * H) + states;
     TYPED(readout_back) out = {
         .call = back->call, .kernels = back->kernels, .config = config, .rows = total,
-        .weights = tape->model->parameters, .h = top, .dy = gradients->dy, .d_weights = gradients->parameters, .dh = back->dh,
+        .weights = tape->model->parameters, .h = top, .dy = gradients->dy,
+        .d_weights = gradients->parameters, .dh = back->dh,
     };
     TYPED(run_readout_backward)(&out);
 }

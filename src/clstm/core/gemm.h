@@ -1,9 +1,10 @@
-/* Products, typed. A product goes to the host's BLAS in pieces, so that it can be cancelled; or to the plain one below. */
+/* Products, typed. They go to the host's BLAS in pieces, so that they can be cancelled; or to the plain one below. */
 
 enum { TYPED(TILE) = 64 }; /* two tiles of 16 or 32 KiB stand on the stack, and in a private cache */
 
 /* op(A)[first_row.., first_column..] as a dense rows x columns tile. */
-static void TYPED(load_tile)(const real *a, size_t lda, int transpose, clstm_i_range rows, clstm_i_range columns, real *tile) {
+static void TYPED(load_tile)(const real *a, size_t lda, int transpose, clstm_i_range rows, clstm_i_range columns,
+                             real *tile) {
     const size_t width = columns.end - columns.begin;
     for (size_t row = rows.begin; row < rows.end; row++)
         for (size_t column = columns.begin; column < columns.end; column++)
@@ -12,7 +13,8 @@ static void TYPED(load_tile)(const real *a, size_t lda, int transpose, clstm_i_r
 }
 
 /* C[i.., j..] += the product of two dense tiles; k is added in its order, whatever the tiling. */
-static void TYPED(multiply_tiles)(const real *a, const real *b, clstm_i_range i, clstm_i_range j, size_t depth, real *c, size_t ldc) {
+static void TYPED(multiply_tiles)(const real *a, const real *b, clstm_i_range i, clstm_i_range j, size_t depth,
+                                  real *c, size_t ldc) {
     const size_t width = j.end - j.begin;
     for (size_t row = i.begin; row < i.end; row++) {
         const real *a_row = a + (row - i.begin) * depth;
@@ -60,14 +62,15 @@ static PUBLIC(gemm) TYPED(piece)(const PUBLIC(gemm) *p, clstm_i_range i, clstm_i
     return piece;
 }
 
-/* BLAS counts in int32, and an empty product may have no matrices to point at. The pieces below keep the longer one of m
-   and k far smaller. */
+/* BLAS counts in int32, and an empty product may have no matrices to point at. The pieces below keep the longer one
+   of m and k far smaller. */
 static int TYPED(suits_blas)(const PUBLIC(gemm) *p) {
     const size_t most = INT32_MAX, shorter = p->m < p->k ? p->m : p->k;
     return p->k && p->n <= most && shorter <= most && p->lda <= most && p->ldb <= most && p->ldc <= most;
 }
 
-/* One product by one thread, in pieces of some milliseconds along its longer side. After a cancellation C is undefined. */
+/* One product by one thread, in pieces of some milliseconds along the longer of m and k. Once cancelled, C is
+   undefined. */
 static void TYPED(product)(clstm_i_call *call, size_t index, const PUBLIC(gemm) *p) {
     /* What a call of a small product costs beyond its multiply-adds, and a row of C beyond its own. */
     const double per_call = 2e4, per_element = 64, piece_work = 2.5e8;
@@ -77,7 +80,7 @@ static void TYPED(product)(clstm_i_call *call, size_t index, const PUBLIC(gemm) 
 
     const double work = (double)p->m * (double)p->n * ((double)p->k + per_element) + per_call;
     const size_t side = p->k > p->m ? p->k : p->m;
-    const size_t pieces = work <= piece_work ? 1 : work / piece_work < (double)side ? (size_t)(work / piece_work) + 1 : side;
+    const size_t pieces = work / piece_work < (double)side ? (size_t)(work / piece_work) + 1 : side;
     for (size_t n = 0; n < pieces && !clstm_i_cancelled(call); n++) {
         const clstm_i_range part = clstm_i_slice(side, 1, n, pieces), whole_m = {0, p->m}, whole_k = {0, p->k};
         const PUBLIC(gemm) piece = p->k > p->m ? TYPED(piece)(p, whole_m, part) : TYPED(piece)(p, part, whole_k);

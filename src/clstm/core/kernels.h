@@ -1,5 +1,5 @@
-/* THE kernels, typed, in the vector vocabulary of the file that includes this: what happens to one vector of hidden units.
-   Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
+/* THE kernels, typed, in the vector vocabulary of the file that includes this: what happens to one vector of hidden
+   units. Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
 
 enum { TYPED(LANES) = VECTOR_BYTES / sizeof(real) };
 
@@ -47,8 +47,9 @@ static void TYPED(gates)(const TYPED(clstm_i_gates) *step) {
     else TYPED(gates_rows)(step, 0);
 }
 
-/* The derivatives of gates_vector, in the reverse order of its lines. tanh(c) is cheaper to compute again than to keep. */
-static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j, size_t n) {
+/* The derivatives of gates_vector, its lines in reverse. tanh(c) is cheaper to compute again than to keep. */
+static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j,
+                                                size_t n) {
     const size_t H = step->hidden_size, at = row * H + j;
     const vreal one = TYPED(splat)(1);
     real *gates = step->gates + 4 * row * H + j;

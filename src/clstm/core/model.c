@@ -73,7 +73,8 @@ clstm_status clstm_config_parameter(const clstm_config *config, size_t index, cl
         return CLSTM_OK;
     }
     static const char *const names[] = {"weight_ih_l%zu", "weight_hh_l%zu", "bias_l%zu"};
-    const size_t columns[] = {at.input_size, H, 0}, offsets[] = {at.input, at.recurrent, at.bias}, kind = index % per_layer;
+    const size_t columns[] = {at.input_size, H, 0}, offsets[] = {at.input, at.recurrent, at.bias};
+    const size_t kind = index % per_layer;
     *parameter = (clstm_parameter){"", 4 * H, columns[kind], offsets[kind]};
     snprintf(parameter->name, sizeof parameter->name, names[kind], layer);
     return CLSTM_OK;

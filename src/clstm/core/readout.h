@@ -85,8 +85,9 @@ static void TYPED(readout_input_gradients)(void *argument, size_t index, size_t 
 static void TYPED(run_readout_backward)(TYPED(readout_back) *out) {
     const size_t O = out->config->output_size;
     const double work = (double)out->rows * (double)O * (double)out->config->hidden_size;
-    if (out->d_weights) clstm_i_run(out->call, clstm_i_wanted(out->call, work, O), TYPED(readout_weight_gradients), out);
-    clstm_i_run(out->call, clstm_i_wanted(out->call, work, out->rows), TYPED(readout_input_gradients), out);
+    const size_t outputs = clstm_i_wanted(out->call, work, O), rows = clstm_i_wanted(out->call, work, out->rows);
+    if (out->d_weights) clstm_i_run(out->call, outputs, TYPED(readout_weight_gradients), out);
+    clstm_i_run(out->call, rows, TYPED(readout_input_gradients), out);
 }
 
 /* Without a dy the readout has no part in the loss. */

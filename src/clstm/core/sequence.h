@@ -1,4 +1,4 @@
-/* The time loop of the forward pass, typed: chunks of steps through all layers and the readout, with or without a tape. */
+/* The time loop of the forward pass, typed: chunks of steps through all layers and the readout. */
 
 /* Where a pass keeps its values. Without a tape, one chunk of one layer at a time. */
 typedef struct TYPED(workspace) {

@@ -45,7 +45,8 @@ static void TYPED(begin_tape)(clstm_tape *tape, const PUBLIC(sequence) *sequence
 }
 
 clstm_status PUBLIC(tape_read)(const clstm_tape *tape, clstm_tape_field field, size_t k, real *out, size_t row_stride) {
-    if (!tape || !out || (unsigned)field > CLSTM_HIDDEN_STATE || k >= tape->config.num_layers) return CLSTM_INVALID_ARGUMENT;
+    if (!tape || !out) return CLSTM_INVALID_ARGUMENT;
+    if ((unsigned)field > CLSTM_HIDDEN_STATE || k >= tape->config.num_layers) return CLSTM_INVALID_ARGUMENT;
     if (tape->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
     if (tape->consumed) return CLSTM_TAPE_CONSUMED;
 

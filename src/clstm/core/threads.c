@@ -122,7 +122,8 @@ static size_t cgroup_quota(void) {
         if (fscanf(file, "%lf %lf", &quota, &period) != 2) quota = 0;
         fclose(file);
     } else {
-        static const char *const paths[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
+        static const char *const paths[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us",
+                                            "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
         double *const values[] = {&quota, &period};
         for (int k = 0; k < 2; k++) {
             if (!(file = fopen(paths[k], "r"))) return SIZE_MAX;

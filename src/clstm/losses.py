@@ -1,0 +1,185 @@
+"""Losses with their gradients: ``loss, dy = loss_function(y, target, weight=None)``.
+
+Each is a weighted mean over the rows of y, all axes but the last. dy is the gradient for
+`Tape.backward`. A row of weight 0 counts for nothing, whatever y and target hold there.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .parameters import Array
+
+__all__ = ["mean_squared_error", "softmax_cross_entropy"]
+
+Rows = Array | slice
+
+
+def softmax_cross_entropy(
+    y: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[float, Array]:
+    """Cross-entropy between class indices and the softmax of y.
+
+    With p = softmax(y) along the last axis and n counting the rows::
+
+        loss = sum_n weight_n * -log(p[n, target_n]) / sum_n weight_n
+        dy[n, k] = weight_n * (p[n, k] - (k == target_n)) / sum_n weight_n
+
+    Parameters
+    ----------
+    y : array_like, shape (..., O), floating
+        Scores (logits) of the O classes; -inf rules a class out.
+    target : array_like of int, shape (...)
+        The class of each row, from 0 to O - 1.
+    weight : array_like, broadcastable to the shape of `target`, optional
+        Not negative; 1 everywhere by default. 0 leaves a row out, as for padding, where `target`
+        may be anything (-1, say) and y too.
+
+    Returns
+    -------
+    loss : float
+        The mean.
+    dy : ndarray, shape and dtype of y
+        Its gradient.
+
+    Raises
+    ------
+    TypeError
+        y isn't floating, `target` isn't of integers, or `weight` not of real numbers.
+    ValueError
+        A shape doesn't fit, a target isn't a class, a weight is negative or not finite, or
+        nothing has a weight (an empty y, for one), so that there is no mean.
+
+    Notes
+    -----
+    C. M. Bishop, "Pattern Recognition and Machine Learning", Springer 2006, equations 4.108 and
+    4.109. The largest score of a row is taken off first, so that no exponential overflows.
+
+    Examples
+    --------
+    >>> import clstm, numpy as np
+    >>> loss, dy = clstm.losses.softmax_cross_entropy(np.zeros((2, 4)), [3, -1], weight=[1, 0])
+    >>> round(loss, 4), dy.tolist()
+    (1.3863, [[0.25, 0.25, 0.25, -0.75], [0.0, 0.0, 0.0, 0.0]])
+    """
+    y = _scores(y)
+    classes = np.asarray(target)
+    if classes.dtype.kind not in "iu":
+        raise TypeError(f"target must hold integers, class indices, not {classes.dtype}")
+    if classes.shape != y.shape[:-1]:
+        raise ValueError(f"target has shape {classes.shape}, y {y.shape} needs {y.shape[:-1]}")
+    rows, share = _weighted_rows(y, weight)
+    classes = classes.reshape(-1)[rows]
+    wrong = (classes < 0) | (classes >= y.shape[-1])
+    if wrong.any():
+        found, last = classes[wrong][0], y.shape[-1] - 1
+        raise ValueError(f"target must be from 0 to {last}, the classes of y, found {found}")
+
+    scores = _as_rows(y, rows)
+    each = np.arange(len(scores)), classes
+    d = scores - scores.max(axis=-1, keepdims=True)
+    of_target = d[each].astype(np.float64)
+    np.exp(d, out=d)
+    total = d.sum(axis=-1, dtype=np.float64)
+    loss = float(share @ (np.log(total) - of_target))
+    d *= (share / total).astype(d.dtype)[:, np.newaxis]
+    d[each] -= share.astype(d.dtype)
+    return loss, _like(y, rows, d)
+
+
+def mean_squared_error(
+    y: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[float, Array]:
+    """Mean of the squared differences between y and `target`.
+
+    With n counting the rows and k the features::
+
+        loss = sum_n weight_n * mean_k (y[n, k] - target[n, k])**2 / sum_n weight_n
+        dy[n, k] = weight_n * 2 / O * (y[n, k] - target[n, k]) / sum_n weight_n
+
+    Parameters
+    ----------
+    y : array_like, shape (..., O), floating
+        The model's output.
+    target : array_like of real numbers, shape (..., O)
+        What it should be. Never broadcast; taken in y's dtype.
+    weight : array_like, broadcastable to shape (...), optional
+        Not negative, one for a row; 1 everywhere by default. 0 leaves a row out, and both y and
+        `target` may be anything there.
+
+    Returns
+    -------
+    loss : float
+        The mean.
+    dy : ndarray, shape and dtype of y
+        Its gradient.
+
+    Raises
+    ------
+    TypeError
+        y isn't floating, or `target` or `weight` not of real numbers.
+    ValueError
+        A shape doesn't fit, a weight is negative or not finite, or nothing has a weight (an empty
+        y, for one), so that there is no mean.
+    """
+    y = _scores(y)
+    wanted = np.asarray(target)
+    if wanted.dtype.kind not in "biuf":
+        raise TypeError(f"target must hold real numbers, not {wanted.dtype}")
+    if wanted.shape != y.shape:
+        raise ValueError(f"target has shape {wanted.shape}, y {y.shape}; they must be the same")
+    rows, share = _weighted_rows(y, weight)
+    d = _as_rows(y, rows)
+    d = d - _as_rows(wanted, rows).astype(d.dtype, copy=False)
+    of_row = np.einsum("nk,nk->n", d, d, dtype=np.float64, casting="same_kind")
+    loss = float(share @ of_row) / y.shape[-1]
+    d *= (share * (2 / y.shape[-1])).astype(d.dtype)[:, np.newaxis]
+    return loss, _like(y, rows, d)
+
+
+def _scores(y: ArrayLike) -> Array:
+    array = np.asarray(y)
+    if array.dtype.kind != "f":
+        raise TypeError(f"y must be a floating-point array, not {array.dtype}")
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"y must have a last axis of outputs, got shape {array.shape}")
+    return array
+
+
+def _weighted_rows(y: Array, weight: ArrayLike | None) -> tuple[Rows, Array]:
+    """Return the rows of y that count, and each one's share of the mean, float64, in sum 1."""
+    shape = y.shape[:-1]
+    if weight is None:
+        weight = 1.0
+        if y.size == 0:
+            raise ValueError(f"y has no rows to take a mean over, got shape {y.shape}")
+    given = np.asarray(weight)
+    if given.dtype.kind not in "biuf":
+        raise TypeError(f"weight must hold real numbers, not {given.dtype}")
+    try:
+        w = np.broadcast_to(given, shape).astype(np.float64).reshape(-1)
+    except ValueError:
+        raise ValueError(
+            f"weight has shape {given.shape}, expected one that broadcasts to {shape}"
+        ) from None
+    if not (np.isfinite(w) & (w >= 0)).all():
+        raise ValueError("weight must be finite and not negative everywhere")
+    if not w.any():
+        raise ValueError("weight must be positive somewhere: there is no mean over nothing")
+    w /= w.max()  # so that no sum overflows
+    rows: Rows = slice(None) if w.all() else np.flatnonzero(w)
+    return rows, w[rows] / w.sum()
+
+
+def _as_rows(array: Array, rows: Rows) -> Array:
+    """Return the chosen rows, (N, O), in float32 at least."""
+    chosen: Array = array.reshape(-1, array.shape[-1])[rows]
+    return chosen.astype(np.result_type(array.dtype, np.float32), copy=False)
+
+
+def _like(y: Array, rows: Rows, d: Array) -> Array:
+    """Return an array of y's shape and dtype with d in these rows, zero in the others."""
+    if isinstance(rows, slice):
+        return d.astype(y.dtype, copy=False).reshape(y.shape)
+    dy: Array = np.zeros(y.shape, y.dtype)
+    dy.reshape(-1, y.shape[-1])[rows] = d
+    return dy
