@@ -24,6 +24,7 @@ import clstm
 
 RECORDS = pytest.StashKey[list]()
 LIMIT = pytest.StashKey[limit.Limit | None]()
+LOAD = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser) -> None:
@@ -33,6 +34,7 @@ def pytest_addoption(parser) -> None:
 def pytest_configure(config) -> None:
     config.stash[RECORDS] = []
     config.stash[LIMIT] = None
+    config.stash[LOAD] = os.getloadavg()[0]
 
 
 @pytest.fixture(scope="session")
@@ -79,12 +81,7 @@ def measure(request, benchmark, keep, rounds):
             return
         time.sleep(PAUSE_SECONDS)
         case.calibrate()
-        benchmark.pedantic(
-            case.engine.run,
-            rounds=max(rounds, case.batches),
-            iterations=case.calls,
-            warmup_rounds=1,
-        )
+        benchmark.pedantic(case.engine.run, rounds=max(rounds, case.batches), iterations=case.calls)
         seconds = benchmark.stats.stats.median
         figures = {"shape": list(shape), "mode": mode, "threads": threads}
         figures["gflops"] = shape.flop(mode) / seconds / 1e9
@@ -108,7 +105,7 @@ def _command(config) -> str:
 
 
 def _configuration() -> dict[str, str]:
-    """What of clstm computed here; libraries by name and version, since paths tell nobody anything."""
+    """What of clstm computed here; of a BLAS its name and version, not its path."""
     config = clstm.config()
     chosen = {name: str(config[name]) for name in ("isa", "engine", "openmp")}
     libraries = (f"{library['name']} {library['version']}" for library in config["blas"])
@@ -120,6 +117,7 @@ def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
     output_json["run"] = {
         "command": _command(config),
         "rounds": config.getoption("--rounds"),
+        "load": config.stash[LOAD],
         "versions": engines.versions(),
         "clstm": _configuration(),
         "limit": machine.as_dict() if machine else None,

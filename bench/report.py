@@ -110,6 +110,7 @@ def header(data: dict) -> str:
         f"- Versions: {', '.join(f'{name} {number}' for name, number in versions.items())}",
         f"- clstm: {clstm}",
         *(_limit_lines(run["limit"]) if run["limit"] else []),
+        f"- Load average when it began (0 is a quiet machine): {run['load']:.1f}",
         f"- Command: `{run['command']}`, {run['rounds']} rounds",
     ]
     return "\n".join(lines)

@@ -48,8 +48,9 @@ class Case:
     def calibrate(self) -> None:
         """Choose how many calls make a batch and how many batches make a turn."""
         with self.engine.scope():
-            self.batch_seconds()
-            seconds = min(self.batch_seconds() for _ in range(3))
+            seconds = self.batch_seconds()
+            if seconds < TURN_SECONDS:  # else it is the whole turn, however exactly it is known
+                seconds = min(self.batch_seconds() for _ in range(3))
         self.calls = math.ceil(BATCH_SECONDS / seconds)
         self.batches = math.ceil(TURN_SECONDS / (seconds * self.calls))
 

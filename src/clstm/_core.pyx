@@ -365,16 +365,17 @@ cdef class Model:
         cdef bint is_f64 = self.typenum == cnp.NPY_FLOAT64
         self.enter()
         try:
-            with self.blas_hold(steps * batch), nogil:
-                if tape == NULL and is_f64:
-                    status = clstm_forward_f64(self.handle, &s64, &context)
-                elif tape == NULL:
-                    status = clstm_forward(self.handle, &s32, &context)
-                elif is_f64:
-                    status = clstm_record_f64(self.handle, &s64, &context, tape)
-                else:
-                    status = clstm_record(self.handle, &s32, &context, tape)
-            raise_status(status, "LSTM")
+            with self.blas_hold(steps * batch):
+                with nogil:
+                    if tape == NULL and is_f64:
+                        status = clstm_forward_f64(self.handle, &s64, &context)
+                    elif tape == NULL:
+                        status = clstm_forward(self.handle, &s32, &context)
+                    elif is_f64:
+                        status = clstm_record_f64(self.handle, &s64, &context, tape)
+                    else:
+                        status = clstm_record(self.handle, &s32, &context, tape)
+                raise_status(status, "LSTM")
         finally:
             self.leave()
         return y_, h, c
@@ -429,12 +430,13 @@ cdef class Recording:
         cdef bint is_f64 = model.typenum == cnp.NPY_FLOAT64
         model.enter()
         try:
-            with model.blas_hold(rows), nogil:
-                if is_f64:
-                    status = clstm_backward_f64(self.tape, &g64, &context)
-                else:
-                    status = clstm_backward(self.tape, &g32, &context)
-            raise_status(status, "backward")
+            with model.blas_hold(rows):
+                with nogil:
+                    if is_f64:
+                        status = clstm_backward_f64(self.tape, &g64, &context)
+                    else:
+                        status = clstm_backward(self.tape, &g32, &context)
+                raise_status(status, "backward")
         finally:
             model.leave()
         return dx, dh0, dc0, flat

@@ -80,7 +80,7 @@ def softmax_cross_entropy(
     of_target = d[each].astype(np.float64)
     np.exp(d, out=d)
     total = d.sum(axis=-1, dtype=np.float64)
-    loss = float(share @ (np.log(total) - of_target))
+    loss = float((share * (np.log(total) - of_target)).sum())
     d *= (share / total).astype(d.dtype)[:, np.newaxis]
     d[each] -= share.astype(d.dtype)
     return loss, _like(y, rows, d)
@@ -131,7 +131,7 @@ def mean_squared_error(
     d = _as_rows(y, rows)
     d = d - _as_rows(wanted, rows).astype(d.dtype, copy=False)
     of_row = np.einsum("nk,nk->n", d, d, dtype=np.float64, casting="same_kind")
-    loss = float(share @ of_row) / y.shape[-1]
+    loss = float((share * of_row).sum()) / y.shape[-1]
     d *= (share * (2 / y.shape[-1])).astype(d.dtype)[:, np.newaxis]
     return loss, _like(y, rows, d)
 

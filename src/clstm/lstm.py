@@ -213,13 +213,16 @@ class LSTM:
         """
         core_x, initial, layout = self._read(x, state)
         steps, batch = core_x.shape[:2]
-        core_out = None
+        target = None
         if out is not None:
-            features = self.output_size or self.hidden_size
-            shape = layout.user_shape(steps, batch, features)
-            _core.check_out(out, shape, self.dtype, {"x": (core_x,), "state": initial})
-            core_out = layout.to_core(out)
-        y, h, c = self._model.forward(core_x, *initial, core_out, num_threads)
+            shape = layout.user_shape(steps, batch, self.output_size or self.hidden_size)
+            inputs = {"x": (core_x,), "state": initial}
+            _core.check_out(out, shape, self.dtype, inputs)
+            target = layout.to_core(out)
+        direct = target is not None and target.flags.c_contiguous
+        y, h, c = self._model.forward(core_x, *initial, target if direct else None, num_threads)
+        if target is not None and not direct:
+            target[...] = y
         final = layout.state_from_core(h), layout.state_from_core(c)
         return layout.from_core(y) if out is None else out, final
 

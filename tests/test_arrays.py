@@ -1,0 +1,227 @@
+"""What users may pass: every dtype and layout, `out=`, and what is refused, with which words."""
+
+import numpy as np
+import pytest
+from conftest import Case
+
+import clstm
+
+DTYPES = ["?", "i1", "u1", "i2", "u4", "i8", "f2", "f4", "f8", "g"]
+
+
+def misaligned(array):
+    buffer = np.zeros(array.nbytes + 1, np.uint8)
+    view = buffer[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    assert not view.flags.aligned or array.dtype.itemsize == 1
+    return view
+
+
+def spread(array):
+    """The same values in every second element of a larger array."""
+    larger = np.full([2 * n for n in array.shape], 99, array.dtype)
+    view = larger[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def reversed_in_memory(array):
+    return np.ascontiguousarray(array[::-1, ::-1, ::-1])[::-1, ::-1, ::-1]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS = {
+    "contiguous": np.ascontiguousarray,
+    "strided": spread,
+    "negative": reversed_in_memory,
+    "fortran": np.asfortranarray,
+    "misaligned": misaligned,
+    "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "read-only": read_only,
+    "subclass": lambda a: a.view(np.recarray),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_real_dtype_in_any_layout(dtype, layout):
+    case = Case(num_layers=2, output_size=3)
+    model = case.model()
+    values = np.random.default_rng(0).integers(0, 2, (7, 3, 5))
+    x = LAYOUTS[layout](values.astype(dtype))
+    h, c = (LAYOUTS[layout](np.ones((2, 3, 6), dtype)) for _ in "hc")
+    before = x.tobytes(), h.tobytes()
+    expected, _ = model(values.astype(np.float32), (np.ones((2, 3, 6)), np.ones((2, 3, 6))))
+    y, _ = model(x, (h, c))
+    np.testing.assert_array_equal(y, expected)
+    assert y.dtype == np.float32
+    assert (x.tobytes(), h.tobytes()) == before
+
+    dy = LAYOUTS[layout](np.ones((7, 3, 3), dtype))
+    grad = model.record(x, (h, c)).backward(dy)
+    plain = model.record(values.astype(float)).backward(np.ones((7, 3, 3)))
+    assert grad.x.shape == plain.x.shape
+
+
+def test_zero_strides():
+    case = Case()
+    model = case.model()
+    x = np.broadcast_to(np.float32(0.5), (7, 3, 5))
+    np.testing.assert_array_equal(model(x)[0], model(np.full((7, 3, 5), 0.5))[0])
+
+
+def test_objects_that_offer_an_array():
+    class Offers:
+        def __array__(self, dtype=None, copy=None):
+            return np.ones((7, 3, 5))
+
+    model = Case().model()
+    np.testing.assert_array_equal(model(Offers())[0], model(np.ones((7, 3, 5)))[0])
+
+
+def test_out_receives_y():
+    case = Case(output_size=2)
+    model = case.model()
+    expected, _ = model(case.x())
+    out = np.empty((7, 3, 2), np.float32)
+    y, _ = model(case.x(), out=out)
+    assert y is out
+    np.testing.assert_array_equal(out, expected)
+
+    row = np.empty((7, 2), np.float32)
+    assert model(case.x()[:, 0], out=row)[0] is row
+    np.testing.assert_allclose(row, expected[:, 0], atol=1e-6)
+
+    first = clstm.LSTM(5, 6, output_size=2, batch_first=True, rng=0)
+    turned = np.empty((3, 7, 2), np.float32)
+    assert first(case.x().swapaxes(0, 1), out=turned)[0] is turned
+    np.testing.assert_array_equal(turned.swapaxes(0, 1), expected)
+
+
+def overlapping():
+    """Every input that `out` could overlap, fully, in part, or through a shared base."""
+    buffer = np.zeros(7 * 3 * 6 + 40, np.float32)
+    y = buffer[: 7 * 3 * 6].reshape(7, 3, 6)
+    shifted = buffer[40 : 40 + 7 * 3 * 6].reshape(7, 3, 6)
+    state = buffer[10 : 10 + 18].reshape(1, 3, 6)
+    other = np.zeros((1, 3, 6), np.float32)
+    x = np.ones((7, 3, 6), np.float32)
+    return {
+        "x itself": (y, y, None),
+        "x shifted": (y, shifted, None),
+        "x reversed": (y, y[::-1], None),
+        "h": (y, x, (state, other)),
+        "c": (y, x, (other, state)),
+    }
+
+
+@pytest.mark.parametrize("pair", overlapping())
+def test_out_that_overlaps_an_input_is_refused_before_any_write(pair):
+    out, x, state = overlapping()[pair]
+    out[...] = 7
+    model = clstm.LSTM(6, 6, rng=0)
+    with pytest.raises(ValueError, match="out shares memory with"):
+        model(x, state, out=out)
+    assert (out == 7).all() or pair in ("h", "c")
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "words"),
+    [
+        ([], TypeError, "out must be a NumPy array, got list"),
+        (np.empty((7, 3, 5), "f4"), ValueError, r"out has shape \(7, 3, 5\), the result has"),
+        (np.empty((7, 3, 6), "f8"), ValueError, "out has dtype float64, the result has float32"),
+        (np.empty((7, 3, 6), ">f4"), ValueError, "out has dtype >f4"),
+        (np.empty((7, 3, 12), "f4")[:, :, ::2], ValueError, "out must be C-contiguous"),
+        (np.broadcast_to(np.float32(0), (7, 3, 6)), ValueError, "out must be C-contiguous"),
+    ],
+)
+def test_out_must_be_exact(out, error, words):
+    with pytest.raises(error, match=words):
+        Case().model()(Case().x(), out=out)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [
+        ([[1.0]], TypeError, "x must be a NumPy array, got list"),
+        ("text", TypeError, "x must be a NumPy array, got str"),
+        (None, TypeError, "x must be a NumPy array, got NoneType"),
+        (np.zeros((7, 3, 5), complex), TypeError, "x must hold real numbers, got dtype complex"),
+        (np.zeros((7, 3, 5), object), TypeError, "x must hold real numbers, got dtype object"),
+        (np.zeros((7, 3, 5), "U1"), TypeError, "x must hold real numbers"),
+        (np.zeros((7, 3, 5), "M8[s]"), TypeError, "x must hold real numbers"),
+        (np.zeros((7, 3, 12)), ValueError, "x has 12 features, the layer takes input_size=5"),
+        (np.zeros(5), ValueError, r"x has shape \(5,\), expected \(T, B, input_size\)"),
+        (np.zeros((1, 7, 3, 5)), ValueError, "x has shape"),
+        (np.float64(1), ValueError, r"x has shape \(\)"),
+    ],
+)
+def test_x_that_does_not_fit(x, error, words):
+    model = Case().model()
+    with pytest.raises(error, match=words):
+        model(x)
+    with pytest.raises(error, match=words):
+        model.record(x)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "words"),
+    [
+        (
+            np.zeros((2, 1, 3, 6)),
+            TypeError,
+            r"state must be a pair \(h, c\) of arrays, got ndarray",
+        ),
+        ((np.zeros((1, 3, 6)),), TypeError, r"state must be a pair"),
+        (
+            (np.zeros((1, 3, 6)), np.zeros((1, 3, 5))),
+            ValueError,
+            r"state's c has shape \(1, 3, 5\)",
+        ),
+        ((np.zeros((3, 6)), np.zeros((1, 3, 6))), ValueError, r"expected \(1, 3, 6\)"),
+        ((None, np.zeros((1, 3, 6))), TypeError, "state's h must be a NumPy array"),
+        (
+            (np.zeros((1, 3, 6), complex), np.zeros((1, 3, 6))),
+            TypeError,
+            "state's h must hold real",
+        ),
+    ],
+)
+def test_state_that_does_not_fit(state, error, words):
+    with pytest.raises(error, match=words):
+        Case().model()(Case().x(), state)
+
+
+@pytest.mark.parametrize(
+    ("num_threads", "error"),
+    [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError)],
+)
+def test_num_threads_that_makes_no_sense(num_threads, error):
+    model, before = Case().model(), clstm.get_num_threads()
+    with pytest.raises(error, match="num_threads"):
+        model(Case().x(), num_threads=num_threads)
+    with pytest.raises(error, match="num_threads"):
+        clstm.set_num_threads(num_threads)
+    assert clstm.get_num_threads() == before
+
+
+@pytest.mark.parametrize("steps", [2**31, 2**40, 2**52])
+def test_sequences_that_no_memory_can_hold(steps):
+    model = clstm.LSTM(1, 64, rng=0)
+    x = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (steps, 64, 1), (0, 0, 0))
+    with pytest.raises((MemoryError, ValueError)):
+        model(x)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(2**62, 1), (1, 2**62), (2**40, 2**40), (1, 2**70), (2**31, 2**31, 2**31)]
+)
+def test_models_that_no_memory_can_hold(sizes):
+    with pytest.raises((MemoryError, ValueError)):
+        clstm.LSTM(*sizes)

@@ -1,0 +1,217 @@
+"""The forward pass against the specification, and against itself in other shapes."""
+
+import numpy as np
+import pytest
+import reference
+from conftest import Case, assert_close, forward_bound
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import clstm
+
+sizes = st.one_of(st.sampled_from([1, 7, 15, 16, 17, 31, 32, 33]), st.integers(1, 130))
+cases = st.builds(
+    Case,
+    steps=st.integers(0, 200),
+    batch=st.integers(0, 65),
+    input_size=sizes,
+    hidden_size=sizes,
+    num_layers=st.integers(1, 3),
+    output_size=st.none() | st.integers(1, 20),
+    bias=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 10**6),
+)
+
+
+def largest(*arrays):
+    return max(np.abs(a).max(initial=0) for a in arrays)
+
+
+def compare(case, model, result, bound=0.0):
+    """Compare (y, (h, c)) with the specification, at a default model's bound or a wider one."""
+    expected = reference.forward(model.parameters, case.x(), case.state())
+    scale = max(largest(expected.cells), largest(expected.y))
+    bound = max(bound, forward_bound(case.steps, case.dtype))
+    y, (h, c) = result
+    assert y.dtype == h.dtype == c.dtype == case.dtype
+    assert_close(y, expected.y, bound, scale)
+    assert_close(h, expected.state[0], bound, scale)
+    assert_close(c, expected.state[1], bound, scale)
+
+
+@given(cases)
+@example(Case(steps=200, batch=65, input_size=130, hidden_size=130, num_layers=3))
+@example(Case(steps=0, batch=3))
+@example(Case(steps=5, batch=0))
+def test_default_model_matches_the_specification(case):
+    model = case.model()
+    compare(case, model, model(case.x(), case.state()))
+
+
+def nudge(array, rng):
+    """Move every number to one of its neighbours."""
+    return np.nextafter(array, rng.choice([-np.inf, np.inf], array.shape).astype(array.dtype))
+
+
+def numpy_error(case, model, exact, runs=3):
+    """The error that NumPy's own rounding makes: the largest of some runs, as one is a lucky draw.
+
+    The later runs are of numbers that differ by one rounding. Where weights are large an LSTM is
+    chaotic, and then the same error can grow a hundredfold in one run and not in the next.
+    """
+    rng, error = np.random.default_rng(case.seed), 0.0
+    x, parameters = case.x(), dict(model.parameters)
+    for _ in range(runs):
+        run = reference.forward(parameters, x, case.state(), dtype=case.dtype)
+        differences = run.y - exact.y, *np.subtract(run.state, exact.state)
+        error = max(error, largest(*differences))
+        x = nudge(case.x(), rng)
+        parameters = {name: nudge(array, rng) for name, array in model.parameters.items()}
+    return error
+
+
+@given(cases, st.floats(0.1, 8))
+def test_arbitrary_weights_match_as_well_as_float32_allows(case, size):
+    model = case.model()
+    with model.edit() as parameters:
+        parameters.flat *= size
+    x, state = case.x(), case.state()
+    exact = reference.forward(model.parameters, x, state)
+    scale = max(1.0, largest(exact.cells), largest(exact.y))
+    compare(case, model, model(x, state), 4 * numpy_error(case, model, exact) / scale)
+
+
+def test_gates_and_cells_of_every_step():
+    case = Case(steps=9, batch=4, num_layers=2, output_size=3)
+    model = case.model()
+    tape = model.record(case.x(), case.state())
+    expected = reference.forward(model.parameters, case.x(), case.state())
+    bound = forward_bound(case.steps, case.dtype)
+    assert list(tape.gates) == list(reference.GATES)
+    for name in reference.GATES:
+        assert_close(tape.gates[name], expected.gates[name], bound)
+    assert_close(tape.cells, expected.cells, bound, largest(expected.cells))
+    assert_close(tape.hidden, expected.hidden, bound)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_chunks_with_carried_state_equal_one_call(seed):
+    """Ten random splits for each of fifty models."""
+    rng = np.random.default_rng(seed)
+    case = Case(
+        steps=int(rng.integers(1, 120)),
+        batch=int(rng.integers(1, 9)),
+        hidden_size=int(rng.integers(1, 40)),
+        num_layers=int(rng.integers(1, 4)),
+        output_size=2 if seed % 2 else None,
+        seed=seed,
+    )
+    model, x = case.model(), case.x()
+    whole, (h, c) = model(x, case.state())
+    for _ in range(10):
+        cuts = np.sort(rng.integers(0, case.steps + 1, rng.integers(0, 6)))
+        state, parts = case.state(), []
+        for chunk in np.split(x, cuts):
+            y, state = model(chunk, state)
+            parts.append(y)
+        scale = largest(c)
+        assert_close(np.concatenate(parts), whole, 1e-6, scale)
+        assert_close(state[0], h, 1e-6, scale)
+        assert_close(state[1], c, 1e-6, scale)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_record_equals_call(num_threads):
+    case = Case(steps=50, batch=17, hidden_size=33, num_layers=2, output_size=4)
+    model = case.model()
+    y, (h, c) = model(case.x(), case.state(), num_threads=num_threads)
+    tape = model.record(case.x(), case.state(), num_threads=num_threads)
+    np.testing.assert_array_equal(tape.y, y)
+    np.testing.assert_array_equal(tape.state[0], h)
+    np.testing.assert_array_equal(tape.state[1], c)
+
+
+@pytest.mark.parametrize("others", ["others", "nan", "huge"])
+@pytest.mark.parametrize("batch", [1, 2, 3, 8, 33])
+def test_a_row_depends_on_no_other_row(batch, others):
+    case = Case(steps=20, batch=batch, hidden_size=17, num_layers=2)
+    model, x, state = case.model(), case.x(), case.state()
+    for row in {0, batch // 2, batch - 1}:
+        mixed = x.copy()
+        rest = np.arange(batch) != row
+        if others == "nan":
+            mixed[:, rest] = np.nan
+        if others == "huge":
+            mixed[:, rest] = 1e30
+        y, (h, c) = model(mixed, state)
+        alone, (h_alone, c_alone) = model(x[:, row], (state[0][:, row], state[1][:, row]))
+        assert_close(y[:, row], alone, 1e-6, largest(c_alone))
+        assert_close(h[:, row], h_alone, 1e-6, largest(c_alone))
+        assert_close(c[:, row], c_alone, 1e-6, largest(c_alone))
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0), (0, 0)])
+def test_empty_sequences_pass_the_state_through(steps, batch):
+    case = Case(steps=steps, batch=batch, num_layers=2, output_size=2)
+    state = case.state()
+    y, (h, c) = case.model()(case.x(), state)
+    assert y.shape == (steps, batch, 2)
+    np.testing.assert_array_equal(h, state[0])
+    np.testing.assert_array_equal(c, state[1])
+
+
+def test_without_a_state_it_starts_at_zero():
+    case = Case(num_layers=2)
+    model, zeros = case.model(), np.zeros((2, case.batch, case.hidden_size), np.float32)
+    np.testing.assert_array_equal(model(case.x())[0], model(case.x(), (zeros, zeros))[0])
+
+
+def test_batch_first_and_unbatched_are_the_same_numbers_in_another_order():
+    case = Case(steps=6, batch=4, num_layers=2, output_size=3)
+    model, x, state = case.model(), case.x(), case.state()
+    other = clstm.LSTM(5, 6, 2, output_size=3, batch_first=True, rng=0)
+    y, (h, c) = model(x, state)
+
+    y_first, (h_first, c_first) = other(x.swapaxes(0, 1), state)
+    np.testing.assert_array_equal(y_first.swapaxes(0, 1), y)
+    np.testing.assert_array_equal(h_first, h)
+    np.testing.assert_array_equal(c_first, c)
+    tape = other.record(x.swapaxes(0, 1), state)
+    assert tape.gates["input"].shape == tape.cells.shape == (4, 6, 2, 6)
+    assert tape.hidden.shape == (4, 6, 6)
+
+    for flexible in (model, other):
+        y_row, (h_row, c_row) = flexible(x[:, 1], (state[0][:, 1], state[1][:, 1]))
+        assert y_row.shape == (6, 3)
+        assert h_row.shape == c_row.shape == (2, 6)
+        assert_close(y_row, y[:, 1], 1e-6)
+
+
+@pytest.mark.parametrize("position", [(0, 0), (3, 1), (6, 2)])
+def test_nan_stays_in_its_row_from_its_step_on(position):
+    case = Case(steps=7, batch=3, hidden_size=9, num_layers=2)
+    model, x = case.model(), case.x()
+    clean = model(x)[0]
+    t, b = position
+    x[t, b, 2] = np.nan
+    y, (h, c) = model(x)
+    affected = np.zeros(y.shape[:2], bool)
+    affected[t:, b] = True
+    assert np.isnan(y[affected]).all()
+    np.testing.assert_array_equal(y[~affected], clean[~affected])
+    assert np.isnan(h[:, b]).all() and np.isnan(c[:, b]).all()
+
+
+def test_silero_voice_detector_on_a_minute_of_speech(reference_data):
+    data = np.load(reference_data / "silero" / "lstm.npz")
+    model = clstm.LSTM(128, 128, rng=0)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    model.load_state_dict({f"{name}_l0": data[name] for name in names})
+    h, (_, c) = model(data["x"])
+    assert_close(h, data["h"], 5e-6)
+    assert_close(c[0], data["c_last"].reshape(-1), 5e-6, largest(data["c_last"]))
+    logit = np.maximum(h, 0) @ data["head_weight"].T + data["head_bias"]
+    probability = 1 / (1 + np.exp(-logit[:, 0]))
+    assert_close(probability, data["probability"], 5e-6)
+    assert (probability > 0.5).sum() == 1452

@@ -1,0 +1,207 @@
+"""Threads: any count, many callers of one model, interruption, forked children."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import Case, assert_close
+
+import clstm
+from clstm import blas_threads
+
+CASE = Case(steps=40, batch=33, input_size=20, hidden_size=50, num_layers=2, output_size=3)
+
+
+@pytest.mark.parametrize("num_threads", [2, 3, 8, 64])
+@pytest.mark.parametrize("batch", [1, 2, 33])
+def test_any_number_of_threads_gives_the_same_numbers(num_threads, batch):
+    case = Case(**{**vars(CASE), "batch": batch})
+    model = case.model()
+    y, (h, c) = model(case.x(), case.state(), num_threads=1)
+    scale = np.abs(c).max()
+    other, (other_h, other_c) = model(case.x(), case.state(), num_threads=num_threads)
+    assert_close(other, y, 1e-6, scale)
+    assert_close(other_h, h, 1e-6, scale)
+    assert_close(other_c, c, 1e-6, scale)
+
+
+def test_set_num_threads():
+    before = clstm.get_num_threads()
+    try:
+        clstm.set_num_threads(3)
+        assert clstm.get_num_threads() == 3
+    finally:
+        clstm.set_num_threads(before)
+
+
+@pytest.mark.parametrize("wish", ["1", "1,2"])
+def test_omp_num_threads_limits_the_default(wish):
+    script = "import clstm; print(clstm.get_num_threads())"
+    environment = {**os.environ, "OMP_NUM_THREADS": wish}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, check=True
+    )
+    assert result.stdout.strip() == b"1"
+
+
+def run_all(workers):
+    """Run the workers in threads of their own; raise what one of them raised."""
+    failures = []
+
+    def guarded(worker):
+        try:
+            worker()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive(), "a thread hangs"
+    if failures:
+        raise failures[0]
+
+
+def test_many_threads_share_one_model_while_one_edits():
+    """8 threads x 1000 calls: each equals one of the two models there ever were, or is refused."""
+    case = Case(steps=6, batch=3, hidden_size=9)
+    model, x = case.model(), case.x()
+    old, new = model.parameters.flat.copy(), case.model().parameters.flat * 0.5
+    serial = []
+    for flat in (old, new):
+        with model.edit() as parameters:
+            parameters.flat = flat
+        serial.append(model(x)[0])
+    done = threading.Event()
+    results = {"equal": 0, "refused": 0}
+    lock = threading.Lock()
+
+    def call():
+        for _ in range(1000):
+            try:
+                y, _ = model(x)
+            except RuntimeError as error:
+                assert "being edited" in str(error)
+                outcome = "refused"
+            else:
+                assert any(np.allclose(y, s, atol=1e-6, rtol=0) for s in serial)
+                outcome = "equal"
+            with lock:
+                results[outcome] += 1
+
+    def edit():
+        turn = 0
+        while not done.is_set():
+            turn += 1
+            try:
+                with model.edit() as parameters:
+                    parameters.flat = (old, new)[turn % 2]
+            except RuntimeError as error:
+                assert "while a call uses it" in str(error)
+            time.sleep(0.0005)
+
+    editor = threading.Thread(target=edit)
+    editor.start()
+    try:
+        run_all([call] * 8)
+    finally:
+        done.set()
+        editor.join(60)
+    assert results["equal"] + results["refused"] == 8000
+    assert results["equal"] > 0
+
+
+def test_large_calls_side_by_side_equal_serial_ones():
+    case = Case(steps=10, batch=32, input_size=64, hidden_size=96)
+    model, x = case.model(), case.x()
+    serial, _ = model(x)
+    grad = model.record(x).backward(serial)
+
+    def call():
+        for _ in range(5):
+            assert_close(model(x)[0], serial, 1e-6)
+            again = model.record(x).backward(serial)
+            np.testing.assert_allclose(again.x, grad.x, rtol=1e-3, atol=1e-5)
+
+    run_all([call] * 4)
+
+
+def test_blas_is_held_at_one_thread_and_given_back():
+    model = Case(batch=64, input_size=64, hidden_size=64).model()
+    model(Case(batch=64, input_size=64).x())
+    libraries = blas_threads.libraries()
+    before = [library.num_threads for library in libraries]
+    with blas_threads.hold, blas_threads.hold:
+        assert [library.num_threads for library in libraries] == [1] * len(libraries)
+    assert [library.num_threads for library in libraries] == before
+    assert not any("numpy.libs" in library.filepath for library in libraries)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+import clstm
+model = clstm.LSTM(64, 256, 2, rng=0)
+x = np.zeros((10000, 32, 64), np.float32)
+model(x[:2])
+before = model.parameters.flat.copy()
+seconds = float(sys.argv[1])
+threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.monotonic()
+try:
+    if sys.argv[2] == "call":
+        model(x)
+    else:
+        tape = model.record(x[:500])
+        while True:
+            tape.backward(np.ones_like(tape.y))
+            tape = model.record(x[:200])
+except KeyboardInterrupt:
+    assert (model.parameters.flat == before).all()
+    model(x[:2])
+    with model.edit() as parameters:
+        parameters.flat *= 1
+    print("interrupted after", time.monotonic() - start)
+"""
+
+
+@pytest.mark.parametrize("what", ["call", "training"])
+@pytest.mark.parametrize("moment", range(10))
+def test_ctrl_c_ends_a_long_call(what, moment):
+    """20 random moments; the two seconds are a guard against a hang, not a measurement."""
+    seconds = np.random.default_rng(moment).uniform(0.01, 0.5)
+    command = [sys.executable, "-c", INTERRUPTED, str(seconds), what]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "interrupted after" in result.stdout, result.stderr
+    assert float(result.stdout.split()[-1]) < seconds + 2
+
+
+def child_call(queue, model, x):
+    queue.put(model(x, num_threads=2)[0])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_children_compute_the_same(method):
+    model, x = CASE.model(), CASE.x()
+    expected, _ = model(x, num_threads=2)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=child_call, args=(queue, model, x))
+    child.start()
+    try:
+        assert_close(queue.get(timeout=30), expected, 1e-6)
+    finally:
+        child.join(10)
+        hung = child.is_alive()
+        if hung:
+            os.kill(child.pid, signal.SIGKILL)
+    assert not hung
