@@ -57,7 +57,7 @@ $(venv)/peers.stamp: bench/requirements.txt | $(python)
 	@touch $@
 
 $(python):
-	@missing=; \
+	@missing=; exec 2>/dev/null; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || missing="$$missing python3"; \
 	$(PYTHON) -c 'import ensurepip, venv' || missing="$$missing python3-venv"; \
 	$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' \

@@ -9,8 +9,9 @@ Peers that are not installed are absent from the figures (bench/requirements.txt
 """
 
 import os
+import re
+import shlex
 import time
-from pathlib import Path
 
 import engines
 import limit
@@ -99,9 +100,9 @@ def measure(request, benchmark, keep, rounds):
 
 
 def _command(config) -> str:
-    """What was typed, without the folders of this machine."""
-    here = f"{Path.cwd()}{os.sep}"
-    return " ".join(["pytest", *(word.replace(here, "") for word in config.invocation_params.args)])
+    """What was typed, without the absolute folders of this machine."""
+    words = (re.sub(r"(^|=)/.*/", r"\1", word) for word in config.invocation_params.args)
+    return shlex.join(["pytest", *words])
 
 
 def _configuration() -> dict[str, str]:

@@ -137,12 +137,13 @@ def plot(benchmarks: list[dict], path: Path) -> None:
         chosen = [figures for figures in records if (figures["mode"], figures["threads"]) == case]
         for number, name in enumerate(PEERS):
             bars = [
-                (row + 0.4 * number, figures["peers"][name]["ratio"])
+                (row + 0.4 * number, figures["peers"][name]["ratio"] - 1)
                 for row, figures in enumerate(chosen)
                 if name in figures["peers"]
             ]
             if bars:
-                axis.barh(*zip(*bars, strict=True), height=0.4, label=ENGINES[name].title)
+                places, widths = zip(*bars, strict=True)
+                axis.barh(places, widths, left=1, height=0.4, label=ENGINES[name].title)
         shapes = [",".join(map(str, figures["shape"])) for figures in chosen]
         axis.set_yticks([row + 0.2 for row in range(len(shapes))], shapes)
         axis.axvline(1, color="black", linewidth=1)
