@@ -90,6 +90,18 @@ def digest(*parts: str | bytes) -> str:
     return whole.hexdigest()
 
 
+def write_blas_int() -> None:
+    """Name the integer of scipy's BLAS for _blas.pyx; scipy exports it from 1.18 on."""
+    import scipy
+
+    declarations = Path(scipy.__file__).with_name("linalg") / "cython_blas.pxd"
+    exported = "blas_int" in declarations.read_text()
+    line = "from scipy.linalg.cython_blas cimport blas_int" if exported else "ctypedef int blas_int"
+    target = Path("build/cython/blas_int.pxi")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(line + "\n")
+
+
 class Stamp:
     """Remembers beside a built file what it was built from.
 
@@ -182,7 +194,9 @@ class BuildModules(build_ext):
         built = Path("build/cython", ext.sources[0]).with_suffix(".c")
         stamp = Stamp(built, Cython.__version__, *(Path(i).read_bytes() for i in inputs))
         stale = not stamp.current()
-        [result] = cythonize([ext], build_dir="build/cython", include_path=["src"], force=stale)
+        write_blas_int()
+        folders = ["src", "build/cython"]
+        [result] = cythonize([ext], build_dir="build/cython", include_path=folders, force=stale)
         stamp.write()
         return result.sources
 

@@ -1,9 +1,10 @@
-/* Measures what this machine can do at most: fused multiply-adds, and reads from buffers of given sizes.
+/* Measures what this machine can do at most: fused multiply-adds, and reads from buffers.
 
        limit SECONDS THREADS BYTES...
 
-   Every thread has buffers of its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
-   operations per second, and the bytes per second for each size, all threads together, best of several trials. */
+   Every thread has buffers of its own, of BYTES each (a multiple of 512). Prints one line of JSON:
+   the instruction set, the operations per second, and the bytes per second for each size, all
+   threads together, best of several trials. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -53,7 +54,8 @@ typedef struct {
 static kernels best_kernels(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return (kernels){"avx512", multiply_add_avx512, read_avx512};
+    if (__builtin_cpu_supports("avx512f"))
+        return (kernels){"avx512", multiply_add_avx512, read_avx512};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return (kernels){"avx2", multiply_add_avx2, read_avx2};
 #endif
@@ -67,7 +69,7 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Pages of their own for each thread, huge where the system has them, so that no figure is one of the TLB. */
+/* Huge pages where the system has them, so that no figure is one of the TLB. */
 static char *new_buffer(size_t bytes)
 {
     char *buffer = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
@@ -137,7 +139,7 @@ static double best_rate(job pattern, int threads)
     for (int trial = 0; trial < TRIALS; trial++) {
         double rate = one_trial(&pattern, threads);
         if (rate < 0) {
-            fprintf(stderr, "no memory or no threads for %zu bytes on %d threads\n", pattern.bytes, threads);
+            fprintf(stderr, "no memory or thread for %zu bytes x %d\n", pattern.bytes, threads);
             exit(1);
         }
         if (rate > best) best = rate;
@@ -154,7 +156,8 @@ int main(int argc, char **argv)
     }
     kernels chosen = best_kernels();
     job pattern = {.kernels = &chosen, .seconds = atof(argv[1])};
-    printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen.name, best_rate(pattern, threads));
+    double flops = best_rate(pattern, threads);
+    printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen.name, flops);
     for (int k = 3; k < argc; k++) {
         pattern.bytes = strtoul(argv[k], NULL, 10);
         printf("%s%.6g", k > 3 ? ", " : "", best_rate(pattern, threads));

@@ -1,21 +1,22 @@
 /* The recurrent product of one step, as one product for all four gates and as one for each.
 
-   Weights are row-major (4H, H), as clstm stores them, so that a gate's own are simply a quarter of them; the state is
-   (B, H). BLAS, which is column-major, sees both transposed. Sizes are 64-bit: a BLAS with 32-bit sizes reads the low
-   half, which is the same number on little-endian machines. */
+   Weights are row-major (4H, H), as clstm stores them, so that a gate's own are simply a quarter of
+   them; the state is (B, H). BLAS, which is column-major, sees both transposed. Sizes are 64-bit: a
+   BLAS with 32-bit sizes reads the low half, the same number on little-endian machines. */
 
 #include <stdint.h>
 #include <time.h>
 
-typedef void sgemm_function(char *, char *, int64_t *, int64_t *, int64_t *, float *, float *, int64_t *,
-                            float *, int64_t *, float *, float *, int64_t *);
+typedef void gemm(char *, char *, int64_t *, int64_t *, int64_t *, float *, float *, int64_t *,
+                  float *, int64_t *, float *, float *, int64_t *);
 
 /* gates (batch, rows) = state (batch, hidden) x the transpose of weights (rows, hidden) */
-static void product(sgemm_function *sgemm, int64_t rows, int64_t batch, int64_t hidden, float *weights,
+static void product(gemm *sgemm, int64_t rows, int64_t batch, int64_t hidden, float *weights,
                     float *state, float *gates)
 {
     float one = 1, zero = 0;
-    sgemm("T", "N", &rows, &batch, &hidden, &one, weights, &hidden, state, &hidden, &zero, gates, &rows);
+    sgemm("T", "N", &rows, &batch, &hidden, &one, weights, &hidden, state, &hidden, &zero, gates,
+          &rows);
 }
 
 static double now(void)
@@ -25,8 +26,9 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Seconds of one step, the mean of `repeats`. `parts` is 1 (gates is (B, 4H)) or 4 (gates is (4, B, H)). */
-double step_seconds(sgemm_function *sgemm, int parts, int64_t batch, int64_t hidden, int64_t repeats,
+/* Seconds of one step, the mean of `repeats`.
+   `parts` is 1, and gates (B, 4H); or 4, and gates (4, B, H). */
+double step_seconds(gemm *sgemm, int parts, int64_t batch, int64_t hidden, int64_t repeats,
                     float *weights, float *state, float *gates)
 {
     int64_t rows = 4 * hidden / parts;

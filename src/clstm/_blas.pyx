@@ -6,7 +6,7 @@ from scipy.linalg cimport cython_blas
 
 from .clstm_c cimport clstm_gemm, clstm_gemm_f64
 
-ctypedef int blas_int
+include "blas_int.pxi"  # written by setup.py: scipy's own type where it has one, else int
 
 
 cdef inline char transposition(int transpose) noexcept nogil:
