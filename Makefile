@@ -22,7 +22,7 @@ test: $(venv)/test.stamp
 	$(python) -m pytest tests -q -m 'not long and not peers'
 
 test-long: $(venv)/test.stamp
-	$(python) -m pytest tests -q -m 'long and not peers'
+	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q -m 'not peers'
 
 bench: $(venv)/test.stamp $(venv)/peers.stamp
 	$(python) -m pytest bench --benchmark-json=build/bench.json

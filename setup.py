@@ -99,7 +99,8 @@ def write_blas_int() -> None:
     line = "from scipy.linalg.cython_blas cimport blas_int" if exported else "ctypedef int blas_int"
     target = Path("build/cython/blas_int.pxi")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(line + "\n")
+    if not target.exists() or target.read_text() != line:  # a new time would mean a new build
+        target.write_text(line)
 
 
 class Stamp:

@@ -9,12 +9,12 @@
 """
 
 from . import losses, optim
-from ._core import get_num_threads, set_num_threads
 from ._core import version as __version__
 from .info import config, get_include, get_library, show_config
 from .lstm import LSTM
 from .parameters import Parameters
 from .tape import Gradients, Tape
+from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "LSTM",

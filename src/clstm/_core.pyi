@@ -1,15 +1,13 @@
-from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 version: str
 
-def get_num_threads() -> int: ...
-def set_num_threads(num_threads: int) -> None: ...
+def default_threads() -> int: ...
 def parameter_table(
     input_size: int, hidden_size: int, num_layers: int, output_size: int | None, bias: bool
 ) -> tuple[list[tuple[str, tuple[int, ...], int]], int]: ...
@@ -17,15 +15,8 @@ def isas() -> list[str]: ...
 def isa() -> str: ...
 def has_openmp() -> bool: ...
 def load_blas() -> int: ...
-def as_real(value: object, name: str, dtype: DTypeLike) -> Array: ...
-def check_out(
-    out: object,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    inputs: Mapping[str, tuple[Array | None, ...]],
-) -> None: ...
-def tanh(x: Array) -> Array: ...
-def sigmoid(x: Array) -> Array: ...
+def tanh(x: _Array) -> _Array: ...
+def sigmoid(x: _Array) -> _Array: ...
 
 @final
 class Model:
@@ -35,39 +26,39 @@ class Model:
     num_layers: int
     output_size: int
     elements: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         input_size: int,
         hidden_size: int,
         num_layers: int,
         output_size: int | None,
         bias: bool,
-        flat: Array,
-    ) -> None: ...
+        flat: _Array,
+    ) -> Self: ...
     def begin_edit(self) -> None: ...
-    def end_edit(self, flat: Array | None) -> None: ...
+    def end_edit(self, flat: _Array | None) -> None: ...
     @property
-    def flat(self) -> Array: ...
+    def flat(self) -> _Array: ...
     def forward(
         self,
-        x: Array,
-        h0: Array | None,
-        c0: Array | None,
-        y: Array | None,
-        num_threads: int | None,
-    ) -> tuple[Array, Array, Array]: ...
+        x: _Array,
+        h0: _Array | None,
+        c0: _Array | None,
+        y: _Array | None,
+        threads: int,
+    ) -> tuple[_Array, _Array, _Array]: ...
     def record(
-        self, x: Array, h0: Array | None, c0: Array | None, num_threads: int | None
-    ) -> tuple[Recording, tuple[Array, Array, Array]]: ...
+        self, x: _Array, h0: _Array | None, c0: _Array | None, threads: int
+    ) -> tuple[Recording, tuple[_Array, _Array, _Array]]: ...
 
 @final
 class Recording:
-    def read(self, field: int, layer: int, out: Array) -> None: ...
+    def read(self, field: int, layer: int, out: _Array) -> None: ...
     def backward(
         self,
-        dy: Array | None,
-        dh: Array | None,
-        dc: Array | None,
+        dy: _Array | None,
+        dh: _Array | None,
+        dc: _Array | None,
         shape: tuple[int, int],
-        num_threads: int | None,
-    ) -> tuple[Array, Array, Array, Array]: ...
+        threads: int,
+    ) -> tuple[_Array, _Array, _Array, _Array]: ...

@@ -1,14 +1,15 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
-"""The only boundary between Python and the C core: dtype, contiguity, overlap; GIL released; status -> exception.
+"""The only boundary between Python and the C core: memory made readable, GIL released, status -> exception.
 
-Arrays come in the core's order, (T, B, .) and (L, B, .); what the user's mean is decided above, in layout.py.
+Arrays come in the core's order, (T, B, .) and (L, B, .), and in the model's dtype: layout.py has checked them.
 """
 
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport uintptr_t
+
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -45,38 +46,14 @@ cdef int check_signals(void *user) noexcept with gil:
 
 # ---- Threads, and what the core is given by this host ----
 
-cdef size_t default_threads = 0  # 0: not asked yet
 cdef clstm_context host = CLSTM_CONTEXT_INIT
 cdef object hold_blas = None  # a context manager, once scipy's BLAS is loaded
+cdef object no_hold = nullcontext()
 
 
-def get_num_threads():
-    """Return how many threads a call uses when it is not told."""
-    global default_threads
-    if default_threads == 0:
-        default_threads = clstm_default_threads()
-    return default_threads
-
-
-def set_num_threads(num_threads):
-    """Set how many threads a call uses when it is not told; see `clstm.set_num_threads`."""
-    global default_threads
-    default_threads = thread_count(num_threads)
-
-
-cdef size_t thread_count(num_threads) except 0:
-    if num_threads is None:
-        return get_num_threads()
-    cdef Py_ssize_t count
-    try:
-        count = num_threads.__index__()
-    except AttributeError:
-        raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}") from None
-    except OverflowError:
-        raise ValueError(f"num_threads is too large: {num_threads}") from None
-    if count < 1:
-        raise ValueError(f"num_threads must be at least 1, got {count}")
-    return count
+def default_threads():
+    """Return how many threads this process may use."""
+    return clstm_default_threads()
 
 
 cpdef int load_blas() except -1:
@@ -152,32 +129,6 @@ def has_openmp():
 
 # ---- Arrays ----
 
-def as_real(value, str name, dtype):
-    """Return `value` as an array of `dtype`, a copy only where it must be; TypeError for what holds no real numbers."""
-    if isinstance(value, (list, tuple)) or not (isinstance(value, np.ndarray) or hasattr(value, "__array__")):
-        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array.astype(dtype, copy=False)
-
-
-def check_out(out, shape, dtype, inputs):
-    """Raise unless `out` is exactly the result's array and shares no memory with the named inputs."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
-    if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, the result has {shape}")
-    if out.dtype != dtype or not out.dtype.isnative:
-        raise ValueError(f"out has dtype {out.dtype}, the result has {dtype}")
-    flags = out.flags
-    if not (flags.c_contiguous and flags.aligned and flags.writeable):
-        raise ValueError("out must be C-contiguous, aligned and writeable")
-    for name, arrays in inputs.items():
-        if any(array is not None and np.may_share_memory(out, array) for array in arrays):
-            raise ValueError(f"out shares memory with {name}")
-
-
 cdef cnp.ndarray contiguous(array, int typenum):
     """The array itself where the core can read it, else a copy."""
     return cnp.PyArray_FROM_OTF(array, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_NOTSWAPPED)
@@ -187,30 +138,28 @@ cdef inline void *data(cnp.ndarray array) noexcept:
     return NULL if array is None else cnp.PyArray_DATA(array)
 
 
-def tanh(x):
-    """Return the core's tanh of a contiguous 1-D float32 or float64 array."""
-    return map_activation(x, 1)
-
-
-def sigmoid(x):
-    """Return the core's sigmoid of a contiguous 1-D float32 or float64 array."""
-    return map_activation(x, 0)
-
-
 cdef map_activation(x, bint is_tanh):
     cdef int typenum = cnp.NPY_FLOAT64 if x.dtype == np.float64 else cnp.NPY_FLOAT32
     cdef cnp.ndarray source = contiguous(x, typenum)
     cdef cnp.ndarray target = np.empty_like(source)
     cdef size_t n = source.size
-    cdef clstm_status status
     if typenum == cnp.NPY_FLOAT64:
         function_f64 = clstm_tanh_f64 if is_tanh else clstm_sigmoid_f64
-        status = function_f64(n, <const double *>data(source), <double *>data(target))
+        raise_status(function_f64(n, <const double *>data(source), <double *>data(target)), "activation")
     else:
         function = clstm_tanh if is_tanh else clstm_sigmoid
-        status = function(n, <const float *>data(source), <float *>data(target))
-    raise_status(status, "activation")
+        raise_status(function(n, <const float *>data(source), <float *>data(target)), "activation")
     return target
+
+
+def tanh(x):
+    """Return the core's tanh of a 1-D float32 or float64 array."""
+    return map_activation(x, True)
+
+
+def sigmoid(x):
+    """Return the core's sigmoid of a 1-D float32 or float64 array."""
+    return map_activation(x, False)
 
 
 # ---- Models ----
@@ -314,9 +263,8 @@ cdef class Model:
 
     # Calls.
 
-    cdef clstm_context context(self, num_threads) except *:
+    cdef clstm_context context(self, size_t threads) except *:
         """What the core is given by this host, with a team of so many threads."""
-        cdef size_t threads = thread_count(num_threads)
         load_blas()
         cdef clstm_context context = host
         context.team = clstm_openmp_team(threads)
@@ -328,17 +276,17 @@ cdef class Model:
         cdef double largest = <double>rows * 4.0 * <double>self.hidden_size * <double>widest
         return hold_blas if largest > 262144 else no_hold
 
-    def forward(self, x, h0, c0, y, num_threads):
+    def forward(self, x, h0, c0, y, threads):
         """Run the model; see `run`."""
-        return self.run(x, h0, c0, y, num_threads, None)
+        return self.run(x, h0, c0, y, threads, None)
 
-    def record(self, x, h0, c0, num_threads):
+    def record(self, x, h0, c0, threads):
         """Run the model and return its `Recording` with the results."""
         cdef Recording recording = Recording.__new__(Recording)
         recording.model = self
-        return recording, self.run(x, h0, c0, None, num_threads, recording)
+        return recording, self.run(x, h0, c0, None, threads, recording)
 
-    cdef run(self, x, h0, c0, y, num_threads, Recording recording):
+    cdef run(self, x, h0, c0, y, threads, Recording recording):
         """Return y (T, B, O), h (L, B, H), c (L, B, H) for x (T, B, I) and h0, c0 (L, B, H) or None."""
         cdef cnp.ndarray x_ = contiguous(x, self.typenum)
         cdef cnp.ndarray h0_ = None if h0 is None else contiguous(h0, self.typenum)
@@ -349,7 +297,7 @@ cdef class Model:
         cdef cnp.ndarray y_ = y
         cdef cnp.ndarray h = np.empty((self.num_layers, batch, self.hidden_size), self.dtype)
         cdef cnp.ndarray c = np.empty_like(h)
-        cdef clstm_context context = self.context(num_threads)
+        cdef clstm_context context = self.context(threads)
         cdef clstm_status status
         cdef clstm_sequence s32 = CLSTM_SEQUENCE_INIT
         cdef clstm_sequence_f64 s64 = CLSTM_SEQUENCE_F64_INIT
@@ -404,7 +352,7 @@ cdef class Recording:
             status = clstm_tape_read(self.tape, <clstm_tape_field>field, layer, <float *>data(target), row_stride)
         raise_status(status, "tape")
 
-    def backward(self, dy, dh, dc, shape, num_threads):
+    def backward(self, dy, dh, dc, shape, threads):
         """Return dx (T, B, I), dh0, dc0 (L, B, H) and the flat parameter gradients; any input may be None."""
         cdef Model model = self.model
         steps, batch = shape
@@ -416,7 +364,7 @@ cdef class Recording:
         cdef cnp.ndarray dh0 = np.empty((model.num_layers, batch, model.hidden_size), model.dtype)
         cdef cnp.ndarray dc0 = np.empty_like(dh0)
         cdef cnp.ndarray flat = np.empty(model.elements, model.dtype)
-        cdef clstm_context context = model.context(num_threads)
+        cdef clstm_context context = model.context(threads)
         cdef clstm_status status
         cdef clstm_gradients g32 = CLSTM_GRADIENTS_INIT
         cdef clstm_gradients_f64 g64 = CLSTM_GRADIENTS_F64_INIT
@@ -440,16 +388,3 @@ cdef class Recording:
         finally:
             model.leave()
         return dx, dh0, dc0, flat
-
-
-cdef class NoHold:
-    """What is entered where no product is large enough for OpenBLAS to start threads."""
-
-    def __enter__(self):
-        return None
-
-    def __exit__(self, *details):
-        return None
-
-
-cdef object no_hold = NoHold()

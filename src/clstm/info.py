@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .threads import get_num_threads
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -37,7 +38,7 @@ def config() -> dict[str, Any]:
         "isas": _core.isas(),
         "engine": "blas",
         "openmp": _core.has_openmp(),
-        "threads": _core.get_num_threads(),
+        "threads": get_num_threads(),
         "blas": [
             {
                 "name": library.internal_api,

@@ -3,13 +3,12 @@
 No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with
 messages in the user's own order of axes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-from . import _core
 
 Array = NDArray[Any]
 State = tuple[Array, Array]
@@ -54,11 +53,41 @@ class Layout:
         return state if self.batched else state[:, 0]
 
 
+def as_real(value: object, name: str, dtype: DTypeLike) -> Array:
+    """Return `value` as an array of `dtype`, a copy only where it must be."""
+    if not isinstance(value, np.ndarray) and not hasattr(value, "__array__"):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array.astype(dtype, copy=False)
+
+
+def check_out(
+    out: object,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: Mapping[str, tuple[Array | None, ...]],
+) -> None:
+    """Raise unless `out` is exactly the result's array and shares no memory with an input."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, the result has {shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out has dtype {out.dtype}, the result has {dtype}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError("out must be C-contiguous, aligned and writeable")
+    for name, arrays in inputs.items():
+        if any(array is not None and np.may_share_memory(out, array) for array in arrays):
+            raise ValueError(f"out shares memory with {name}")
+
+
 def read_sequence(
     value: object, name: str, features: int, meaning: str, dtype: DTypeLike, batch_first: bool
 ) -> tuple[Array, Layout]:
     """Check a user's sequence and return it as (T, B, features), with its layout."""
-    array = _core.as_real(value, name, dtype)
+    array = as_real(value, name, dtype)
     if array.ndim not in (2, 3):
         batched = Layout(True, batch_first).axes(meaning)
         raise ValueError(
@@ -83,7 +112,7 @@ def read_state(
     expected = sizes if layout.batched else (sizes[0], sizes[2])
     parts = []
     for part, label in zip(value, "hc", strict=True):
-        array = _core.as_real(part, f"{name}'s {label}", dtype)
+        array = as_real(part, f"{name}'s {label}", dtype)
         if array.shape != expected:
             raise ValueError(f"{name}'s {label} has shape {array.shape}, expected {expected}")
         parts.append(layout.state_to_core(array))

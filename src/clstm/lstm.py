@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
 from .configuration import Configuration
-from .layout import Array, Layout, State, read_sequence, read_state
+from .layout import Array, Layout, State, check_out, read_sequence, read_state
 from .parameters import Parameters, initialise
 from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 from .tape import Tape
+from .threads import thread_count
 
 
 class LSTM:
@@ -217,10 +218,11 @@ class LSTM:
         if out is not None:
             shape = layout.user_shape(steps, batch, self.output_size or self.hidden_size)
             inputs = {"x": (core_x,), "state": initial}
-            _core.check_out(out, shape, self.dtype, inputs)
+            check_out(out, shape, self.dtype, inputs)
             target = layout.to_core(out)
+        threads = thread_count(num_threads)
         direct = target is not None and target.flags.c_contiguous
-        y, h, c = self._model.forward(core_x, *initial, target if direct else None, num_threads)
+        y, h, c = self._model.forward(core_x, *initial, target if direct else None, threads)
         if target is not None and not direct:
             target[...] = y
         final = layout.state_from_core(h), layout.state_from_core(c)
@@ -253,7 +255,7 @@ class LSTM:
         """
         core_x, initial, layout = self._read(x, state)
         steps, batch = core_x.shape[:2]
-        recording, results = self._model.record(core_x, *initial, num_threads)
+        recording, results = self._model.record(core_x, *initial, thread_count(num_threads))
         shape = (steps, batch, self.num_layers, self.hidden_size)
         return Tape(recording, results, layout, shape, self._table)
 

@@ -8,8 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from . import _core
-from .layout import Array
+from .layout import Array, as_real
 from .parameters import Parameters
 
 FORMAT = "1"
@@ -55,7 +54,7 @@ def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: s
 
 
 def _checked(value: Any, name: str, target: Array) -> Array:
-    array = _core.as_real(value, name, target.dtype)
+    array = as_real(value, name, target.dtype)
     if array.shape != target.shape:
         raise ValueError(f"{name} has shape {array.shape}, the model's has {target.shape}")
     return array

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .layout import Array, Layout, State, read_state
+from .layout import Array, Layout, State, as_real, read_state
 from .parameters import Parameters, Table
+from .threads import thread_count
 
 _GATES = {"input": 0, "forget": 1, "cell": 2, "output": 3}  # clstm_tape_field
 _CELL_STATE, _HIDDEN_STATE = 4, 5
@@ -146,7 +147,8 @@ class Tape:
         core_dy = self._read_dy(dy)
         sizes = (layers, batch, hidden_size)
         dh, dc = read_state(dstate, "dstate", sizes, self.y.dtype, layout)
-        dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, (steps, batch), num_threads)
+        threads = thread_count(num_threads)
+        dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, (steps, batch), threads)
         self._used = True
         state = layout.state_from_core(dh0), layout.state_from_core(dc0)
         return Gradients(layout.from_core(dx), state, Parameters(self._table, flat))
@@ -155,7 +157,7 @@ class Tape:
         """Return the user's dy as (T, B, O)."""
         if dy is None:
             return None
-        array = _core.as_real(dy, "dy", self.y.dtype)
+        array = as_real(dy, "dy", self.y.dtype)
         if array.shape == self.y.shape:
             return self._layout.to_core(array)
         steps, batch = self._shape[:2]

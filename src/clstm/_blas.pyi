@@ -1,0 +1,4 @@
+from typing import Any
+
+SGEMM: Any
+DGEMM: Any
