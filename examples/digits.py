@@ -65,7 +65,7 @@ def split_off_validation(digits, seed):
 
 
 def varied(images, rng):
-    """Move every image by up to one pixel each way, and add noise: it shows the same digit still."""
+    """Move every image by up to one pixel each way, and add noise: still the same digit."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     down, right = rng.integers(3, size=(2, len(images), 1))
     rows, columns = down + np.arange(8), right + np.arange(8)
