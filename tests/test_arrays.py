@@ -115,6 +115,7 @@ def overlapping():
         "x itself": (y, y, None),
         "x shifted": (y, shifted, None),
         "x reversed": (y, y[::-1], None),
+        "x of another dtype": (y, buffer.view(np.int16)[:126].reshape(7, 3, 6), None),
         "h": (y, x, (state, other)),
         "c": (y, x, (other, state)),
     }

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -59,9 +60,11 @@ def test_the_program_in_the_header_runs(tmp_path):
 def build_and_run(folder, source):
     """Compile a program with nothing but the header and the archive, as a user would."""
     archive = f"{clstm.get_library()}/libclstm.a"
-    openmp = ["-fopenmp"] if clstm.config()["openmp"] else []
+    flags = ["-fopenmp"] if clstm.config()["openmp"] else []
+    if sanitizers := os.environ.get("CLSTM_SANITIZE"):  # the archive was built with them
+        flags.append(f"-fsanitize={sanitizers}")
     include = f"-I{clstm.get_include()}"
-    command = ["cc", include, source, archive, *openmp, "-lpthread", "-o", "program"]
+    command = ["cc", include, source, archive, *flags, "-lpthread", "-o", "program"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     result = subprocess.run(["./program"], cwd=folder, check=True, capture_output=True, text=True)
     return result.stdout

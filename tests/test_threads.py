@@ -209,3 +209,20 @@ def test_children_compute_the_same(method):
         if hung:
             os.kill(child.pid, signal.SIGKILL)
     assert not hung
+
+
+def test_a_tape_is_used_by_one_of_many_threads():
+    model, gradients, refused = CASE.model(), [], []
+    tape = model.record(CASE.x())
+
+    def use():
+        try:
+            gradients.append(tape.backward(CASE.dy()))
+        except RuntimeError:
+            refused.append(True)
+
+    run_all([use] * 8)
+    assert len(gradients) == 1
+    assert len(refused) == 7
+    expected = model.record(CASE.x()).backward(CASE.dy())
+    np.testing.assert_allclose(gradients[0].x, expected.x, rtol=1e-3, atol=1e-5)

@@ -335,6 +335,7 @@ cdef class Recording:
 
     cdef clstm_tape *tape
     cdef Model model
+    cdef bint taken  # by a backward pass; guarded by the model's lock
 
     def __dealloc__(self):
         clstm_tape_free(self.tape)
@@ -378,12 +379,18 @@ cdef class Recording:
         cdef bint is_f64 = model.typenum == cnp.NPY_FLOAT64
         model.enter()
         try:
+            with model.lock:
+                if self.taken:  # by another thread: the core's own mark would come too late
+                    raise RuntimeError("the tape was already used by backward(): record again")
+                self.taken = True
             with model.blas_hold(rows):
                 with nogil:
                     if is_f64:
                         status = clstm_backward_f64(self.tape, &g64, &context)
                     else:
                         status = clstm_backward(self.tape, &g32, &context)
+                if status != CLSTM_OK and status != CLSTM_CANCELLED:
+                    self.taken = False  # refused: nothing was touched
                 raise_status(status, "backward")
         finally:
             model.leave()

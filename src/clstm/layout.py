@@ -3,12 +3,12 @@
 No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with
 messages in the user's own order of axes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 State = tuple[Array, Array]
@@ -67,7 +67,7 @@ def check_out(
     out: object,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    inputs: Mapping[str, tuple[Array | None, ...]],
+    inputs: Mapping[str, Iterable[ArrayLike]],
 ) -> None:
     """Raise unless `out` is exactly the result's array and shares no memory with an input."""
     if not isinstance(out, np.ndarray):
@@ -79,7 +79,7 @@ def check_out(
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError("out must be C-contiguous, aligned and writeable")
     for name, arrays in inputs.items():
-        if any(array is not None and np.may_share_memory(out, array) for array in arrays):
+        if any(np.may_share_memory(out, np.asarray(array)) for array in arrays):
             raise ValueError(f"out shares memory with {name}")
 
 

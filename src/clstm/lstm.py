@@ -217,8 +217,7 @@ class LSTM:
         target = None
         if out is not None:
             shape = layout.user_shape(steps, batch, self.output_size or self.hidden_size)
-            inputs = {"x": (core_x,), "state": initial}
-            check_out(out, shape, self.dtype, inputs)
+            check_out(out, shape, self.dtype, {"x": [x], "state": state or ()})
             target = layout.to_core(out)
         threads = thread_count(num_threads)
         direct = target is not None and target.flags.c_contiguous
