@@ -76,6 +76,13 @@ def test_dtypes(loss_function, dtype, tolerance):
     np.testing.assert_allclose(dy.astype("f8"), exact_dy, atol=tolerance * np.abs(exact_dy).max())
 
 
+def test_float16_is_computed_in_more():
+    y = np.full((8, 1), 60000, np.float16)
+    loss, dy = mean_squared_error(y, -y)
+    assert loss == 120000.0**2
+    np.testing.assert_array_equal(dy, np.full((8, 1), 30000, np.float16))
+
+
 @losses
 def test_memory_layout_does_not_matter_and_inputs_are_not_changed(loss_function):
     y, target, weight = draw(loss_function, (3, 4, 5), np.random.default_rng(1))
@@ -99,7 +106,7 @@ def test_weights_are_relative_and_broadcast(loss_function):
     of_row = np.array([1.0, 2.0, 0.5])
     loss, dy = loss_function(y, target, of_row)
     repeated = np.tile(of_row, (4, 1))
-    for same in (repeated, of_row * 1e300, of_row * 1e-300, of_row[np.newaxis], list(of_row)):
+    for same in (repeated, of_row * 8e307, of_row * 1e-300, of_row[np.newaxis], list(of_row)):
         loss_again, dy_again = loss_function(y, target, same)
         np.testing.assert_allclose(loss_again, loss, rtol=1e-14)
         np.testing.assert_allclose(dy_again, dy, rtol=1e-13)

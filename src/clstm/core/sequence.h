@@ -3,7 +3,6 @@
 /* Where a pass keeps its values. Without a tape, one chunk of one layer at a time. */
 typedef struct TYPED(workspace) {
     void *block;
-    char *memory;
     clstm_tape *tape;
     size_t rows;     /* of the longest chunk */
     real *h, *c;     /* (L, B, H) the state before the chunk */
