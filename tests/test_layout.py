@@ -112,7 +112,16 @@ def test_importing_clstm_is_light() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     loaded = set(result.stdout.split())
     assert "clstm._core" in loaded
-    heavy = {"scipy.linalg", "threadpoolctl", "torch", "onnxruntime", "matplotlib", "sklearn"}
+    heavy = {
+        "scipy.linalg",
+        "threadpoolctl",
+        "safetensors",
+        "numpy.random",
+        "torch",
+        "onnxruntime",
+        "matplotlib",
+        "sklearn",
+    }
     assert not loaded & (heavy | {"clstm._blas", "tqdm", "pytest"})
 
 

@@ -1,22 +1,22 @@
 """What computes here: for bug reports, benchmarks, and programs that link the C library."""
 
-from pathlib import Path
+import os
 from typing import Any
 
 from . import _core
 from .threads import get_num_threads
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = os.path.dirname(os.path.realpath(__file__))
 
 
 def get_include() -> str:
     """Return the folder that holds ``clstm.h``."""
-    return str(_PACKAGE / "include")
+    return os.path.join(_PACKAGE, "include")
 
 
 def get_library() -> str:
     """Return the folder of ``libclstm.a``, the archive that the extension itself links."""
-    return str(_PACKAGE / "lib")
+    return os.path.join(_PACKAGE, "lib")
 
 
 def config() -> dict[str, Any]:

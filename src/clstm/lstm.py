@@ -91,7 +91,7 @@ class LSTM:
         batch_first: bool = False,
         forget_bias: float = 1.0,
         dtype: DTypeLike = np.float32,
-        rng: int | np.random.Generator | None = None,
+        rng: "int | np.random.Generator | None" = None,
     ) -> None:
         config = Configuration(
             input_size=input_size,

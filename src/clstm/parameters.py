@@ -63,7 +63,7 @@ class Parameters(Mapping[str, Array]):
             array.flags.writeable = False
 
 
-def initialise(parameters: Parameters, forget_bias: float, rng: np.random.Generator) -> None:
+def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Generator") -> None:
     """Draw initial values.
 
     ``weight_ih`` and ``weight_out`` are Glorot uniform [1]_, ``weight_hh`` is orthogonal for each
@@ -95,7 +95,7 @@ def initialise(parameters: Parameters, forget_bias: float, rng: np.random.Genera
             array[...] = rng.uniform(-limit, limit, array.shape)
 
 
-def _orthogonal(size: int, rng: np.random.Generator) -> Array:
+def _orthogonal(size: int, rng: "np.random.Generator") -> Array:
     """Return a random orthogonal matrix, by QR; R's diagonal made positive for a uniform draw."""
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from .layout import Array, as_real
 from .parameters import Parameters
@@ -64,6 +62,8 @@ def write_file(
     path: str | os.PathLike[str], parameters: Parameters, config: dict[str, str]
 ) -> None:
     """Write a safetensors file; the configuration goes into its metadata as flat string pairs."""
+    from safetensors.numpy import save_file  # here: most programs that import clstm write no file
+
     metadata = {"clstm.format": FORMAT}
     metadata |= {f"clstm.{name}": value for name, value in config.items()}
     save_file(write_state_dict(parameters, False), os.fspath(path), metadata)
@@ -74,6 +74,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
 
     Raises ValueError, naming the file, for any other file.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
