@@ -66,8 +66,9 @@ void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, vo
 }
 
 size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n) {
-    /* Fork and join cost about 2 us, in which one core does some 10^5 multiply-adds. */
-    const double least = 2e5;
+    /* Fork and join cost 2 us, in which a core does some 10^5 multiply-adds; but on a busy machine a scheduler's
+       slice, so that training a small model became several times slower on two threads than on one. */
+    const double least = 1e6;
     const size_t threads = call->context->team.threads;
     size_t wanted = work < least * 2 ? 1 : work > least * (double)threads ? threads : (size_t)(work / least);
     if (wanted > n) wanted = n;
