@@ -20,7 +20,9 @@ def digits():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.EPOCHS = 2
-    return module
+    threads = clstm.get_num_threads()
+    yield module
+    clstm.set_num_threads(threads)  # the example has its own wish
 
 
 def run(folder, seed):
