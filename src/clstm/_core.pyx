@@ -6,7 +6,6 @@ Arrays come in the core's order, (T, B, .) and (L, B, .), and in the model's dty
 
 cimport cython
 cimport numpy as cnp
-from cpython.exc cimport PyErr_Occurred
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from .clstm_c cimport *
+from .status cimport isa_names, raise_status
 
 cnp.import_array()
 
@@ -23,28 +23,11 @@ cdef extern from "Python.h":
 version = clstm_version().decode()
 
 
-# ---- Status ----
-
-cdef int raise_status(clstm_status status, str what) except -1:
-    if status == CLSTM_OK:
-        return 0
-    if PyErr_Occurred():  # KeyboardInterrupt, or what else a signal handler raised while the core was polling
-        return -1
-    message = f"{what}: {clstm_strerror(status).decode()}"
-    if status == CLSTM_OUT_OF_MEMORY:
-        raise MemoryError(message)
-    if status == CLSTM_TAPE_CONSUMED or status == CLSTM_MODEL_CHANGED:
-        raise RuntimeError(message)
-    if status == CLSTM_UNKNOWN_ISA:
-        raise ValueError(f"{message}; it may be one of: {', '.join(isas())}")
-    raise ValueError(message)
-
+# ---- Threads, and what the core is given by this host ----
 
 cdef int check_signals(void *user) noexcept with gil:
     return PyErr_CheckSignals()
 
-
-# ---- Threads, and what the core is given by this host ----
 
 cdef clstm_context host = CLSTM_CONTEXT_INIT
 cdef object hold_blas = None  # a context manager, once scipy's BLAS is loaded
@@ -106,13 +89,7 @@ def parameter_table(input_size, hidden_size, num_layers, output_size, bias):
 
 def isas():
     """Return the names that CLSTM_ISA may take here, best first."""
-    cdef const char *const *names = clstm_isa_list()
-    cdef size_t k = 0
-    result = []
-    while names[k] != NULL:
-        result.append(names[k].decode())
-        k += 1
-    return result
+    return isa_names()
 
 
 def isa():
