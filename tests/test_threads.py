@@ -50,6 +50,26 @@ def test_omp_num_threads_limits_the_default(wish):
     assert result.stdout.strip() == b"1"
 
 
+LAZY = """
+import sys
+import numpy as np
+import clstm
+from clstm import _core
+
+model, x = clstm.LSTM(1, 40, rng=0), np.ones((1, 1, 1), np.float32)
+model(x)
+tape = model.record(x)
+assert ("clstm._blas" in sys.modules) == _core.forward_needs_blas()
+assert ("threadpoolctl" in sys.modules) == _core.forward_needs_blas()
+tape.backward(np.ones((1, 1, 40)))
+assert "clstm._blas" in sys.modules
+"""
+
+
+def test_the_blas_is_loaded_by_the_first_pass_that_needs_it():
+    subprocess.run([sys.executable, "-c", LAZY], check=True, timeout=60)
+
+
 def run_all(workers):
     """Run the workers in threads of their own; raise what one of them raised."""
     failures = []

@@ -30,6 +30,7 @@ cdef int check_signals(void *user) noexcept with gil:
 
 
 cdef clstm_context host = CLSTM_CONTEXT_INIT
+host.cancelled = check_signals
 cdef object hold_blas = None  # a context manager, once scipy's BLAS is loaded
 cdef object no_hold = nullcontext()
 
@@ -48,9 +49,22 @@ cpdef int load_blas() except -1:
     from .blas_threads import hold
     host.sgemm = <void (*)(const clstm_gemm *) noexcept nogil>PyCapsule_GetPointer(_blas.SGEMM, b"clstm.sgemm")
     host.dgemm = <void (*)(const clstm_gemm_f64 *) noexcept nogil>PyCapsule_GetPointer(_blas.DGEMM, b"clstm.dgemm")
-    host.cancelled = check_signals
     hold_blas = hold
     return 0
+
+
+cpdef bint forward_needs_blas() noexcept:
+    """Tell whether a forward pass calls the host's BLAS; a backward pass always does."""
+    return True
+
+
+cdef clstm_context make_context(size_t threads, bint needs_blas) except *:
+    """What the core is given by this host, with a team of so many threads."""
+    if needs_blas:
+        load_blas()
+    cdef clstm_context context = host
+    context.team = clstm_openmp_team(threads)
+    return context
 
 
 # ---- Configuration ----
@@ -240,13 +254,6 @@ cdef class Model:
 
     # Calls.
 
-    cdef clstm_context context(self, size_t threads) except *:
-        """What the core is given by this host, with a team of so many threads."""
-        load_blas()
-        cdef clstm_context context = host
-        context.team = clstm_openmp_team(threads)
-        return context
-
     cdef object blas_hold(self, size_t rows):
         """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
         cdef size_t widest = max(self.input_size, self.hidden_size, self.output_size)
@@ -274,7 +281,7 @@ cdef class Model:
         cdef cnp.ndarray y_ = y
         cdef cnp.ndarray h = np.empty((self.num_layers, batch, self.hidden_size), self.dtype)
         cdef cnp.ndarray c = np.empty_like(h)
-        cdef clstm_context context = self.context(threads)
+        cdef clstm_context context = make_context(threads, forward_needs_blas())
         cdef clstm_status status
         cdef clstm_sequence s32 = CLSTM_SEQUENCE_INIT
         cdef clstm_sequence_f64 s64 = CLSTM_SEQUENCE_F64_INIT
@@ -290,7 +297,7 @@ cdef class Model:
         cdef bint is_f64 = self.typenum == cnp.NPY_FLOAT64
         self.enter()
         try:
-            with self.blas_hold(steps * batch):
+            with self.blas_hold(steps * batch) if forward_needs_blas() else no_hold:
                 with nogil:
                     if tape == NULL and is_f64:
                         status = clstm_forward_f64(self.handle, &s64, &context)
@@ -342,7 +349,7 @@ cdef class Recording:
         cdef cnp.ndarray dh0 = np.empty((model.num_layers, batch, model.hidden_size), model.dtype)
         cdef cnp.ndarray dc0 = np.empty_like(dh0)
         cdef cnp.ndarray flat = np.empty(model.elements, model.dtype)
-        cdef clstm_context context = model.context(threads)
+        cdef clstm_context context = make_context(threads, True)
         cdef clstm_status status
         cdef clstm_gradients g32 = CLSTM_GRADIENTS_INIT
         cdef clstm_gradients_f64 g64 = CLSTM_GRADIENTS_F64_INIT
