@@ -84,6 +84,62 @@ def test_objects_that_offer_an_array():
     np.testing.assert_array_equal(model(Offers())[0], model(np.ones((7, 3, 5)))[0])
 
 
+@pytest.mark.parametrize("with_out", [False, True])
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("shape", [(7, 3, 5), (7, 1, 5), (1, 3, 5), (1, 1, 5), (0, 3, 5), (7, 5)])
+def test_arrays_used_as_they_are_give_what_converted_ones_give(
+    shape, batch_first, with_state, with_out
+):
+    """float32 in C order goes to the core at once, float64 by way of layout.py."""
+    model = clstm.LSTM(5, 6, 2, output_size=4, batch_first=batch_first, rng=0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape, np.float32)
+    batch = [shape[0 if batch_first else 1]] * (len(shape) == 3)
+    state = tuple(rng.standard_normal((2, *batch, 6), np.float32) for _ in "hc")
+    state = state if with_state else None
+    out = np.full((*shape[:-1], 4), 9, np.float32) if with_out else None
+    before = x.tobytes(), *(part.tobytes() for part in state or ())
+
+    y, (h, c) = model(x, state, out=out)
+    wide = state and [part.astype(np.float64) for part in state]
+    expected_y, (expected_h, expected_c) = model(x.astype(np.float64), wide)
+    assert y is out or not with_out
+    for actual, expected in ((y, expected_y), (h, expected_h), (c, expected_c)):
+        assert actual.shape == expected.shape
+        np.testing.assert_array_equal(actual, expected)
+    assert (x.tobytes(), *(part.tobytes() for part in state or ())) == before
+
+
+def test_results_are_never_written_again():
+    model, x = Case().model(), Case().x()
+    y, (h, c) = model(x)
+    before = y.tobytes(), h.tobytes(), c.tobytes()
+    model(-x, (h, c))
+    model(-x)
+    assert (y.tobytes(), h.tobytes(), c.tobytes()) == before
+    assert all(array.flags.writeable for array in (y, h, c))
+
+
+def test_matrices_and_memory_maps(tmp_path):
+    model, x = Case().model(), Case().x()[:, 0]
+    expected, _ = model(x)
+    mapped = np.memmap(tmp_path / "x", x.dtype, "w+", shape=x.shape)
+    mapped[...] = x
+    for subclass in (np.asmatrix(x), mapped):
+        y, _ = model(subclass)
+        assert type(y) is np.ndarray
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_out_may_touch_an_input():
+    buffer = np.zeros(2 * 7 * 3 * 6, np.float32)
+    first, second = buffer.reshape(2, 7, 3, 6)
+    model = clstm.LSTM(6, 6, rng=0)
+    assert model(first, out=second)[0] is second
+    assert model(second, out=first)[0] is first
+
+
 def test_out_receives_y():
     case = Case(output_size=2)
     model = case.model()
@@ -140,6 +196,8 @@ def test_out_that_overlaps_an_input_is_refused_before_any_write(pair):
         (np.empty((7, 3, 6), ">f4"), ValueError, "out has dtype >f4"),
         (np.empty((7, 3, 12), "f4")[:, :, ::2], ValueError, "out must be C-contiguous"),
         (np.broadcast_to(np.float32(0), (7, 3, 6)), ValueError, "out must be C-contiguous"),
+        (read_only(np.empty((7, 3, 6), "f4")), ValueError, "aligned and writeable"),
+        (misaligned(np.zeros((7, 3, 6), "f4")), ValueError, "aligned and writeable"),
     ],
 )
 def test_out_must_be_exact(out, error, words):

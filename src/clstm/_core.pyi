@@ -1,9 +1,9 @@
 from typing import Any, Self, final
 
-import numpy as np
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
+_State = tuple[_Array | None, _Array | None]
 
 version: str
 
@@ -21,12 +21,6 @@ def sigmoid(x: _Array) -> _Array: ...
 
 @final
 class Model:
-    dtype: np.dtype[Any]
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    output_size: int
-    elements: int
     def __new__(
         cls,
         input_size: int,
@@ -34,22 +28,19 @@ class Model:
         num_layers: int,
         output_size: int | None,
         bias: bool,
+        batch_first: bool,
         flat: _Array,
     ) -> Self: ...
     def begin_edit(self) -> None: ...
     def end_edit(self, flat: _Array | None) -> None: ...
     @property
     def flat(self) -> _Array: ...
+    def takes(self, x: object, state: object, out: object) -> bool: ...
     def forward(
-        self,
-        x: _Array,
-        h0: _Array | None,
-        c0: _Array | None,
-        y: _Array | None,
-        threads: int,
-    ) -> tuple[_Array, _Array, _Array]: ...
+        self, x: _Array, state: _State | None, out: _Array | None, threads: int
+    ) -> tuple[_Array, tuple[_Array, _Array]]: ...
     def record(
-        self, x: _Array, h0: _Array | None, c0: _Array | None, threads: int
+        self, x: _Array, state: _State | None, threads: int
     ) -> tuple[Recording, tuple[_Array, _Array, _Array]]: ...
 
 @final

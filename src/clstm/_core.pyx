@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
 """The only boundary between Python and the C core: memory made readable, GIL released, status -> exception.
 
-Arrays come in the core's order, (T, B, .) and (L, B, .), and in the model's dtype: layout.py has checked them.
+Arrays come in the model's dtype and in shapes that fit: `Model.takes` has seen so, or else layout.py has seen to it.
 """
 
 cimport cython
@@ -12,6 +12,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
+from .arrays cimport Geometry, call_fits, contiguous, data, empty, empty_state, empty_y, shaped, turned
 from .clstm_c cimport *
 from .status cimport isa_names, raise_status
 
@@ -118,16 +119,7 @@ def has_openmp():
     return bool(clstm_has_openmp())
 
 
-# ---- Arrays ----
-
-cdef cnp.ndarray contiguous(array, int typenum):
-    """The array itself where the core can read it, else a copy."""
-    return cnp.PyArray_FROM_OTF(array, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_NOTSWAPPED)
-
-
-cdef inline void *data(cnp.ndarray array) noexcept:
-    return NULL if array is None else cnp.PyArray_DATA(array)
-
+# ---- Activations ----
 
 cdef map_activation(x, bint is_tanh):
     cdef int typenum = cnp.NPY_FLOAT64 if x.dtype == np.float64 else cnp.NPY_FLOAT32
@@ -161,7 +153,7 @@ cdef class Model:
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, output_size, bias
+    input_size, hidden_size, num_layers, output_size, bias, batch_first
         As those of `clstm.LSTM`; output_size None or 0 for no readout.
     flat : ndarray, float32 or float64
         Its parameters, as `parameter_table` lays them out; copied. Its dtype is the model's.
@@ -171,21 +163,19 @@ cdef class Model:
     cdef cython.pymutex lock  # guards the two below
     cdef size_t calls
     cdef bint edited
-    cdef readonly object dtype
-    cdef readonly size_t input_size, hidden_size, num_layers, output_size, elements
-    cdef int typenum
+    cdef size_t elements
+    cdef Geometry geometry
 
-    def __cinit__(self, input_size, hidden_size, num_layers, output_size, bias, flat):
+    def __cinit__(self, input_size, hidden_size, num_layers, output_size, bias, batch_first, flat):
         cdef clstm_config config = make_config(input_size, hidden_size, num_layers, output_size, bias)
         cdef size_t tensors
         raise_status(clstm_config_count(&config, &tensors, &self.elements), "LSTM")
-        self.dtype = flat.dtype
-        self.typenum = cnp.NPY_FLOAT64 if flat.dtype == np.float64 else cnp.NPY_FLOAT32
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.output_size = output_size or 0
+        cdef int typenum = cnp.NPY_FLOAT64 if flat.dtype == np.float64 else cnp.NPY_FLOAT32
+        self.geometry = Geometry(config.input_size, config.hidden_size, config.num_layers,
+                                 config.output_size or config.hidden_size, batch_first, typenum)
         cdef cnp.ndarray source = self.checked(flat)
         cdef clstm_status status
-        if self.typenum == cnp.NPY_FLOAT64:
+        if typenum == cnp.NPY_FLOAT64:
             status = clstm_model_create_f64(&config, <const double *>data(source), NULL, &self.handle)
         else:
             status = clstm_model_create(&config, <const float *>data(source), NULL, &self.handle)
@@ -195,7 +185,7 @@ cdef class Model:
         clstm_model_free(self.handle)
 
     cdef cnp.ndarray checked(self, flat):
-        cdef cnp.ndarray array = contiguous(flat, self.typenum)
+        cdef cnp.ndarray array = contiguous(flat, self.geometry.typenum)
         if array.ndim != 1 or <size_t>array.size != self.elements:
             raise ValueError(f"the flat parameter array has shape {flat.shape}, expected ({self.elements},)")
         return array
@@ -230,7 +220,7 @@ cdef class Model:
             if flat is None:
                 return
             source = self.checked(flat)
-            if self.typenum == cnp.NPY_FLOAT64:
+            if self.geometry.typenum == cnp.NPY_FLOAT64:
                 raise_status(clstm_model_update_f64(self.handle, <const double *>data(source)), "edit")
             else:
                 raise_status(clstm_model_update(self.handle, <const float *>data(source)), "edit")
@@ -243,74 +233,96 @@ cdef class Model:
         """The model's own parameters, a read-only view that keeps the model alive."""
         cdef cnp.npy_intp n = self.elements
         cdef const void *parameters
-        if self.typenum == cnp.NPY_FLOAT64:
+        if self.geometry.typenum == cnp.NPY_FLOAT64:
             parameters = clstm_model_parameters_f64(self.handle)
         else:
             parameters = clstm_model_parameters(self.handle)
-        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.typenum, <void *>parameters)
+        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.geometry.typenum, <void *>parameters)
         cnp.set_array_base(view, self)
         view.flags.writeable = False
         return view
 
     # Calls.
 
-    cdef object blas_hold(self, size_t rows):
-        """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
-        cdef size_t widest = max(self.input_size, self.hidden_size, self.output_size)
-        cdef double largest = <double>rows * 4.0 * <double>self.hidden_size * <double>widest
-        return hold_blas if largest > 262144 else no_hold
+    def takes(self, x, state, out):
+        """Tell whether a call's arrays can be used as they are: if not, layout.py converts them or says why not."""
+        return call_fits(&self.geometry, x, state, out)
 
-    def forward(self, x, h0, c0, y, threads):
-        """Run the model; see `run`."""
-        return self.run(x, h0, c0, y, threads, None)
+    def forward(self, x, state, out, size_t threads):
+        """Return y and (h, c), shaped as the user's x and state, a pair or None; y is `out` where it is given."""
+        cdef cnp.ndarray core_x = contiguous(turned(&self.geometry, x), self.geometry.typenum)
+        cdef cnp.ndarray core_y = None if out is None else turned(&self.geometry, out)
+        cdef bint direct = core_y is not None and cnp.PyArray_IS_C_CONTIGUOUS(core_y)
+        if not direct:
+            core_y = empty_y(&self.geometry, core_x)
+        final = self.run(core_x, state, core_y, threads, NULL)
+        if out is None:
+            return turned(&self.geometry, core_y), final
+        if not direct:
+            out[...] = turned(&self.geometry, core_y)
+        return out, final
 
-    def record(self, x, h0, c0, threads):
-        """Run the model and return its `Recording` with the results."""
+    def record(self, x, state, size_t threads):
+        """Return a `Recording` and y (T, B, O), h, c (L, B, H) for x (T, B, I), in the core's order of axes."""
         cdef Recording recording = Recording.__new__(Recording)
         recording.model = self
-        return recording, self.run(x, h0, c0, None, threads, recording)
+        cdef cnp.ndarray core_x = contiguous(x, self.geometry.typenum)
+        cdef cnp.ndarray y = empty_y(&self.geometry, core_x)
+        h, c = self.run(core_x, state, y, threads, &recording.tape)
+        return recording, (y, h, c)
 
-    cdef run(self, x, h0, c0, y, threads, Recording recording):
-        """Return y (T, B, O), h (L, B, H), c (L, B, H) for x (T, B, I) and h0, c0 (L, B, H) or None."""
-        cdef cnp.ndarray x_ = contiguous(x, self.typenum)
-        cdef cnp.ndarray h0_ = None if h0 is None else contiguous(h0, self.typenum)
-        cdef cnp.ndarray c0_ = None if c0 is None else contiguous(c0, self.typenum)
-        cdef size_t steps = x_.shape[0], batch = x_.shape[1]
-        if y is None:
-            y = np.empty((steps, batch, self.output_size or self.hidden_size), self.dtype)
-        cdef cnp.ndarray y_ = y
-        cdef cnp.ndarray h = np.empty((self.num_layers, batch, self.hidden_size), self.dtype)
-        cdef cnp.ndarray c = np.empty_like(h)
+    cdef tuple run(self, cnp.ndarray x, state, cnp.ndarray y, size_t threads, clstm_tape **tape):
+        """Write y (T, B, O) and return h, c (L, B, H) for x (T, B, I) and the initial state; or all without B."""
+        cdef size_t steps = x.shape[0], batch = x.shape[1] if x.ndim == 3 else 1
+        h0, c0 = (None, None) if state is None else state
+        cdef cnp.ndarray h0_ = contiguous(h0, self.geometry.typenum)
+        cdef cnp.ndarray c0_ = contiguous(c0, self.geometry.typenum)
+        cdef cnp.ndarray h = empty_state(&self.geometry, x.ndim, batch)
+        cdef cnp.ndarray c = empty_state(&self.geometry, x.ndim, batch)
         cdef clstm_context context = make_context(threads, forward_needs_blas())
-        cdef clstm_status status
         cdef clstm_sequence s32 = CLSTM_SEQUENCE_INIT
         cdef clstm_sequence_f64 s64 = CLSTM_SEQUENCE_F64_INIT
-        cdef clstm_tape **tape = NULL if recording is None else &recording.tape
         s32.steps = s64.steps = steps
         s32.batch = s64.batch = batch
-        s32.x, s64.x = <const float *>data(x_), <const double *>data(x_)
+        s32.x, s64.x = <const float *>data(x), <const double *>data(x)
         s32.h0, s64.h0 = <const float *>data(h0_), <const double *>data(h0_)
         s32.c0, s64.c0 = <const float *>data(c0_), <const double *>data(c0_)
-        s32.y, s64.y = <float *>data(y_), <double *>data(y_)
+        s32.y, s64.y = <float *>data(y), <double *>data(y)
         s32.hn, s64.hn = <float *>data(h), <double *>data(h)
         s32.cn, s64.cn = <float *>data(c), <double *>data(c)
-        cdef bint is_f64 = self.typenum == cnp.NPY_FLOAT64
+        hold = self.blas_hold(steps * batch) if forward_needs_blas() else no_hold
         self.enter()
         try:
-            with self.blas_hold(steps * batch) if forward_needs_blas() else no_hold:
-                with nogil:
-                    if tape == NULL and is_f64:
-                        status = clstm_forward_f64(self.handle, &s64, &context)
-                    elif tape == NULL:
-                        status = clstm_forward(self.handle, &s32, &context)
-                    elif is_f64:
-                        status = clstm_record_f64(self.handle, &s64, &context, tape)
-                    else:
-                        status = clstm_record(self.handle, &s32, &context, tape)
-                raise_status(status, "LSTM")
+            if hold is no_hold:  # to enter even this costs as much as a small call's arithmetic
+                self.compute(&s32, &s64, &context, tape)
+            else:
+                with hold:
+                    self.compute(&s32, &s64, &context, tape)
         finally:
             self.leave()
-        return y_, h, c
+        return h, c
+
+    cdef int compute(self, const clstm_sequence *s32, const clstm_sequence_f64 *s64, const clstm_context *context,
+                     clstm_tape **tape) except -1:
+        cdef bint is_f64 = self.geometry.typenum == cnp.NPY_FLOAT64
+        cdef clstm_status status
+        with nogil:
+            if tape == NULL and is_f64:
+                status = clstm_forward_f64(self.handle, s64, context)
+            elif tape == NULL:
+                status = clstm_forward(self.handle, s32, context)
+            elif is_f64:
+                status = clstm_record_f64(self.handle, s64, context, tape)
+            else:
+                status = clstm_record(self.handle, s32, context, tape)
+        return raise_status(status, "LSTM")
+
+    cdef object blas_hold(self, size_t rows):
+        """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
+        cdef Geometry model = self.geometry
+        cdef size_t widest = max(model.input_size, model.hidden_size, model.output_size)
+        cdef double largest = <double>rows * 4.0 * <double>model.hidden_size * <double>widest
+        return hold_blas if largest > 262144 else no_hold
 
 
 @cython.final
@@ -331,7 +343,7 @@ cdef class Recording:
         cdef clstm_status status
         if target.size == 0:
             row_stride = 0
-        if self.model.typenum == cnp.NPY_FLOAT64:
+        if self.model.geometry.typenum == cnp.NPY_FLOAT64:
             status = clstm_tape_read_f64(self.tape, <clstm_tape_field>field, layer, <double *>data(target), row_stride)
         else:
             status = clstm_tape_read(self.tape, <clstm_tape_field>field, layer, <float *>data(target), row_stride)
@@ -340,15 +352,16 @@ cdef class Recording:
     def backward(self, dy, dh, dc, shape, threads):
         """Return dx (T, B, I), dh0, dc0 (L, B, H) and the flat parameter gradients; any input may be None."""
         cdef Model model = self.model
+        cdef int typenum = model.geometry.typenum
         steps, batch = shape
         cdef size_t rows = steps * batch
-        cdef cnp.ndarray dy_ = None if dy is None else contiguous(dy, model.typenum)
-        cdef cnp.ndarray dh_ = None if dh is None else contiguous(dh, model.typenum)
-        cdef cnp.ndarray dc_ = None if dc is None else contiguous(dc, model.typenum)
-        cdef cnp.ndarray dx = np.empty((steps, batch, model.input_size), model.dtype)
-        cdef cnp.ndarray dh0 = np.empty((model.num_layers, batch, model.hidden_size), model.dtype)
-        cdef cnp.ndarray dc0 = np.empty_like(dh0)
-        cdef cnp.ndarray flat = np.empty(model.elements, model.dtype)
+        cdef cnp.ndarray dy_ = contiguous(dy, typenum)
+        cdef cnp.ndarray dh_ = contiguous(dh, typenum)
+        cdef cnp.ndarray dc_ = contiguous(dc, typenum)
+        cdef cnp.ndarray dx = empty(shaped(3, steps, batch, model.geometry.input_size), typenum)
+        cdef cnp.ndarray dh0 = empty_state(&model.geometry, 3, batch)
+        cdef cnp.ndarray dc0 = empty_state(&model.geometry, 3, batch)
+        cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum)
         cdef clstm_context context = make_context(threads, True)
         cdef clstm_status status
         cdef clstm_gradients g32 = CLSTM_GRADIENTS_INIT
@@ -360,7 +373,7 @@ cdef class Recording:
         g32.dh0, g64.dh0 = <float *>data(dh0), <double *>data(dh0)
         g32.dc0, g64.dc0 = <float *>data(dc0), <double *>data(dc0)
         g32.parameters, g64.parameters = <float *>data(flat), <double *>data(flat)
-        cdef bint is_f64 = model.typenum == cnp.NPY_FLOAT64
+        cdef bint is_f64 = typenum == cnp.NPY_FLOAT64
         model.enter()
         try:
             with model.lock:

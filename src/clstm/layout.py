@@ -5,6 +5,7 @@ messages in the user's own order of axes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,6 @@ class Layout:
             return sequence[:, 0]
         return sequence.swapaxes(0, 1) if self.batch_first else sequence
 
-    def user_shape(self, steps: int, batch: int, *last: int) -> tuple[int, ...]:
-        """Return the shape of a user's sequence."""
-        if not self.batched:
-            return (steps, *last)
-        return (batch, steps, *last) if self.batch_first else (steps, batch, *last)
-
     def state_to_core(self, state: Array) -> Array:
         """Return a view of a user's h or c as (L, B, H)."""
         return state if self.batched else state[:, np.newaxis]
@@ -51,6 +46,12 @@ class Layout:
     def state_from_core(self, state: Array) -> Array:
         """Return a view of an (L, B, H) array as the user's h or c."""
         return state if self.batched else state[:, 0]
+
+
+@cache
+def layout_of(axes: int, batch_first: bool) -> Layout:
+    """Return the layout of a sequence of two or three axes."""
+    return Layout(batched=axes == 3, batch_first=batch_first)
 
 
 def as_real(value: object, name: str, dtype: DTypeLike) -> Array:
@@ -86,10 +87,10 @@ def check_out(
 def read_sequence(
     value: object, name: str, features: int, meaning: str, dtype: DTypeLike, batch_first: bool
 ) -> tuple[Array, Layout]:
-    """Check a user's sequence and return it as (T, B, features), with its layout."""
+    """Check a user's sequence and return it as an array of `dtype`, with its layout."""
     array = as_real(value, name, dtype)
     if array.ndim not in (2, 3):
-        batched = Layout(True, batch_first).axes(meaning)
+        batched = layout_of(3, batch_first).axes(meaning)
         raise ValueError(
             f"{name} has shape {array.shape}, expected {batched}, or (T, {meaning}) without a batch"
         )
@@ -97,8 +98,7 @@ def read_sequence(
         raise ValueError(
             f"{name} has {array.shape[-1]} features, the layer takes {meaning}={features}"
         )
-    layout = Layout(batched=array.ndim == 3, batch_first=batch_first)
-    return layout.to_core(array), layout
+    return array, layout_of(array.ndim, batch_first)
 
 
 def read_state(

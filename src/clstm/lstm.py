@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
 from .configuration import Configuration
-from .layout import Array, Layout, State, check_out, read_sequence, read_state
+from .layout import Array, State, check_out, layout_of, read_sequence, read_state
 from .parameters import Parameters, initialise
 from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 from .tape import Tape
 from .threads import thread_count
+
+_Initial = tuple[Array | None, Array | None]
 
 
 class LSTM:
@@ -116,6 +118,7 @@ class LSTM:
             config.num_layers,
             config.output_size,
             config.bias,
+            config.batch_first,
             flat,
         )
 
@@ -212,20 +215,8 @@ class LSTM:
         KeyboardInterrupt
             By Ctrl-C also in the middle of a long call; `out` is undefined then.
         """
-        core_x, initial, layout = self._read(x, state)
-        steps, batch = core_x.shape[:2]
-        target = None
-        if out is not None:
-            shape = layout.user_shape(steps, batch, self.output_size or self.hidden_size)
-            check_out(out, shape, self.dtype, {"x": [x], "state": state or ()})
-            target = layout.to_core(out)
-        threads = thread_count(num_threads)
-        direct = target is not None and target.flags.c_contiguous
-        y, h, c = self._model.forward(core_x, *initial, target if direct else None, threads)
-        if target is not None and not direct:
-            target[...] = y
-        final = layout.state_from_core(h), layout.state_from_core(c)
-        return layout.from_core(y) if out is None else out, final
+        array, initial = self._read(x, state, out)
+        return self._model.forward(array, initial, out, thread_count(num_threads))
 
     def record(
         self,
@@ -252,21 +243,28 @@ class LSTM:
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
             As a call does.
         """
-        core_x, initial, layout = self._read(x, state)
+        array, initial = self._read(x, state)
+        layout = layout_of(array.ndim, self.batch_first)
+        core_x = layout.to_core(array)
         steps, batch = core_x.shape[:2]
-        recording, results = self._model.record(core_x, *initial, thread_count(num_threads))
+        recording, results = self._model.record(core_x, initial, thread_count(num_threads))
         shape = (steps, batch, self.num_layers, self.hidden_size)
         return Tape(recording, results, layout, shape, self._table)
 
-    def _read(
-        self, x: ArrayLike, state: tuple[ArrayLike, ArrayLike] | None
-    ) -> tuple[Array, tuple[Array | None, Array | None], Layout]:
-        """Check a call's input and state, and return them in the core's order of axes."""
-        core_x, layout = read_sequence(
-            x, "x", self.input_size, "input_size", self.dtype, self.batch_first
+    def _read(self, x: Any, state: Any, out: Any = None) -> tuple[Array, _Initial | None]:
+        """Return a call's x and state in the model's dtype; raise for an argument that is wrong."""
+        if self._model.takes(x, state, out):  # most calls: a small one would pay dearly for more
+            return x, state
+        config = self._config
+        array, layout = read_sequence(
+            x, "x", config.input_size, "input_size", config.dtype, config.batch_first
         )
-        sizes = (self.num_layers, core_x.shape[1], self.hidden_size)
-        return core_x, read_state(state, "state", sizes, self.dtype, layout), layout
+        sizes = (config.num_layers, layout.to_core(array).shape[1], config.hidden_size)
+        initial = read_state(state, "state", sizes, config.dtype, layout)
+        if out is not None:
+            shape = (*array.shape[:-1], config.output_size or config.hidden_size)
+            check_out(out, shape, config.dtype, {"x": [x], "state": state or ()})
+        return array, initial
 
     # ---- Its parameters ----
 

@@ -1,0 +1,112 @@
+# Which of a user's arrays the core can take where they lie, and fresh ones for its results. Everything here is inline,
+# and nothing raises but for want of memory: what does not fit is left to layout.py, which converts it or says why not.
+
+cimport numpy as cnp
+
+
+# ---- Shapes: (first, batch, last); of two axes (first, last), of one (last,) ----
+
+cdef struct Shape:
+    int axes
+    cnp.npy_intp sizes[3]
+
+
+cdef inline Shape shaped(int axes, cnp.npy_intp first, cnp.npy_intp batch, cnp.npy_intp last) noexcept:
+    cdef Shape shape
+    shape.axes = axes
+    shape.sizes[0], shape.sizes[1] = first, batch
+    shape.sizes[axes - 1] = last
+    return shape
+
+
+# ---- Arrays ----
+
+cdef inline cnp.ndarray empty(Shape shape, int typenum):
+    return cnp.PyArray_EMPTY(shape.axes, shape.sizes, typenum, 0)
+
+
+cdef inline void *data(cnp.ndarray array) noexcept:
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+cdef inline bint readable(array, int typenum) noexcept:
+    """Whether the core can read an array where it lies."""
+    return (cnp.PyArray_Check(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == typenum
+            and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array))
+
+
+cdef inline cnp.ndarray contiguous(array, int typenum):
+    """The array itself where the core can read it, else a copy; None stays None."""
+    if array is None or readable(array, typenum):
+        return array
+    return cnp.PyArray_FROM_OTF(array, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_NOTSWAPPED)
+
+
+cdef inline bint fits(array, Shape shape, int typenum) noexcept:
+    """Whether it is an array of NumPy's own class, readable and of this shape."""
+    return (cnp.PyArray_CheckExact(array) and readable(array, typenum)
+            and cnp.PyArray_NDIM(<cnp.ndarray>array) == shape.axes
+            and cnp.PyArray_CompareLists(cnp.PyArray_DIMS(<cnp.ndarray>array), shape.sizes, shape.axes))
+
+
+cdef inline bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two C-contiguous arrays share no memory."""
+    cdef char *a_begin = cnp.PyArray_BYTES(a)
+    cdef char *b_begin = cnp.PyArray_BYTES(b)
+    return a_begin + cnp.PyArray_NBYTES(a) <= b_begin or b_begin + cnp.PyArray_NBYTES(b) <= a_begin
+
+
+# ---- A model's calls ----
+
+cdef struct Geometry:
+    cnp.npy_intp input_size, hidden_size, num_layers
+    cnp.npy_intp output_size  # the hidden size where there is no readout
+    bint batch_first
+    int typenum
+
+
+cdef inline Shape y_shape(const Geometry *model, int axes, cnp.npy_intp first, cnp.npy_intp second) noexcept:
+    return shaped(axes, first, second, model.output_size)
+
+
+cdef inline Shape state_shape(const Geometry *model, int axes, cnp.npy_intp batch) noexcept:
+    return shaped(axes, model.num_layers, batch, model.hidden_size)
+
+
+cdef inline cnp.ndarray empty_y(const Geometry *model, cnp.ndarray x):
+    return empty(y_shape(model, x.ndim, x.shape[0], x.shape[1]), model.typenum)
+
+
+cdef inline cnp.ndarray empty_state(const Geometry *model, int axes, cnp.npy_intp batch):
+    return empty(state_shape(model, axes, batch), model.typenum)
+
+
+cdef inline cnp.ndarray turned(const Geometry *model, cnp.ndarray sequence):
+    """A user's sequence with the steps first, as the core has it; and back."""
+    return cnp.PyArray_SwapAxes(sequence, 0, 1) if model.batch_first and sequence.ndim == 3 else sequence
+
+
+cdef inline bint state_fits(state, Shape shape, int typenum, out) noexcept:
+    """Whether both its parts can be read where they lie."""
+    if type(state) is not tuple or len(<tuple>state) != 2:  # a list could change before it is read
+        return False
+    for part in <tuple>state:
+        if not fits(part, shape, typenum) or not (out is None or apart(<cnp.ndarray>out, <cnp.ndarray>part)):
+            return False
+    return True
+
+
+cdef inline bint call_fits(const Geometry *model, x, state, out) noexcept:
+    """Whether x and the state can be read where they lie, and y be written to `out`."""
+    if not cnp.PyArray_CheckExact(x) or not 2 <= cnp.PyArray_NDIM(<cnp.ndarray>x) <= 3:
+        return False
+    cdef int axes = cnp.PyArray_NDIM(<cnp.ndarray>x), typenum = model.typenum
+    cdef cnp.npy_intp *sizes = cnp.PyArray_DIMS(<cnp.ndarray>x)
+    if not fits(x, shaped(axes, sizes[0], sizes[1], model.input_size), typenum):
+        return False
+    if out is not None and not (fits(out, y_shape(model, axes, sizes[0], sizes[1]), typenum)
+                                and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+                                and apart(<cnp.ndarray>out, <cnp.ndarray>x)):
+        return False
+    cdef cnp.npy_intp batch = sizes[0 if model.batch_first else 1]
+    return state is None or state_fits(state, state_shape(model, axes, batch), typenum, out)
