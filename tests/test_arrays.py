@@ -126,7 +126,7 @@ def test_matrices_and_memory_maps(tmp_path):
     expected, _ = model(x)
     mapped = np.memmap(tmp_path / "x", x.dtype, "w+", shape=x.shape)
     mapped[...] = x
-    for subclass in (np.asmatrix(x), mapped):
+    for subclass in (x.view(np.matrix), mapped):
         y, _ = model(subclass)
         assert type(y) is np.ndarray
         np.testing.assert_array_equal(y, expected)

@@ -1,5 +1,7 @@
 """How many threads a call uses."""
 
+import operator
+
 from . import _core
 
 _MOST = 1024  # the core's own limit; more only cost memory
@@ -42,9 +44,11 @@ def thread_count(num_threads: int | None) -> int:
         if _default is None:
             _default = _core.default_threads()  # reads files: once
         return _default
-    if not hasattr(num_threads, "__index__"):
-        raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}")
-    count = num_threads.__index__()
+    try:
+        count = operator.index(num_threads)
+    except TypeError:
+        name = type(num_threads).__name__
+        raise TypeError(f"num_threads must be an integer, got {name}") from None
     if count < 1:
         raise ValueError(f"num_threads must be at least 1, got {count}")
-    return min(count, _MOST)
+    return count if count < _MOST else _MOST  # min() would take longer than all the rest
