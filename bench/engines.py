@@ -11,34 +11,10 @@ from contextlib import nullcontext
 from importlib.metadata import version
 
 import numpy as np
+from arrays import inputs, weights
 from shapes import Shape
 
 TOLERANCE = 1e-4
-
-
-def weights(shape: Shape) -> dict[str, np.ndarray]:
-    """The float32 parameters of `shape` by their names in clstm, the same in every process.
-
-    Uniform within 1 / sqrt(H), as PyTorch draws them: gates neither saturate nor stay linear.
-    """
-    rng = np.random.default_rng(1)
-    hidden = shape.hidden_size
-    arrays = {}
-    for layer, size in enumerate(shape.layer_inputs):
-        columns = {"weight_ih": (size,), "weight_hh": (hidden,), "bias": ()}
-        for name, rest in columns.items():
-            values = rng.uniform(-1.0, 1.0, (4 * hidden, *rest)) / np.sqrt(hidden)
-            arrays[f"{name}_l{layer}"] = values.astype(np.float32)
-    return arrays
-
-
-def inputs(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """x (T, B, I) and the loss's gradient dy (T, B, H), float32, the same in every process."""
-    rng = np.random.default_rng(2)
-    rows = (shape.steps, shape.batch)
-    x = rng.standard_normal((*rows, shape.input_size), dtype=np.float32)
-    dy = rng.standard_normal((*rows, shape.hidden_size), dtype=np.float32)
-    return x, dy
 
 
 class Clstm:
@@ -137,12 +113,13 @@ class OnnxRuntime:
 
     def __init__(self, shape: Shape, mode: str, threads: int) -> None:
         import onnxruntime
+        from onnx_model import model_bytes
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(
-            onnx_model(shape), options, providers=["CPUExecutionProvider"]
+            model_bytes(shape), options, providers=["CPUExecutionProvider"]
         )
         self.feeds = {"x": inputs(shape)[0]}
 
@@ -151,51 +128,52 @@ class OnnxRuntime:
 
     def outputs(self, result) -> dict[str, np.ndarray]:
         y, *states = result
-        h, c = np.concatenate(states[0::2]), np.concatenate(states[1::2])
-        return {"y": y, "h": h, "c": c}
+        return _joined(y, states)
 
 
-def onnx_model(shape: Shape) -> bytes:
-    """`shape` as an ONNX model: x -> y (T, B, H), then h and c (1, B, H) of every layer."""
-    from onnx import TensorProto, checker, helper, numpy_helper
+class OpenVino:
+    """OpenVINO's CPU plug-in on the same ONNX model, forward only.
 
-    def in_onnx_order(array: np.ndarray) -> np.ndarray:
-        """Gate blocks i, f, g, o as ONNX has them: i, o, f, g; a leading axis for the direction."""
-        i, f, g, o = np.split(array, 4)
-        return np.concatenate([i, o, f, g])[np.newaxis]
+    Input and outputs are its own memory: nothing is copied, and a call overwrites the results of
+    the one before, which no other engine here does.
+    """
 
-    def declare(name: str, dimensions: tuple[int, ...]):
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions)
+    title = "OpenVINO"
+    modes = ("forward",)
+    modules = ("openvino", "onnx")
+    distribution = "openvino"
+    scope = nullcontext
 
-    arrays = weights(shape)
-    constants = {"axis": np.array([1], np.int64)}
-    nodes, results = [], {"y": (shape.steps, shape.batch, shape.hidden_size)}
-    data = "x"
-    for layer in range(shape.num_layers):
-        names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias"))
-        w, r, b = (in_onnx_order(arrays[name]) for name in names)
-        b = np.concatenate([b, np.zeros_like(b)], axis=1)  # the recurrent product has its own
-        constants |= {f"W{layer}": w, f"R{layer}": r, f"B{layer}": b}
-        read = [data, f"W{layer}", f"R{layer}", f"B{layer}"]
-        written = [f"sequence{layer}", f"h{layer}", f"c{layer}"]
-        data = "y" if layer == shape.num_layers - 1 else f"x{layer + 1}"
-        nodes.append(helper.make_node("LSTM", read, written, hidden_size=shape.hidden_size))
-        nodes.append(helper.make_node("Squeeze", [written[0], "axis"], [data]))
-        results |= dict.fromkeys(written[1:], (1, shape.batch, shape.hidden_size))
-    graph = helper.make_graph(
-        nodes,
-        "lstm",
-        [declare("x", (shape.steps, shape.batch, shape.input_size))],
-        [declare(name, dimensions) for name, dimensions in results.items()],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    opset = helper.make_opsetid("", 17)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
-    checker.check_model(model)
-    return model.SerializeToString()
+    def __init__(self, shape: Shape, mode: str, threads: int) -> None:
+        import openvino
+        from onnx_model import model_bytes
+
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the CPU has it
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+        }
+        core = openvino.Core()
+        model = core.compile_model(core.read_model(model_bytes(shape)), "CPU", options)
+        self.request = model.create_infer_request()
+        self.x = inputs(shape)[0]
+        self.request.set_input_tensor(openvino.Tensor(self.x, shared_memory=True))
+
+    def run(self):
+        return self.request.infer(share_outputs=True)
+
+    def outputs(self, result) -> dict[str, np.ndarray]:
+        y, *states = result.to_tuple()
+        return _joined(y, states)
 
 
-ENGINES = {"clstm": Clstm, "torch": Torch, "onnxruntime": OnnxRuntime}
+def _joined(y: np.ndarray, states: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of an ONNX model, where h and c of the layers alternate."""
+    return {"y": y, "h": np.concatenate(states[0::2]), "c": np.concatenate(states[1::2])}
+
+
+ENGINES = {"clstm": Clstm, "torch": Torch, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
 PEERS = tuple(name for name in ENGINES if name != "clstm")
 
 
