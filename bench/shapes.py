@@ -1,8 +1,11 @@
-"""The grid that every benchmark measures, and what each shape costs.
+"""The shapes that the benchmarks measure, and what each shape costs.
 
-A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers. The grid runs
-from one step of one sequence (a live stream) over B = 1 sequences (bandwidth decides) to large
-batches (arithmetic decides), and includes MNIST's images read row by row (28, 64, 28, 128).
+A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers.
+
+- GRID runs from one step of one sequence (a live stream) over B = 1 sequences (bandwidth decides)
+  to large batches (arithmetic decides), and includes MNIST's images read row by row.
+- ODD fits no register tile: H no multiple of 16, B of 2, 3, 5, 7 and 40, long sequences, layers.
+- SMALL is an audio model, one sample in and H units: the time of a step decides.
 """
 
 import os
@@ -55,6 +58,11 @@ class Shape(NamedTuple):
         """
         return sum(part.flop * part.repeats for part in self.parts(mode))
 
+    def intensity(self, mode: str) -> float:
+        """Operations for every byte of weights read, where a roofline puts this shape."""
+        parts = self.parts(mode)
+        return self.flop(mode) / sum(part.weight_bytes * part.repeats for part in parts)
+
     def parts(self, mode: str) -> list[Part]:
         """The products of a mode, each as large as the recurrence allows.
 
@@ -75,28 +83,46 @@ class Shape(NamedTuple):
         return parts
 
 
-GRID = tuple(
-    Shape(*sizes)
-    for sizes in (
-        (1, 1, 1, 40, 1),
-        (1, 1, 128, 128, 1),
-        (1, 1, 512, 512, 1),
-        (100, 1, 1, 40, 1),
-        (100, 1, 64, 64, 1),
-        (100, 1, 128, 128, 1),
-        (100, 1, 256, 256, 1),
-        (100, 1, 512, 512, 1),
-        (100, 1, 1024, 1024, 1),
-        (100, 4, 256, 256, 1),
-        (100, 16, 256, 256, 1),
-        (100, 32, 128, 128, 1),
-        (100, 32, 512, 512, 1),
-        (50, 128, 512, 512, 1),
-        (28, 64, 28, 128, 1),
-        (100, 1, 256, 256, 4),
-        (100, 32, 256, 256, 4),
-    )
+def _shapes(*sizes: tuple[int, int, int, int, int]) -> tuple[Shape, ...]:
+    return tuple(Shape(*numbers) for numbers in sizes)
+
+
+GRID = _shapes(
+    (1, 1, 1, 40, 1),
+    (1, 1, 128, 128, 1),
+    (1, 1, 512, 512, 1),
+    (100, 1, 1, 40, 1),
+    (100, 1, 64, 64, 1),
+    (100, 1, 128, 128, 1),
+    (100, 1, 256, 256, 1),
+    (100, 1, 512, 512, 1),
+    (100, 1, 1024, 1024, 1),
+    (100, 4, 256, 256, 1),
+    (100, 16, 256, 256, 1),
+    (100, 32, 128, 128, 1),
+    (100, 32, 512, 512, 1),
+    (50, 128, 512, 512, 1),
+    (28, 64, 28, 128, 1),
+    (100, 1, 256, 256, 4),
+    (100, 32, 256, 256, 4),
 )
+
+ODD = _shapes(
+    (100, 1, 33, 33, 1),
+    (2000, 1, 24, 24, 1),
+    (1000, 1, 1, 20, 1),
+    (100, 2, 100, 100, 1),
+    (50, 3, 72, 72, 1),
+    (50, 5, 200, 200, 2),
+    (100, 7, 384, 384, 1),
+    (30, 40, 96, 300, 1),
+    (100, 1, 128, 128, 2),
+    (200, 1, 64, 64, 3),
+    (60, 40, 40, 40, 3),
+    (100, 2, 256, 256, 2),
+)
+
+SMALL = tuple(Shape(2000, 1, 1, hidden, 1) for hidden in (8, 16, 24, 32, 40, 48, 64, 80, 96))
 
 
 def usable_cpus() -> int:

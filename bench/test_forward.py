@@ -1,10 +1,10 @@
-"""Forward, the whole grid: how far from the limit, and how much longer the peers take."""
+"""Forward, the grid and the odd shapes: how far from the limit, how much longer the peers take."""
 
 import pytest
-from shapes import GRID, THREADS
+from shapes import GRID, ODD, THREADS
 
 
 @pytest.mark.parametrize("threads", THREADS)
-@pytest.mark.parametrize("shape", GRID, ids=lambda shape: shape.label)
+@pytest.mark.parametrize("shape", GRID + ODD, ids=lambda shape: shape.label)
 def test_forward(measure, shape, threads):
     measure("forward", shape, threads)

@@ -1,0 +1,9 @@
+"""One thread, one sequence, one sample in: the time of a step of small models."""
+
+import pytest
+from shapes import SMALL
+
+
+@pytest.mark.parametrize("shape", SMALL, ids=lambda shape: shape.label)
+def test_small(measure, shape):
+    measure("forward", shape, threads=1)
