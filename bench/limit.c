@@ -1,10 +1,11 @@
 /* Measures what this machine can do at most: fused multiply-adds, and reads from buffers.
 
-       limit SECONDS THREADS BYTES...
+       limit ISA SECONDS THREADS BYTES...
 
-   Every thread has buffers of its own, of BYTES each (a multiple of 512). Prints one line of JSON:
-   the instruction set, the operations per second, and the bytes per second for each size, all
-   threads together, best of several trials. */
+   ISA is generic, avx2 or avx512, or empty for the best of this CPU. Every thread has buffers of
+   its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
+   operations per second, and the bytes per second for each size, all threads together, best of
+   several trials. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -51,15 +52,24 @@ typedef struct {
     int failed;
 } job;
 
-static kernels best_kernels(void)
+/* The best kernels that this CPU has, if `isa` is empty, else those of that name; NULL for none. */
+static const kernels *choose_kernels(const char *isa)
 {
+    static const kernels all[] = {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
-        return (kernels){"avx512", multiply_add_avx512, read_avx512};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return (kernels){"avx2", multiply_add_avx2, read_avx2};
+        {"avx512", multiply_add_avx512, read_avx512},
+        {"avx2", multiply_add_avx2, read_avx2},
 #endif
-    return (kernels){"generic", multiply_add_generic, read_generic};
+        {"generic", multiply_add_generic, read_generic},
+    };
+    int count = sizeof all / sizeof *all, first = 0;
+#if defined(__x86_64__)
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    first = avx2 && __builtin_cpu_supports("avx512f") ? 0 : avx2 ? 1 : 2;
+#endif
+    for (int k = first; k < count; k++)
+        if (!*isa || !strcmp(isa, all[k].name)) return &all[k];
+    return NULL;
 }
 
 static double now(void)
@@ -149,18 +159,22 @@ static double best_rate(job pattern, int threads)
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 2 ? atoi(argv[2]) : 0;
+    int threads = argc > 3 ? atoi(argv[3]) : 0;
     if (threads < 1) {
-        fprintf(stderr, "usage: limit SECONDS THREADS BYTES...\n");
+        fprintf(stderr, "usage: limit ISA SECONDS THREADS BYTES...\n");
         return 2;
     }
-    kernels chosen = best_kernels();
-    job pattern = {.kernels = &chosen, .seconds = atof(argv[1])};
+    const kernels *chosen = choose_kernels(argv[1]);
+    if (!chosen) {
+        fprintf(stderr, "this CPU has no instruction set of the name %s\n", argv[1]);
+        return 2;
+    }
+    job pattern = {.kernels = chosen, .seconds = atof(argv[2])};
     double flops = best_rate(pattern, threads);
-    printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen.name, flops);
-    for (int k = 3; k < argc; k++) {
+    printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen->name, flops);
+    for (int k = 4; k < argc; k++) {
         pattern.bytes = strtoul(argv[k], NULL, 10);
-        printf("%s%.6g", k > 3 ? ", " : "", best_rate(pattern, threads));
+        printf("%s%.6g", k > 4 ? ", " : "", best_rate(pattern, threads));
     }
     printf("]}\n");
     return 0;

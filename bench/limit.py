@@ -4,7 +4,7 @@ A part of a shape takes at least `flop / peak` and at least `weight bytes / band
 bandwidth of the cache level that the weights live in. The limit of a shape is the larger of the
 two, summed over its parts (the products of `Shape.parts`, at every time step). It leaves out
 activations, the state's own traffic, latency and synchronisation: large shapes can come close to
-it, tiny ones can't.
+it, tiny ones can't. Where CLSTM_ISA forces an instruction set, the peaks are that one's too.
 
 `python bench/limit.py` prints the figures and the limit of every shape.
 """
@@ -115,7 +115,8 @@ def measure(thread_counts: tuple[int, ...] = THREADS) -> Limit | None:
         program = native.build("limit.c", Path(folder) / "limit")
         for threads in thread_counts:
             buffers = _test_sizes(sizes, threads)
-            arguments = [SECONDS, threads, *buffers.values()]
+            isa = os.environ.get("CLSTM_ISA", "")
+            arguments = [isa, SECONDS, threads, *buffers.values()]
             output = subprocess.check_output([program, *map(str, arguments)], text=True)
             result = json.loads(output)
             flops[threads] = result["flops"]
