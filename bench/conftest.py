@@ -17,11 +17,22 @@ import engines
 import limit
 import pytest
 import report
+import results
 from peers import PAUSE_SECONDS, ROUNDS, Peers
-from shapes import Shape
+from shapes import THREADS, Shape, usable_cpus
 from worker import Case
 
 import clstm
+
+# What decides which kernels compute, and on how many threads, in clstm and in its peers.
+VARIABLES = (
+    "CLSTM_ISA",
+    "CLSTM_ENGINE",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OMP_NUM_THREADS",
+)
 
 RECORDS = pytest.StashKey[list]()
 LIMIT = pytest.StashKey[limit.Limit | None]()
@@ -90,6 +101,7 @@ def measure(request, benchmark, keep, rounds):
         if machine is not None:
             least = machine.seconds(shape, mode, threads)
             figures |= {"limit_us": least * 1e6, "percent_of_limit": 100 * least / seconds}
+            figures["percent_of_peak"] = 100 * figures["gflops"] * 1e9 / machine.flops[threads]
         if engines.installed_peers(mode):
             workers = request.getfixturevalue("peers")
             beside = workers.compare(shape, mode, threads, rounds).as_dict()
@@ -118,6 +130,9 @@ def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
     output_json["run"] = {
         "command": _command(config),
         "rounds": config.getoption("--rounds"),
+        "threads": THREADS,
+        "cpus": usable_cpus(),
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "load": config.stash[LOAD],
         "versions": engines.versions(),
         "clstm": _configuration(),
@@ -128,4 +143,4 @@ def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
 def pytest_terminal_summary(terminalreporter, config) -> None:
     if config.stash[RECORDS]:
         terminalreporter.write_line("")
-        terminalreporter.write_line(report.tables(config.stash[RECORDS]))
+        terminalreporter.write_line(report.tables(results.merge([config.stash[RECORDS]])))

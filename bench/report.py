@@ -1,87 +1,124 @@
-"""Turns the JSON of pytest-benchmark into Markdown, and into a plot if asked for.
+"""Turns the JSON of pytest-benchmark, of one run or of several, into Markdown.
 
-    python bench/report.py build/bench.json --plot build/bench.png > bench/RESULTS.md
+    python bench/report.py build/bench-1.json build/bench-2.json > bench/RESULTS.md
 
 pytest's terminal summary shows the same tables, made by the same functions.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from engines import ENGINES, PEERS
+from markdown_table import number, table
+from results import Result, best_limit, choose, cpu, merge, read
+from shapes import GRID, ODD, SMALL
+from summary import (
+    ACTIVATIONS_BELOW,
+    ACTIVATIONS_NS,
+    BEHIND,
+    STEP_FACTOR,
+    step_ns,
+    summary,
+)
 
-TITLES = {"forward": "Forward", "training": "Forward and backward"}
 NOTE = """\
 `us` is the median of one call, in microseconds; GFLOP/s counts the matrix products; `% of limit` is
 the least time this machine needs for them (multiply-add peak and cache bandwidth, measured in the
 same run) divided by the time taken. A peer's ratio is its time divided by clstm's, both measured in
 turns in processes of their own, the median over rounds: above 1, clstm is the faster one. The time
-in the column `clstm us` comes from pytest's own process."""
+in the column `clstm us` comes from pytest's own process. Of several runs, the figures are those of
+the median run, and `worst` is the ratio of the worst one."""
+SUMMARY_NOTE = f"""\
+The ratio here is the time of the faster of PyTorch and ONNX Runtime, divided by clstm's. A shape is
+below {BEHIND} if it is in any run. Ranges name the shape of their worse end."""
+SMALL_NOTE = f"""\
+One sequence, one feature, 2000 steps: nanoseconds a step, of the peers microseconds a call. The
+bound is {STEP_FACTOR} times the limit, and where H < {ACTIVATIONS_BELOW} another
+{ACTIVATIONS_NS:.0f} ns for the latency of the activations."""
+PLOTS = """\
+![Time of the peers divided by clstm's](ratios.png)
+
+![GFLOP/s of clstm and of the fastest peer under the roofs of this machine](roofline.png)"""
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table whose columns also line up as plain text."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    rule = f"|{'|'.join('-' * (width + 1) + ':' for width in widths)}|"
-    return "\n".join([line(head), rule, *map(line, rows)])
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _engine_table(records: list[dict]) -> str:
-    """clstm, the limit and every peer that was there; one row per shape and number of threads."""
-    present = [
-        name for name in PEERS if any(name in r["extra_info"].get("peers", {}) for r in records)
-    ]
-    head = ["T,B,I,H,L", "threads", "clstm us", "GFLOP/s", "% of limit"]
+def _peer_columns(results: list[Result]) -> tuple[list[str], list[list[str]]]:
+    """Head and cells of the columns of every peer that took part."""
+    present = [name for name in PEERS if any(name in result.peers for result in results)]
+    repeated = any(len(result.records) > 1 for result in results)
+    head = []
     for name in present:
-        head += [f"{ENGINES[name].title} us", "ratio"]
+        head += [f"{ENGINES[name].title} us", "ratio", *(["worst"] if repeated else [])]
     rows = []
-    for record in records:
-        figures = record["extra_info"]
-        row = [
-            ",".join(map(str, figures["shape"])),
-            str(figures["threads"]),
-            _number(record["stats"]["median"] * 1e6),
-            _number(figures["gflops"]),
-            _number(figures.get("percent_of_limit"), 0),
-        ]
+    for result in results:
+        row = []
         for name in present:
-            peer = figures.get("peers", {}).get(name, {})
-            row += [_number(peer.get("us")), _number(peer.get("ratio"), 2)]
+            if name in result.peers:
+                ratios = [result.ratio(name), *([min(result.ratios(name))] if repeated else [])]
+                row += [number(result.peer_seconds(name) * 1e6)]
+                row += [number(ratio, 2) for ratio in ratios]
+            else:
+                row += [""] * (3 if repeated else 2)
         rows.append(row)
-    return _table(head, rows)
+    return head, rows
 
 
-def _stacked_table(records: list[dict]) -> str:
+def _engine_table(results: list[Result]) -> str:
+    """clstm, the limit and every peer that was there; one row per shape and number of threads."""
+    peer_head, peer_rows = _peer_columns(results)
+    head = ["T,B,I,H,L", "threads", "clstm us", "GFLOP/s", "% of limit", *peer_head]
+    rows = []
+    for result, cells in zip(results, peer_rows, strict=True):
+        row = [str(result.shape), str(result.threads), number(result.seconds * 1e6)]
+        row += [number(result.figure("gflops")), number(result.figure("percent_of_limit"), 0)]
+        rows.append(row + cells)
+    return table(head, rows)
+
+
+def _small_table(results: list[Result]) -> str:
+    """Nanoseconds a step, how they compare with the limit, and the peers."""
+    peer_head, peer_rows = _peer_columns(results)
+    head = ["H", "clstm ns", "limit ns", "times limit", "over ns", "bound ns", *peer_head]
+    rows = []
+    for result, cells in zip(results, peer_rows, strict=True):
+        row = [str(result.shape.hidden_size)]
+        step = step_ns(result)
+        if step is None:
+            row += [number(result.seconds * 1e9 / result.shape.steps), "", "", "", ""]
+        else:
+            measured, limit, bound = step
+            row += [number(measured), number(limit), number(measured / limit, 2)]
+            row += [number(measured - limit), number(bound)]
+        rows.append(row + cells)
+    return f"{SMALL_NOTE}\n\n{table(head, rows)}"
+
+
+def _stacked_table(results: list[Result]) -> str:
     head = ["B", "H", "one 4H product, us", "four products, us", "ratio"]
     rows = []
-    for figures in (record["extra_info"] for record in records):
-        sizes = [str(figures["batch"]), str(figures["hidden_size"])]
-        times = [_number(figures["stacked_us"]), _number(figures["separate_us"])]
-        rows.append([*sizes, *times, _number(figures["ratio"], 2)])
-    return _table(head, rows)
+    for result in results:
+        sizes = [str(result.identity("batch")), str(result.identity("hidden_size"))]
+        times = [number(result.figure("stacked_us")), number(result.figure("separate_us"))]
+        rows.append([*sizes, *times, number(result.figure("ratio"), 2)])
+    return table(head, rows)
 
 
-def tables(benchmarks: list[dict]) -> str:
-    """All tables of a run; `benchmarks` as in the JSON: dicts with `stats` and `extra_info`."""
-    sections = []
-    for mode in (*TITLES, "stacked"):
-        records = [record for record in benchmarks if record["extra_info"].get("mode") == mode]
-        if not records:
-            continue
-        if mode == "stacked":
-            sections += ["## One stacked product against four", _stacked_table(records)]
-        else:
-            sections += [f"## {TITLES[mode]}", _engine_table(records)]
+def tables(results: list[Result]) -> str:
+    """The summary and all tables; those without a result are left out."""
+    parts = [
+        ("Forward", _engine_table, choose(results, GRID)),
+        ("Forward, odd shapes", _engine_table, choose(results, ODD)),
+        ("Forward, small models, one thread", _small_table, choose(results, SMALL)),
+        ("Forward and backward", _engine_table, choose(results, GRID, "training")),
+        (
+            "One stacked product against four",
+            _stacked_table,
+            [result for result in results if result.mode == "stacked"],
+        ),
+    ]
+    sections = [f"## {title}\n\n{make(chosen)}" for title, make, chosen in parts if chosen]
+    short = summary(results)
+    if short:
+        sections.insert(0, f"## Summary\n\n{SUMMARY_NOTE}\n\n{short}")
     return "\n\n".join(sections)
 
 
@@ -95,74 +132,48 @@ def _limit_lines(limit: dict) -> list[str]:
     return lines
 
 
-def header(data: dict) -> str:
+def header(runs: list[dict]) -> str:
     """Where the figures come from."""
-    machine, commit, run = data["machine_info"], data["commit_info"], data["run"]
-    changed = " with uncommitted changes" if commit.get("dirty") else ""
-    cpu = machine.get("cpu", {})
-    clstm = ", ".join(f"{name} {value}" for name, value in run["clstm"].items())
-    versions = {**run["versions"], "Python": machine["python_version"]}
+    first = runs[0]
+    machine, commit, run = first["machine_info"], first["commit_info"], first["run"]
+    changed = (
+        " with uncommitted changes" if any(r["commit_info"].get("dirty") for r in runs) else ""
+    )
+    limit = best_limit(runs)
+
+    def listed(values: dict[str, str], sign: str) -> str:
+        return ", ".join(f"{name}{sign}{value}" for name, value in values.items())
+
+    def of_every_run(name: str, form: str) -> str:
+        return ", ".join(format(data["run"][name], form) for data in runs)
+
     lines = [
         f"- Commit: {commit.get('id', 'unknown')}{changed}",
-        f"- Date: {data['datetime'][:10]}",
-        f"- CPU: {cpu.get('brand_raw', machine['machine'])}, {cpu.get('count', '?')} CPUs",
+        f"- Date: {first['datetime'][:10]}",
+        f"- CPU: {cpu(first)}",
+        f"- Threads: {', '.join(map(str, run['threads']))}, of {run['cpus']} usable CPUs",
         f"- System: {machine['system']} {machine['release']}",
-        f"- Versions: {', '.join(f'{name} {number}' for name, number in versions.items())}",
-        f"- clstm: {clstm}",
-        *(_limit_lines(run["limit"]) if run["limit"] else []),
-        f"- Load average when it began (0 is a quiet machine): {run['load']:.1f}",
-        f"- Command: `{run['command']}`, {run['rounds']} rounds",
+        f"- Versions: {listed({**run['versions'], 'Python': machine['python_version']}, ' ')}",
+        f"- clstm: {listed(run['clstm'], ' ')}",
+        f"- Environment: {listed(run['environment'], '=') or 'nothing that changes what computes'}",
+        *(_limit_lines(limit) if limit else []),
+        f"- Load average when it began (0 is a quiet machine): {of_every_run('load', '.1f')}",
+        f"- Command: `{run['command']}`",
+        f"- Runs: {len(runs)}, rounds: {of_every_run('rounds', 'd')}",
     ]
     return "\n".join(lines)
 
 
-def markdown(data: dict) -> str:
+def markdown(runs: list[dict]) -> str:
     """The whole of RESULTS.md."""
-    parts = ["# Results", header(data), NOTE, tables(data["benchmarks"])]
-    return "\n\n".join(parts) + "\n"
-
-
-def plot(benchmarks: list[dict], path: Path) -> None:
-    """Bars of peer / clstm for every shape; matplotlib is imported only here."""
-    from matplotlib.figure import Figure
-
-    records = [record["extra_info"] for record in benchmarks]
-    records = [figures for figures in records if figures.get("peers")]
-    cases = sorted({(figures["mode"], figures["threads"]) for figures in records})
-    if not cases:
-        raise SystemExit("nothing to plot: no peer took part in this run")
-    figure = Figure(figsize=(6 * len(cases), 8), layout="constrained")
-    axes = figure.subplots(1, len(cases), sharey=True, squeeze=False)[0]
-    for axis, case in zip(axes, cases, strict=True):
-        chosen = [figures for figures in records if (figures["mode"], figures["threads"]) == case]
-        for number, name in enumerate(PEERS):
-            bars = [
-                (row + 0.4 * number, figures["peers"][name]["ratio"] - 1)
-                for row, figures in enumerate(chosen)
-                if name in figures["peers"]
-            ]
-            if bars:
-                places, widths = zip(*bars, strict=True)
-                axis.barh(places, widths, left=1, height=0.4, label=ENGINES[name].title)
-        shapes = [",".join(map(str, figures["shape"])) for figures in chosen]
-        axis.set_yticks([row + 0.2 for row in range(len(shapes))], shapes)
-        axis.axvline(1, color="black", linewidth=1)
-        axis.set(xscale="log", title=f"{TITLES[case[0]]}, {case[1]} thread(s)")
-        axis.set_xlabel("peer / clstm: right of 1, clstm is the faster one")
-    axes[0].invert_yaxis()
-    axes[0].legend()
-    figure.savefig(path, dpi=120)
+    results = merge(data["benchmarks"] for data in runs)
+    return "\n\n".join(["# Results", header(runs), NOTE, PLOTS, tables(results)]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("json", type=Path)
-    parser.add_argument("--plot", type=Path, help="also draw the ratios into this file")
-    arguments = parser.parse_args()
-    data = json.loads(arguments.json.read_text())
-    print(markdown(data), end="")
-    if arguments.plot:
-        plot(data["benchmarks"], arguments.plot)
+    parser.add_argument("json", type=Path, nargs="+", help="files of repeated runs")
+    print(markdown(read(parser.parse_args().json)), end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""What one or several runs measured: JSON files of pytest-benchmark, merged case by case."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from engines import PEERS
+from shapes import Shape
+
+IDENTITY = ("mode", "shape", "threads", "batch", "hidden_size")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case: a record per run, each a dict with `stats` and `extra_info` as in the JSON."""
+
+    records: tuple[dict, ...]
+
+    def identity(self, name: str):
+        """A figure that says which case it is: the same in every run."""
+        return self.records[0]["extra_info"][name]
+
+    @property
+    def mode(self) -> str:
+        return self.identity("mode")
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(*self.identity("shape"))
+
+    @property
+    def threads(self) -> int:
+        return self.identity("threads")
+
+    @property
+    def seconds(self) -> float:
+        """clstm's time of a call, the median run."""
+        return median(record["stats"]["median"] for record in self.records)
+
+    @property
+    def peers(self) -> list[str]:
+        """Who took part in every run."""
+        found = [record["extra_info"].get("peers", {}) for record in self.records]
+        return [name for name in PEERS if all(name in peers for peers in found)]
+
+    def figure(self, name: str) -> float | None:
+        """The median run of a figure; None if a run had none, as the limit without a compiler."""
+        values = [record["extra_info"].get(name) for record in self.records]
+        return None if None in values else median(values)
+
+    def ratio(self, *peers: str) -> float:
+        """`ratios`, the median run."""
+        return median(self.ratios(*peers))
+
+    def peer_seconds(self, peer: str) -> float:
+        """A peer's time of a call, the median run."""
+        return median(r["extra_info"]["peers"][peer]["us"] for r in self.records) / 1e6
+
+    def ratios(self, *peers: str) -> list[float]:
+        """Time / clstm's time in every run, of the fastest of `peers` there."""
+        every = (record["extra_info"]["peers"] for record in self.records)
+        return [min(figures[peer]["ratio"] for peer in peers) for figures in every]
+
+
+def merge(runs: Iterable[list[dict]]) -> list[Result]:
+    """The records of every run, put together by the case that they belong to."""
+    cases: dict[str, list[dict]] = {}
+    for records in runs:
+        for record in records:
+            figures = record["extra_info"]
+            case = json.dumps([figures.get(name) for name in IDENTITY])
+            cases.setdefault(case, []).append(record)
+    return [Result(tuple(records)) for records in cases.values()]
+
+
+def choose(results: list[Result], shapes: Iterable[Shape], mode: str = "forward") -> list[Result]:
+    """The results of `mode` for those shapes."""
+    wanted = set(shapes)
+    return [result for result in results if result.mode == mode and result.shape in wanted]
+
+
+def cpu(data: dict) -> str:
+    """Name and number of the CPUs of a run."""
+    machine = data["machine_info"]
+    details = machine.get("cpu", {})
+    return f"{details.get('brand_raw', machine['machine'])}, {details.get('count', '?')} CPUs"
+
+
+def best_limit(runs: list[dict]) -> dict | None:
+    """The peaks of all runs: the most that the machine did in any of them."""
+    limits = [data["run"]["limit"] for data in runs]
+    if None in limits:
+        return None
+
+    def best(rates: list[dict[str, float]]) -> dict[str, float]:
+        return {threads: max(rate[threads] for rate in rates) for threads in rates[0]}
+
+    levels = [limit["gbytes_per_second"] for limit in limits]
+    return {
+        "isa": limits[0]["isa"],
+        "gflops": best([limit["gflops"] for limit in limits]),
+        "gbytes_per_second": {name: best([rates[name] for rates in levels]) for name in levels[0]},
+    }
+
+
+def read(paths: list[Path]) -> list[dict]:
+    """The runs; SystemExit unless they measured the same program on the same machine."""
+    runs = [json.loads(path.read_text()) for path in paths]
+
+    def conditions(data: dict) -> dict:
+        run = {name: data["run"][name] for name in ("versions", "clstm", "environment")}
+        return {"cpu": cpu(data), "commit": data["commit_info"].get("id"), **run}
+
+    first = conditions(runs[0])
+    for path, data in zip(paths, runs, strict=True):
+        differing = [name for name, value in conditions(data).items() if value != first[name]]
+        if differing:
+            raise SystemExit(f"{path} and {paths[0]} differ in {', '.join(differing)}")
+    return runs

@@ -1,0 +1,68 @@
+"""The summary on invented figures, whose results are known."""
+
+from results import merge
+from shapes import GRID, ODD, SMALL, Shape
+from summary import step_ns, summary
+
+
+def record(shape: Shape, threads: int, microseconds: float, **figures) -> dict:
+    """As in the JSON; `ratios` maps peers to peer / clstm."""
+    ratios = figures.pop("ratios", {})
+    peers = {name: {"us": microseconds * ratio, "ratio": ratio} for name, ratio in ratios.items()}
+    case = {"mode": "forward", "shape": list(shape), "threads": threads, "peers": peers}
+    return {"stats": {"median": microseconds / 1e6}, "extra_info": case | figures}
+
+
+def row(text: str, name: str) -> list[str]:
+    """The cells of a row of the summary."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {name}"))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_a_shape_is_behind_if_it_is_in_one_run_and_openvino_does_not_count():
+    good = {"torch": 2.0, "onnxruntime": 1.0, "openvino": 0.5}
+    bad = {"torch": 2.0, "onnxruntime": 0.96, "openvino": 0.5}
+    runs = [[record(GRID[0], 1, 9.0, ratios=good), record(ODD[0], 1, 9.0, ratios=ratios)]
+            for ratios in (good, bad, good)]  # fmt: skip
+    text = summary(merge(runs))
+    assert row(text, "shapes of the grid below") == ["0 of 1"]
+    assert row(text, "odd shapes below") == ["1 of 1"]
+    assert f"Below 0.97 on 1 thread(s): {ODD[0]} (0.96, ONNX Runtime)." in text
+
+
+def test_the_mean_is_geometric_of_the_faster_peer_and_knows_the_worst_runs():
+    def run(first: float, second: float) -> list[dict]:
+        return [
+            record(GRID[0], 2, 1.0, ratios={"torch": first, "onnxruntime": 9.0}),
+            record(GRID[1], 2, 1.0, ratios={"torch": 9.0, "onnxruntime": second}),
+        ]
+
+    text = summary(merge([run(2.0, 8.0), run(1.0, 8.0), run(2.0, 4.0)]))
+    assert row(text, "geometric mean") == ["4.00 (worst runs: 2.00)"]
+
+
+def test_shares_of_the_limit_and_of_one_thread():
+    big, wide = Shape(100, 1, 512, 512, 1), Shape(100, 32, 512, 512, 1)
+    records = [
+        record(big, 1, 100.0, percent_of_limit=80.0, percent_of_peak=8.0),
+        record(big, 2, 60.0, percent_of_limit=70.0, percent_of_peak=7.0),
+        record(wide, 1, 100.0, percent_of_limit=90.0, percent_of_peak=91.0),
+        record(wide, 2, 55.0, percent_of_limit=90.0, percent_of_peak=85.0),
+    ]
+    text = summary(merge([records]))
+    assert row(text, "% of the multiply-add peak") == [f"91 ({wide})", f"85 ({wide})"]
+    assert row(text, "% of the limit") == [f"80 ({big})", f"70 ({big})"]
+    assert row(text, "time over that on one thread") == ["", f"0.55 to 0.60 ({big})"]
+
+
+def test_the_bound_of_small_models():
+    by_size = {shape.hidden_size: shape for shape in SMALL}
+    (small,) = merge([[record(by_size[32], 1, 280.0, limit_us=160.0)]])
+    (large,) = merge([[record(by_size[40], 1, 280.0, limit_us=160.0)]])
+    assert step_ns(small) == (140.0, 80.0, 145.0)
+    assert step_ns(large) == (140.0, 80.0, 100.0)
+    assert row(summary([small, large]), "small models") == ["1 of 2"]
+
+
+def test_nothing_forward_nothing_to_say():
+    assert summary([]) == ""
