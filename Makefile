@@ -24,9 +24,13 @@ test: $(venv)/test.stamp
 test-long: $(venv)/test.stamp
 	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q -m 'not peers'
 
+# RUNS=3 measures three times; the report then tells the median and the worst run.
+RUNS ?= 1
+runs := $(if $(filter 1,$(RUNS)),build/bench.json,$(patsubst %,build/bench-%.json,$(shell seq $(RUNS))))
 bench: $(venv)/test.stamp $(venv)/peers.stamp
-	$(python) -m pytest bench --benchmark-json=build/bench.json
-	$(python) bench/report.py build/bench.json > build/RESULTS.md
+	for run in $(runs); do $(python) -m pytest bench --benchmark-json=$$run || exit 1; done
+	$(python) bench/report.py $(runs) > build/RESULTS.md
+	$(python) bench/plots.py $(runs) --folder bench
 	mv build/RESULTS.md bench/RESULTS.md
 
 strict := -Wall -Wextra -Werror -Iinclude
