@@ -91,7 +91,8 @@ typedef enum clstm_status {
     CLSTM_CANCELLED,        /* the context's cancelled() asked to stop; outputs are undefined */
     CLSTM_TAPE_CONSUMED,    /* clstm_backward has already used up this tape */
     CLSTM_MODEL_CHANGED,    /* the parameters changed between clstm_record and clstm_backward */
-    CLSTM_UNKNOWN_ISA       /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
+    CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
+    CLSTM_UNKNOWN_ENGINE    /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
 } clstm_status;
 
 /* One English sentence without a full stop. Static, never NULL. */
@@ -164,14 +165,23 @@ typedef struct clstm_context {
 } clstm_context;
 #define CLSTM_CONTEXT_INIT {sizeof(clstm_context), NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_TEAM_INIT}
 
-/* ---- Instruction sets ------------------------------------------------------------------------------------ */
+/* ---- What computes --------------------------------------------------------------------------------------- */
 
-/* The kernels in use: "generic", "avx2" or "avx512". Chosen once, by the CPU or the environment's CLSTM_ISA; NULL
+/* The kernels in use: "generic", "avx2", "avx512" or "neon". Chosen once, by the CPU or the environment's CLSTM_ISA; NULL
    if that names none that this CPU and build have. */
 const char *clstm_isa(void);
 
 /* The names that CLSTM_ISA may take here, best first, ended by NULL. Static. */
 const char *const *clstm_isa_list(void);
+
+/* The engine in use. "packed": product and gates fused in registers, on weights packed once for each version of a
+   model; no BLAS in the forward pass, and results that are equal bit by bit for every number of threads, batch and
+   cutting of a sequence into calls. "blas": the context's gemm for every product, the plain second opinion, equal to
+   rounding. Chosen once by the environment's CLSTM_ENGINE, else "packed"; NULL if that names neither. */
+const char *clstm_engine(void);
+
+/* The names that CLSTM_ENGINE may take, ended by NULL. Static. */
+const char *const *clstm_engine_list(void);
 
 /* ---- Models ---------------------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@ Arrays come in the model's dtype and in shapes that fit: `Model.takes` has seen 
 cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.string cimport strcmp
 
 from contextlib import nullcontext
 
@@ -56,7 +57,7 @@ cpdef int load_blas() except -1:
 
 cpdef bint forward_needs_blas() noexcept:
     """Tell whether a forward pass calls the host's BLAS; a backward pass always does."""
-    return True
+    return clstm_engine() != NULL and strcmp(clstm_engine(), b"blas") == 0
 
 
 cdef clstm_context make_context(size_t threads, bint needs_blas) except *:
@@ -109,9 +110,14 @@ def isas():
 
 def isa():
     """Return the instruction set in use."""
-    if clstm_isa() == NULL:
-        raise_status(CLSTM_UNKNOWN_ISA, "clstm")
+    raise_status(CLSTM_OK if clstm_isa() != NULL else CLSTM_UNKNOWN_ISA, "clstm")
     return clstm_isa().decode()
+
+
+def engine():
+    """Return the engine in use."""
+    raise_status(CLSTM_OK if clstm_engine() != NULL else CLSTM_UNKNOWN_ENGINE, "clstm")
+    return clstm_engine().decode()
 
 
 def has_openmp():

@@ -14,6 +14,7 @@ cdef extern from "clstm.h" nogil:
         CLSTM_TAPE_CONSUMED
         CLSTM_MODEL_CHANGED
         CLSTM_UNKNOWN_ISA
+        CLSTM_UNKNOWN_ENGINE
 
     const char *clstm_strerror(clstm_status status)
 
@@ -50,6 +51,8 @@ cdef extern from "clstm.h" nogil:
 
     const char *clstm_isa()
     const char *const *clstm_isa_list()
+    const char *clstm_engine()
+    const char *const *clstm_engine_list()
 
     ctypedef struct clstm_config:
         size_t input_size, hidden_size, num_layers, output_size

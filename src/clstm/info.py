@@ -26,7 +26,7 @@ def config() -> dict[str, Any]:
     -------
     dict
         ``version``; ``isa`` in use and ``isas`` to choose from by the environment's ``CLSTM_ISA``;
-        ``engine``; ``openmp``, whether built with it; ``threads`` of a call that is not told;
+        ``engine`` in use; ``openmp``, whether built with it; ``threads`` of a call that is not told;
         ``blas``, the libraries behind scipy, each a dict with name, version, threads and path.
     """
     from .blas_threads import libraries
@@ -36,7 +36,7 @@ def config() -> dict[str, Any]:
         "version": _core.version,
         "isa": _core.isa(),
         "isas": _core.isas(),
-        "engine": "blas",
+        "engine": _core.engine(),
         "openmp": _core.has_openmp(),
         "threads": get_num_threads(),
         "blas": [

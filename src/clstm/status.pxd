@@ -5,15 +5,24 @@ from cpython.exc cimport PyErr_Occurred
 from .clstm_c cimport *
 
 
-cdef inline list isa_names():
-    """What CLSTM_ISA may be here, best first."""
-    cdef const char *const *names = clstm_isa_list()
+cdef inline list strings(const char *const *names):
+    """The strings of a list that ends with NULL."""
     cdef size_t k = 0
     result = []
     while names[k] != NULL:
         result.append(names[k].decode())
         k += 1
     return result
+
+
+cdef inline list isa_names():
+    """What CLSTM_ISA may be here, best first."""
+    return strings(clstm_isa_list())
+
+
+cdef inline list engine_names():
+    """What CLSTM_ENGINE may be."""
+    return strings(clstm_engine_list())
 
 
 cdef inline int raise_status(clstm_status status, str what) except -1:
@@ -28,4 +37,6 @@ cdef inline int raise_status(clstm_status status, str what) except -1:
         raise RuntimeError(message)
     if status == CLSTM_UNKNOWN_ISA:
         raise ValueError(f"{message}; it may be one of: {', '.join(isa_names())}")
+    if status == CLSTM_UNKNOWN_ENGINE:
+        raise ValueError(f"{message}; it may be one of: {', '.join(engine_names())}")
     raise ValueError(message)

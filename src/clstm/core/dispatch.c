@@ -1,4 +1,5 @@
-/* Chooses the kernels: the best that CPU and operating system support, or the one that CLSTM_ISA names. */
+/* Chooses the kernels, the best that CPU and operating system support or the ones that CLSTM_ISA names, and the engine,
+   which CLSTM_ENGINE may name. */
 #include "dispatch.h"
 #include "internal.h"
 
@@ -35,7 +36,11 @@ static void detect(int *avx2, int *avx512) {
 static const clstm_i_isa *available[4]; /* best first, then NULL */
 static const char *names[4];
 static const clstm_i_isa *chosen;
+static const char *engine; /* one of `engines` */
+static const char *const engines[] = {"packed", "blas", NULL};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static int named(const char *wish, const char *name) { return !wish || !*wish || !strcmp(wish, name); }
 
 static void choose(void) {
     size_t n = 0;
@@ -44,14 +49,17 @@ static void choose(void) {
     detect(&avx2, &avx512);
     if (avx512) available[n++] = &clstm_i_isa_avx512;
     if (avx2) available[n++] = &clstm_i_isa_avx2;
+#elif defined(__aarch64__)
+    available[n++] = &clstm_i_isa_neon; /* every such CPU has it */
 #endif
     available[n++] = &clstm_i_isa_generic;
     for (size_t k = 0; k < n; k++) names[k] = available[k]->name;
 
-    const char *wish = getenv("CLSTM_ISA");
-    chosen = wish && *wish ? NULL : available[0];
+    const char *isa_wish = getenv("CLSTM_ISA"), *engine_wish = getenv("CLSTM_ENGINE");
     for (size_t k = 0; k < n && !chosen; k++)
-        if (!strcmp(wish, names[k])) chosen = available[k];
+        if (named(isa_wish, names[k])) chosen = available[k];
+    for (size_t k = 0; engines[k] && !engine; k++)
+        if (named(engine_wish, engines[k])) engine = engines[k];
 }
 
 const clstm_i_isa *clstm_i_dispatch(void) {
@@ -67,4 +75,17 @@ const char *clstm_isa(void) {
 const char *const *clstm_isa_list(void) {
     clstm_i_dispatch();
     return names;
+}
+
+const char *clstm_engine(void) {
+    clstm_i_dispatch();
+    return engine;
+}
+
+const char *const *clstm_engine_list(void) { return engines; }
+
+clstm_status clstm_i_chosen(const clstm_i_isa **isa, int *packed) {
+    *isa = clstm_i_dispatch();
+    *packed = engine == engines[0];
+    return !*isa ? CLSTM_UNKNOWN_ISA : !engine ? CLSTM_UNKNOWN_ENGINE : CLSTM_OK;
 }

@@ -2,6 +2,8 @@
 #ifndef CLSTM_DISPATCH_H
 #define CLSTM_DISPATCH_H
 
+#include "internal.h"
+
 #include <stddef.h>
 
 #pragma GCC visibility push(hidden)
@@ -21,10 +23,15 @@ extern const clstm_i_isa clstm_i_isa_generic;
 #if defined(__x86_64__)
 extern const clstm_i_isa clstm_i_isa_avx2;
 extern const clstm_i_isa clstm_i_isa_avx512;
+#elif defined(__aarch64__)
+extern const clstm_i_isa clstm_i_isa_neon;
 #endif
 
 /* The table in use; NULL if CLSTM_ISA names none of this CPU and build. */
 const clstm_i_isa *clstm_i_dispatch(void);
+
+/* The table, and whether the packed engine runs or the blas one; an error if the environment names neither. */
+clstm_status clstm_i_chosen(const clstm_i_isa **isa, int *packed);
 
 #pragma GCC visibility pop
 

@@ -4,6 +4,7 @@
 
 #include "clstm.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -30,6 +31,18 @@ clstm_status clstm_i_context(const clstm_context *given, clstm_context *context)
 
 /* ---- Model (model.c) -------------------------------------------------------------------------------------- */
 
+/* Begins whatever is freed by those who do not know its type. */
+typedef struct clstm_i_owned {
+    void *block; /* what the allocator returned */
+} clstm_i_owned;
+
+/* What calls may build or borrow while they share a model; from the model's allocator. */
+typedef struct clstm_i_cache {
+    pthread_mutex_t lock; /* held while a pack is built */
+    _Atomic(clstm_i_owned *) pack; /* the weights as the packed engine reads them (pack.h), or NULL: of this version */
+    _Atomic(struct clstm_i_workspace *) spare; /* what the last call left, or NULL */
+} clstm_i_cache;
+
 struct clstm_model {
     clstm_context context; /* for its allocator */
     void *block;
@@ -38,7 +51,12 @@ struct clstm_model {
     size_t elements;
     size_t version;   /* counts updates */
     void *parameters; /* flat, float or double */
+    clstm_i_cache *cache;
 };
+
+/* Memory for one call, by preference what an earlier one left: to be given back by clstm_i_give_back. */
+char *clstm_i_borrow(const clstm_model *model, const clstm_i_layout *layout, clstm_status *status);
+void clstm_i_give_back(const clstm_model *model, char *memory);
 
 /* Where the tensors of one layer stand in the flat array. The readout's are those of layer L: weight_out in `input`,
    bias_out in `bias`. */
@@ -109,12 +127,43 @@ static inline int clstm_i_cancelled(const clstm_i_call *call) {
     return atomic_load_explicit(&call->cancelled, memory_order_relaxed);
 }
 
+/* How far one thread has come, for the others to read. On two cache lines of its own: the hardware fetches pairs. */
+typedef struct clstm_i_counter {
+    atomic_size_t value;
+    char unused[128 - sizeof(atomic_size_t)];
+} clstm_i_counter;
+
+/* Waits until the counter has reached the value, or the call is cancelled. */
+void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, size_t value);
+
+/* Waits until all `count` threads have come here as often as this one, or the call is cancelled. */
+void clstm_i_meet(const clstm_i_call *call, clstm_i_counter *counters, size_t index, size_t count);
+
 /* The part of n items that falls to one of `count` threads, in multiples of `grain`. */
 typedef struct clstm_i_range {
     size_t begin, end;
 } clstm_i_range;
 
 clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count);
+
+/* How the threads of a pass share it. */
+typedef enum clstm_i_split {
+    CLSTM_I_ROWS,  /* each has rows of the batch, and never waits */
+    CLSTM_I_UNITS, /* all have every step together: each some hidden units, with all four gates of a unit */
+    CLSTM_I_LAYERS /* each has whole layers, a chunk of steps behind the layer below */
+} clstm_i_split;
+
+/* What the choice depends on. */
+typedef struct clstm_i_shape {
+    size_t steps, batch, input_size, hidden_size, num_layers;
+    size_t element; /* bytes of a number */
+} clstm_i_shape;
+
+/* How many threads a forward pass is worth, and how they share it (split.c). */
+size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split);
+
+/* Whether the packed engine computes the input product of a chunk's steps at once. */
+int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split, size_t threads);
 
 /* How many threads are worth starting for this many multiply-adds that split into n parts. */
 size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n);

@@ -21,7 +21,45 @@ typedef struct TYPED(clstm_i_gates_backward) {
     real *dc;             /* (rows, H) in: gradient of c from the steps after; out: of c_before */
 } TYPED(clstm_i_gates_backward);
 
+/* A product with packed weights (pack.h): sums over one or two parts, [x_t; h_{t-1}], for some rows and blocks. */
+typedef struct TYPED(clstm_i_part) {
+    const real *a; /* (rows, depth) */
+    size_t stride; /* elements from one row of a to the next */
+    const real *weights;
+    size_t depth;
+} TYPED(clstm_i_part);
+
+typedef struct TYPED(clstm_i_product) {
+    size_t rows;
+    size_t begin, end; /* blocks */
+    size_t whole;      /* blocks of four vectors; at most one of `last` vectors follows them */
+    size_t last;
+    size_t count; /* parts: they are added in this order, each from its first column on */
+    TYPED(clstm_i_part) parts[2];
+    const real *start; /* (rows, .) what the sums start from, packed like out; 0 as its stride: a bias */
+    size_t start_stride;
+} TYPED(clstm_i_product);
+
+/* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is that
+   of h_{t-1}. */
+typedef struct TYPED(clstm_i_steps) {
+    TYPED(clstm_i_product) product; /* of the first step */
+    size_t first; /* number of the first step, for the order of blocks */
+    size_t steps; /* more than one only where this call has all blocks */
+    size_t batch; /* rows from one step to the next, in all arrays over time */
+    real *c;       /* (rows, stride) in: c_{t-1}; out: c_t */
+    real *h;       /* (steps, batch, stride) */
+    size_t stride; /* whole vectors: the lanes after H are written too */
+    size_t hidden_size;
+    real *gates; /* (steps, batch, 4H) activated, and (steps, batch, H): kept for a backward pass, or NULL */
+    real *cells;
+} TYPED(clstm_i_steps);
+
 typedef struct TYPED(clstm_i_kernels) {
+    size_t lanes; /* of a vector */
+    /* out[row * stride + column] of columns < `columns`, which end in the last block's last vector */
+    void (*multiply)(const TYPED(clstm_i_product) *, real *out, size_t stride, size_t columns);
+    void (*steps)(const TYPED(clstm_i_steps) *);
     void (*gates)(const TYPED(clstm_i_gates) *);
     void (*gates_backward)(const TYPED(clstm_i_gates_backward) *);
     /* sums[j] += sum over rows of a[row * stride + j], j < columns */

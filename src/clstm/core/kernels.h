@@ -1,40 +1,25 @@
 /* THE kernels, typed, in the vector vocabulary of the file that includes this: what happens to one vector of hidden
    units. Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
 
-enum { TYPED(LANES) = VECTOR_BYTES / sizeof(real) };
-
-static inline vreal TYPED(take)(const real *from, size_t n) {
-    return n == TYPED(LANES) ? TYPED(load)(from) : TYPED(load_part)(from, n);
-}
-
-static inline void TYPED(put)(real *to, vreal v, size_t n) {
-    if (n == TYPED(LANES)) TYPED(store)(to, v);
-    else TYPED(store_part)(to, v, n);
-}
-
 /* Units j to j + n of one row. `keep` is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row,
+ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row,
                                                                      size_t j, size_t n, int keep) {
     const size_t H = step->hidden_size, at = row * H + j;
     real *gates = step->gates + 4 * row * H + j;
     const real *bias = step->bias + j;
 
-    const vreal i = TYPED(sigmoid)(TYPED(take)(gates, n) + TYPED(take)(bias, n));
-    const vreal f = TYPED(sigmoid)(TYPED(take)(gates + H, n) + TYPED(take)(bias + H, n));
-    const vreal g = TYPED(tanh)(TYPED(take)(gates + 2 * H, n) + TYPED(take)(bias + 2 * H, n));
-    const vreal o = TYPED(sigmoid)(TYPED(take)(gates + 3 * H, n) + TYPED(take)(bias + 3 * H, n));
-    const vreal c = TYPED(fma)(f, TYPED(take)(step->c_before + at, n), i * g);
+    vreal values[1][4], c = TYPED(take)(step->c_before + at, n), h;
+    for (size_t gate = 0; gate < 4; gate++)
+        values[0][gate] = TYPED(take)(gates + gate * H, n) + TYPED(take)(bias + gate * H, n);
+    TYPED(cells)(values, &c, &h, 1);
     TYPED(put)(step->c + at, c, n);
-    TYPED(put)(step->h + at, o * TYPED(tanh)(c), n);
+    TYPED(put)(step->h + at, h, n);
 
     if (!keep) return;
-    TYPED(put)(gates, i, n);
-    TYPED(put)(gates + H, f, n);
-    TYPED(put)(gates + 2 * H, g, n);
-    TYPED(put)(gates + 3 * H, o, n);
+    for (size_t gate = 0; gate < 4; gate++) TYPED(put)(gates + gate * H, values[0][gate], n);
 }
 
-static inline __attribute__((always_inline)) void TYPED(gates_rows)(const TYPED(clstm_i_gates) *step, int keep) {
+ALWAYS_INLINE void TYPED(gates_rows)(const TYPED(clstm_i_gates) *step, int keep) {
     const size_t H = step->hidden_size, whole = H - H % TYPED(LANES);
     for (size_t row = 0; row < step->rows; row++) {
         for (size_t j = 0; j < whole; j += TYPED(LANES)) TYPED(gates_vector)(step, row, j, TYPED(LANES), keep);
@@ -105,5 +90,5 @@ KERNEL_MAP(sigmoid)
 
 /* The entries of this type in the table of dispatch.h. */
 static const TYPED(clstm_i_kernels) TYPED(kernels) = {
-    TYPED(gates), TYPED(gates_backward), TYPED(sum_rows), TYPED(map_tanh), TYPED(map_sigmoid)
+    TYPED(LANES), TYPED(multiply), TYPED(steps), TYPED(gates), TYPED(gates_backward), TYPED(sum_rows), TYPED(map_tanh), TYPED(map_sigmoid)
 };

@@ -15,6 +15,7 @@
 #endif
 
 #define VECTOR_BYTES 32
+#define TILE_VECTORS 12 /* of the registers, for sums */
 
 #include "kernels_begin.h"
 

@@ -16,6 +16,7 @@
 #endif
 
 #define VECTOR_BYTES 64
+#define TILE_VECTORS 24 /* of the registers, for sums */
 
 #include "kernels_begin.h"
 

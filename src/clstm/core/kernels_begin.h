@@ -1,4 +1,12 @@
 /* First half of a kernel file: the vector types, and what can be said of them in the compilers' own vector language. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 #include "real_f32.h"
 #include "vectors.h"
 #include "real_f64.h"

@@ -1,42 +1,6 @@
-/* The linear readout of the last layer, forward and backward, typed: y = h weight_out^T + bias_out. */
+/* The linear readout of the last layer backwards, typed: y = h weight_out^T + bias_out. */
 
 /* What the threads of a team share. */
-typedef struct TYPED(readout) {
-    clstm_i_call *call;
-    const clstm_config *config;
-    const real *weights; /* the model's flat array */
-    size_t rows;
-    const real *h; /* (rows, H) */
-    real *y;       /* (rows, O) */
-} TYPED(readout);
-
-/* A task over the rows. */
-static void TYPED(readout_product)(void *argument, size_t index, size_t count) {
-    const TYPED(readout) *out = argument;
-    const clstm_config *config = out->config;
-    const size_t H = config->hidden_size, O = config->output_size;
-    const clstm_i_offsets at = clstm_i_layer_offsets(config, config->num_layers);
-    const clstm_i_range rows = clstm_i_slice(out->rows, 1, index, count);
-    real *y = out->y + rows.begin * O;
-    if (!config->no_bias)
-        for (size_t row = 0; row < rows.end - rows.begin; row++)
-            memcpy(y + row * O, out->weights + at.bias, O * sizeof(real));
-    const PUBLIC(gemm) product = {
-        .m = rows.end - rows.begin, .n = O, .k = H,
-        .a = out->h + rows.begin * H, .lda = H,
-        .b = out->weights + at.input, .ldb = H, .transpose_b = 1,
-        .c = y, .ldc = O, .accumulate = !config->no_bias,
-    };
-    TYPED(product)(out->call, index, &product);
-}
-
-static void TYPED(run_readout)(clstm_i_call *call, const clstm_model *model, size_t rows, const real *h, real *y) {
-    const clstm_config *config = &model->config;
-    TYPED(readout) out = {call, config, model->parameters, rows, h, y};
-    const double work = (double)rows * (double)config->output_size * (double)config->hidden_size;
-    clstm_i_run(call, clstm_i_wanted(call, work, rows), TYPED(readout_product), &out);
-}
-
 typedef struct TYPED(readout_back) {
     clstm_i_call *call;
     const TYPED(clstm_i_kernels) *kernels;

@@ -1,148 +1,189 @@
 /* The time loop of the forward pass, typed: chunks of steps through all layers and the readout. */
 
-/* Where a pass keeps its values. Without a tape, one chunk of one layer at a time. */
-typedef struct TYPED(workspace) {
-    void *block;
-    clstm_tape *tape;
-    size_t rows;     /* of the longest chunk */
-    real *h, *c;     /* (L, B, H) the state before the chunk */
-    real *gates;     /* (rows, 4H) */
-    real *hidden[2]; /* (rows, H) output of this layer and of the one below */
-    real *no_bias;   /* (4H,) zeros, for a model without bias */
-} TYPED(workspace);
+/* ---- One layer, one chunk ---- */
 
-/* The rows of the longest chunk: at least one step, at most the whole sequence. */
-static size_t TYPED(chunk_capacity)(size_t hidden_size, size_t steps, size_t batch) {
-    /* So many gates stay in a private cache between product and step, and are many enough for a fast product. */
-    const size_t bytes = (size_t)1 << 21, rows = bytes / sizeof(real) / 4 / hidden_size;
-    size_t total;
-    if (__builtin_mul_overflow(steps, batch, &total)) total = SIZE_MAX;
-    return rows < batch ? batch : rows < total ? rows : total;
-}
-
-static clstm_status TYPED(prepare)(TYPED(workspace) *work, const clstm_model *model, const PUBLIC(sequence) *sequence,
-                                   const clstm_context *context, clstm_i_plan *plan) {
-    const clstm_config *config = &model->config;
-    const size_t H = config->hidden_size, B = sequence->batch, L = config->num_layers;
-    const int recording = work->tape != NULL;
-    clstm_i_layout layout = {0, 0};
-    size_t states;
-    if (__builtin_mul_overflow(L, B, &states)) layout.overflow = 1;
-
-    work->rows = TYPED(chunk_capacity)(H, sequence->steps, B);
-    const size_t chunk = recording ? 0 : work->rows;
-    const size_t planned = recording ? 0 : clstm_i_plan_reserve(&layout, sequence->steps, B);
-    const size_t h = clstm_i_reserve(&layout, states, H, sizeof(real));
-    const size_t c = clstm_i_reserve(&layout, states, H, sizeof(real));
-    const size_t gates = clstm_i_reserve(&layout, chunk, 4 * H, sizeof(real));
-    const size_t even = clstm_i_reserve(&layout, chunk, H, sizeof(real));
-    const size_t odd = clstm_i_reserve(&layout, L > 1 ? chunk : 0, H, sizeof(real));
-    const size_t zeros = clstm_i_reserve(&layout, config->no_bias ? 4 : 0, H, sizeof(real));
-
-    clstm_status status;
-    char *memory = clstm_i_allocate(context, &layout, &work->block, &status);
-    if (!memory) return status;
-    work->h = (real *)(memory + h);
-    work->c = (real *)(memory + c);
-    work->gates = (real *)(memory + gates);
-    work->hidden[0] = (real *)(memory + even);
-    work->hidden[1] = (real *)(memory + odd);
-    work->no_bias = (real *)(memory + zeros);
-    if (config->no_bias) memset(work->no_bias, 0, 4 * H * sizeof(real));
-    *plan = recording ? work->tape->plan : clstm_i_plan_uniform(sequence->steps, B, (size_t *)(memory + planned));
-    return CLSTM_OK;
-}
-
-/* Layer k over the rows from `offset` on: its weights and where its values go. */
-static TYPED(layer) TYPED(layer_at)(const TYPED(workspace) *work, const clstm_model *model, const clstm_i_plan *plan,
-                                    size_t k, size_t offset) {
-    const clstm_config *config = &model->config;
-    const clstm_i_offsets at = clstm_i_layer_offsets(config, k);
-    const size_t H = config->hidden_size, B = plan->batch;
-    const real *weights = model->parameters;
-    TYPED(layer) layer = {
-        .input_size = at.input_size, .hidden_size = H,
-        .weight_ih = weights + at.input, .weight_hh = weights + at.recurrent,
-        .bias = config->no_bias ? work->no_bias : weights + at.bias,
-        .x = work->hidden[(k + 1) % 2], .gates = work->gates, .h = work->hidden[k % 2], .c = work->c + k * B * H,
-        .h_before = work->h + k * B * H, .c_before = work->c + k * B * H,
+/* Layer k over the steps from `first` on. */
+static TYPED(chunk) TYPED(chunk_at)(const TYPED(worker) *worker, size_t number, size_t first, size_t last, size_t k) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_i_plan *plan = &pass->plan;
+    const int in_turn = pass->split == CLSTM_I_LAYERS;
+    const size_t buffer = pass->capacity * pass->stride;
+    const size_t own = in_turn ? 2 * k + number % 2 : k % 2, below = in_turn ? own - 2 : (k + 1) % 2;
+    TYPED(chunk) chunk = {
+        .first = first, .last = last, .origin = plan->offsets[first], .n = plan->offsets[last] - plan->offsets[first],
+        .layer = k, .x_stride = pass->stride, .hidden = pass->hidden + own * buffer,
     };
-    const clstm_tape *tape = work->tape;
-    if (tape) {
-        const size_t slots = B + plan->total, slot = B + offset;
-        layer.keep = 1;
-        layer.gates = (real *)tape->gates + (k * plan->total + offset) * 4 * H;
-        layer.h = (real *)tape->hidden + (k * slots + slot) * H;
-        layer.c = (real *)tape->cells + (k * slots + slot) * H;
-        if (k) layer.x = (const real *)tape->hidden + ((k - 1) * slots + slot) * H;
-    }
-    return layer;
+    if (k) chunk.x = pass->hidden + below * buffer;
+    else chunk.x_stride = pass->model->config.input_size, chunk.x = pass->x + chunk.origin * chunk.x_stride;
+
+    const size_t few = 4; /* columns, which are cheaper in the step than on the way through memory */
+    if (!pass->pack || (pass->hoist && pass->pack->layers[k].input_size > few))
+        chunk.sums = pass->sums + (in_turn ? worker->thread : 0) * pass->capacity * pass->width;
+    if (!pass->pack && pass->tape)
+        chunk.sums = (real *)pass->tape->gates + (k * plan->total + chunk.origin) * pass->width;
+    return chunk;
 }
 
-/* The state after the chunk: each row's own last step in it. */
-static void TYPED(carry_state)(const TYPED(chunk) *chunk, real *h, real *c) {
-    const clstm_i_plan *plan = chunk->plan;
-    const TYPED(layer) *layer = &chunk->layer;
-    const size_t H = layer->hidden_size, origin = plan->offsets[chunk->first];
+/* h after the chunk becomes the layer's state: each row's own last one. */
+static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_i_plan *plan = &pass->plan;
+    const size_t stride = pass->stride;
+    real *state = pass->h + chunk->layer * plan->batch * stride;
+    clstm_i_range own = worker->rows;
+    if (worker->count > 1) own = clstm_i_slice(plan->batch, 1, worker->index, worker->count);
     for (size_t t = chunk->first; t < chunk->last; t++) {
-        const size_t go_on = t + 1 < chunk->last ? plan->rows[t + 1] : 0, ended = plan->rows[t] - go_on;
-        const size_t at = (plan->offsets[t] - origin + go_on) * H;
-        if (!ended) continue;
-        memcpy(h + go_on * H, layer->h + at, ended * H * sizeof(real));
-        if (layer->keep) memcpy(c + go_on * H, layer->c + at, ended * H * sizeof(real));
+        const size_t go_on = t + 1 < chunk->last ? plan->rows[t + 1] : 0;
+        const size_t begin = own.begin > go_on ? own.begin : go_on;
+        const size_t end = own.end < plan->rows[t] ? own.end : plan->rows[t];
+        if (begin >= end) continue;
+        const real *from = chunk->hidden + (plan->offsets[t] - chunk->origin + begin) * stride;
+        memcpy(state + begin * stride, from, (end - begin) * stride * sizeof(real));
     }
 }
 
-static void TYPED(write_y)(clstm_i_call *call, const clstm_model *model, const TYPED(chunk) *chunk, real *y) {
-    const size_t rows = TYPED(chunk_rows)(chunk);
-    if (model->config.output_size) TYPED(run_readout)(call, model, rows, chunk->layer.h, y);
-    else memcpy(y, chunk->layer.h, rows * model->config.hidden_size * sizeof(real));
+static void TYPED(keep_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
+    const TYPED(pass) *pass = worker->pass;
+    const size_t H = pass->model->config.hidden_size, B = pass->plan.batch, total = pass->plan.total;
+    real *slots = (real *)pass->tape->hidden + (chunk->layer * (B + total) + B + chunk->origin) * H;
+    TYPED(copy_rows)(slots + rows.begin * H, H, chunk->hidden + rows.begin * pass->stride, pass->stride,
+                     rows.end - rows.begin, H);
 }
+
+static void TYPED(write_y)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_config *config = &pass->model->config;
+    real *y = pass->y + (chunk->origin + rows.begin) * clstm_i_output_size(config);
+    if (!config->output_size)
+        TYPED(copy_rows)(y, config->hidden_size, chunk->hidden + rows.begin * pass->stride, pass->stride,
+                         rows.end - rows.begin, config->hidden_size);
+    else if (pass->pack) TYPED(packed_readout)(worker, chunk, rows, y);
+    else TYPED(blas_readout)(worker, chunk, rows, y);
+}
+
+static void TYPED(run_chunk)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    const TYPED(pass) *pass = worker->pass;
+    const int last = chunk->layer + 1 == pass->model->config.num_layers;
+    if (pass->pack) TYPED(packed_layer)(worker, chunk);
+    else TYPED(blas_layer)(worker, chunk);
+    if (clstm_i_cancelled(pass->call)) return;
+
+    TYPED(carry_state)(worker, chunk);
+    for (size_t n = 0; n < TYPED(spans)(worker, chunk); n++) {
+        const clstm_i_range rows = TYPED(span)(worker, chunk, n);
+        if (pass->tape) TYPED(keep_hidden)(worker, chunk, rows);
+        if (last && pass->y) TYPED(write_y)(worker, chunk, rows);
+    }
+}
+
+/* ---- All chunks ---- */
 
 /* Chunk after chunk, each through all layers. */
-static void TYPED(time_loop)(clstm_i_call *call, const clstm_model *model, const clstm_i_plan *plan,
-                             const TYPED(workspace) *work, const PUBLIC(sequence) *sequence) {
-    const clstm_config *config = &model->config;
-    const size_t I = config->input_size, O = clstm_i_output_size(config), states = plan->batch * config->hidden_size;
-    TYPED(chunk) chunk = {.call = call, .kernels = clstm_i_dispatch()->KERNELS, .plan = plan};
-    for (; chunk.first < plan->steps && !clstm_i_cancelled(call); chunk.first = chunk.last) {
-        const size_t offset = plan->offsets[chunk.first];
-        chunk.last = clstm_i_plan_chunk(plan, chunk.first, work->rows);
-        for (size_t k = 0; k < config->num_layers && !clstm_i_cancelled(call); k++) {
-            chunk.layer = TYPED(layer_at)(work, model, plan, k, offset);
-            if (k == 0) chunk.layer.x = (work->tape ? (const real *)work->tape->x : sequence->x) + offset * I;
-            TYPED(run_layer)(&chunk);
-            TYPED(carry_state)(&chunk, work->h + k * states, work->c + k * states);
+static void TYPED(chunk_by_chunk)(const TYPED(worker) *worker) {
+    const TYPED(pass) *pass = worker->pass;
+    size_t last;
+    for (size_t first = 0; first < pass->plan.steps && !clstm_i_cancelled(pass->call); first = last) {
+        last = clstm_i_plan_chunk(&pass->plan, first, pass->capacity);
+        for (size_t k = 0; k < pass->model->config.num_layers; k++) {
+            const TYPED(chunk) chunk = TYPED(chunk_at)(worker, 0, first, last, k);
+            TYPED(run_chunk)(worker, &chunk);
         }
-        if (sequence->y) TYPED(write_y)(call, model, &chunk, sequence->y + offset * O);
+        TYPED(meet)(worker); /* the next chunk writes where this one was read */
     }
 }
 
+/* Layers one behind the other: the tasks (layer k, chunk n), in the order of k + n and then k, go to the threads in
+   turn. Each waits for tasks of earlier diagonals only, which have all been begun, so that no two wait for each
+   other. */
+static void TYPED(layers_in_turn)(const TYPED(worker) *worker, size_t threads) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_i_plan *plan = &pass->plan;
+    const size_t L = pass->model->config.num_layers, each = pass->capacity / plan->batch;
+    const size_t chunks = (plan->steps + each - 1) / each;
+    clstm_i_counter *done = pass->counters + pass->threads; /* chunks of each layer */
+    size_t task = 0;
+    for (size_t diagonal = 0; diagonal < chunks + L - 1; diagonal++) {
+        for (size_t k = 0; k < L && k <= diagonal; k++) {
+            const size_t n = diagonal - k;
+            if (n >= chunks || task++ % threads != worker->thread) continue;
+            clstm_i_await(pass->call, &done[k], n);
+            if (k) clstm_i_await(pass->call, &done[k - 1], n + 1);
+            if (k + 1 < L && n > 1) clstm_i_await(pass->call, &done[k + 1], n - 1); /* has read the buffer */
+            if (clstm_i_cancelled(pass->call)) return;
+            const size_t first = n * each, last = plan->steps - first < each ? plan->steps : first + each;
+            const TYPED(chunk) chunk = TYPED(chunk_at)(worker, n, first, last, k);
+            TYPED(run_chunk)(worker, &chunk);
+            atomic_store_explicit(&done[k].value, n + 1, memory_order_release);
+        }
+    }
+}
+
+static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
+    const TYPED(pass) *pass = argument;
+    TYPED(worker) worker = {pass, index, 0, 1, {0, pass->plan.batch}};
+    switch (pass->split) {
+    case CLSTM_I_ROWS: worker.rows = clstm_i_slice(pass->plan.batch, 1, index, count); break;
+    case CLSTM_I_UNITS: worker.index = index, worker.count = count; break;
+    case CLSTM_I_LAYERS: TYPED(layers_in_turn)(&worker, count); return;
+    }
+    TYPED(chunk_by_chunk)(&worker);
+}
+
+/* ---- The call ---- */
+
 static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence) *sequence) {
+    const clstm_i_isa *isa;
+    int packed;
     if (!model || !sequence || sequence->size != sizeof *sequence) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
     if (!sequence->x && sequence->steps && sequence->batch) return CLSTM_INVALID_ARGUMENT;
-    return clstm_i_dispatch() ? CLSTM_OK : CLSTM_UNKNOWN_ISA;
+    return clstm_i_chosen(&isa, &packed);
+}
+
+/* Chooses engine and split. */
+static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, size_t steps, size_t batch) {
+    const clstm_config *config = &pass->model->config;
+    const clstm_i_isa *isa;
+    int packed;
+    clstm_status status = clstm_i_chosen(&isa, &packed);
+    if (status) return status;
+    pass->kernels = isa->KERNELS;
+    pass->stride = config->hidden_size;
+    pass->width = 4 * config->hidden_size;
+    if (packed) {
+        const size_t lanes = pass->kernels->lanes;
+        pass->pack = TYPED(get_pack)(pass->model, lanes, &status);
+        if (!pass->pack) return status;
+        pass->stride = (config->hidden_size + lanes - 1) / lanes * lanes;
+        pass->width = pass->pack->layers[0].width;
+    }
+    clstm_i_shape shape = {steps, batch, config->input_size, config->hidden_size, config->num_layers, sizeof(real)};
+    pass->threads = clstm_i_choose_split(pass->call, &shape, packed, &pass->split);
+    pass->hoist = !packed || clstm_i_hoists(&shape, pass->split, pass->threads);
+    return CLSTM_OK;
 }
 
 /* The pass itself, for clstm_forward and, with a tape that has its memory, clstm_record. */
 static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(sequence) *sequence,
                                         const clstm_context *context, clstm_tape *tape) {
-    TYPED(workspace) work = {.tape = tape};
+    const size_t L = model->config.num_layers, B = sequence->batch, H = model->config.hidden_size;
     clstm_i_call call = {.context = context};
-    clstm_i_plan plan;
-    const clstm_status status = TYPED(prepare)(&work, model, sequence, context, &plan);
+    TYPED(pass) pass = {.call = &call, .model = model, .tape = tape, .x = sequence->x, .y = sequence->y};
+    clstm_status status = TYPED(begin_pass)(&pass, sequence->steps, B);
+    if (!status) status = TYPED(allocate_pass)(&pass, sequence->steps, B);
     if (status) return status;
 
-    const size_t states = model->config.num_layers * plan.batch * model->config.hidden_size;
-    TYPED(copy_or_zero)(work.h, sequence->h0, states);
-    TYPED(copy_or_zero)(work.c, sequence->c0, states);
-    if (tape) TYPED(begin_tape)(tape, sequence, work.h, work.c);
-    TYPED(time_loop)(&call, model, &plan, &work, sequence);
+    if (sequence->h0) TYPED(copy_rows)(pass.h, pass.stride, sequence->h0, H, L * B, H);
+    if (sequence->c0) TYPED(copy_rows)(pass.c, pass.stride, sequence->c0, H, L * B, H);
+    if (tape) {
+        TYPED(begin_tape)(tape, sequence);
+        pass.x = tape->x;
+    }
+    clstm_i_run(&call, pass.threads, TYPED(run_worker), &pass);
     const int cancelled = clstm_i_cancelled(&call);
-    if (!cancelled && sequence->hn) memcpy(sequence->hn, work.h, states * sizeof(real));
-    if (!cancelled && sequence->cn) memcpy(sequence->cn, work.c, states * sizeof(real));
-    clstm_i_release(context, work.block);
+    if (!cancelled && sequence->hn) TYPED(copy_rows)(sequence->hn, H, pass.h, pass.stride, L * B, H);
+    if (!cancelled && sequence->cn) TYPED(copy_rows)(sequence->cn, H, pass.c, pass.stride, L * B, H);
+    clstm_i_give_back(model, pass.memory);
     return cancelled ? CLSTM_CANCELLED : CLSTM_OK;
 }
 

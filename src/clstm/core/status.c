@@ -21,6 +21,7 @@ const char *clstm_strerror(clstm_status status) {
     case CLSTM_CANCELLED: return "cancelled by the host";
     case CLSTM_TAPE_CONSUMED: return "the tape was already used by a backward pass";
     case CLSTM_MODEL_CHANGED: return "the model's parameters changed after the tape was recorded";
+    case CLSTM_UNKNOWN_ENGINE: return "CLSTM_ENGINE names no engine";
     case CLSTM_UNKNOWN_ISA: return "CLSTM_ISA names no instruction set that this CPU and build have";
     }
     return "unknown status";

@@ -33,14 +33,16 @@ static clstm_status TYPED(make_tape)(const clstm_model *model, const PUBLIC(sequ
 }
 
 /* Copies the input, and the initial state into slot 0 of every layer. */
-static void TYPED(begin_tape)(clstm_tape *tape, const PUBLIC(sequence) *sequence, const real *h, const real *c) {
+static void TYPED(begin_tape)(clstm_tape *tape, const PUBLIC(sequence) *sequence) {
     const clstm_config *config = &tape->config;
     const size_t states = tape->plan.batch * config->hidden_size;
     const size_t slots = states + tape->plan.total * config->hidden_size;
-    if (tape->plan.total) memcpy(tape->x, sequence->x, tape->plan.total * config->input_size * sizeof(real));
+    TYPED(copy_or_zero)(tape->x, sequence->x, tape->plan.total * config->input_size);
     for (size_t k = 0; k < config->num_layers; k++) {
-        memcpy((real *)tape->hidden + k * slots, h + k * states, states * sizeof(real));
-        memcpy((real *)tape->cells + k * slots, c + k * states, states * sizeof(real));
+        const real *h0 = sequence->h0 ? sequence->h0 + k * states : NULL;
+        const real *c0 = sequence->c0 ? sequence->c0 + k * states : NULL;
+        TYPED(copy_or_zero)((real *)tape->hidden + k * slots, h0, states);
+        TYPED(copy_or_zero)((real *)tape->cells + k * slots, c0, states);
     }
 }
 

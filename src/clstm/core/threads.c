@@ -4,9 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#if defined(__linux__)
 #include <sched.h>
-#endif
 #include <unistd.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <xmmintrin.h>
@@ -64,6 +62,36 @@ void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, vo
     else
         run_flushed(&flushed, 0, 1);
 }
+
+/* ---- Waiting for each other ---- */
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, size_t value) {
+    /* Some 50 us: longer than any step that is worth sharing. After that the other thread has probably lost its CPU,
+       perhaps to this one. */
+    const unsigned patience = 1000;
+    for (unsigned spins = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < value; spins++) {
+        if (clstm_i_cancelled(call)) return;
+        if (spins < patience) relax();
+        else sched_yield();
+    }
+}
+
+void clstm_i_meet(const clstm_i_call *call, clstm_i_counter *counters, size_t index, size_t count) {
+    if (count == 1) return;
+    const size_t mine = atomic_load_explicit(&counters[index].value, memory_order_relaxed) + 1;
+    atomic_store_explicit(&counters[index].value, mine, memory_order_release);
+    for (size_t other = 0; other < count; other++) clstm_i_await(call, &counters[other], mine);
+}
+
+/* ---- Sharing work ---- */
 
 size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n) {
     /* Fork and join cost 2 us, in which a core does some 10^5 multiply-adds; but on a busy machine a scheduler's

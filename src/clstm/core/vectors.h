@@ -4,6 +4,8 @@
 typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef lane_int vint __attribute__((vector_size(VECTOR_BYTES)));
 
+enum { TYPED(LANES) = VECTOR_BYTES / sizeof(real) };
+
 static inline vreal TYPED(splat)(real x) { return x - (vreal){0}; /* minus: -0 stays -0 */ }
 
 static inline vreal TYPED(load)(const real *from) {
@@ -23,4 +25,20 @@ static inline vreal TYPED(load_part)(const real *from, size_t n) {
 
 static inline void TYPED(store_part)(real *to, vreal v, size_t n) {
     for (size_t k = 0; k < n; k++) to[k] = v[k];
+}
+
+static inline vreal TYPED(take)(const real *from, size_t n) {
+    return n == TYPED(LANES) ? TYPED(load)(from) : TYPED(load_part)(from, n);
+}
+
+static inline void TYPED(put)(real *to, vreal v, size_t n) {
+    if (n == TYPED(LANES)) TYPED(store)(to, v);
+    else TYPED(store_part)(to, v, n);
+}
+
+/* The upper half in the place of the lower one, and the reverse. */
+static inline vreal TYPED(swap_halves)(vreal v) {
+    vreal swapped;
+    for (int k = 0; k < TYPED(LANES); k++) swapped[k] = v[(k + TYPED(LANES) / 2) % TYPED(LANES)];
+    return swapped;
 }

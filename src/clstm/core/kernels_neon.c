@@ -1,0 +1,26 @@
+/* The kernels for 64-bit ARM: vectors of 16 bytes, fused multiply-adds, 32 registers. */
+#include "dispatch.h"
+
+#include <stdint.h>
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#define VECTOR_BYTES 16
+#define TILE_VECTORS 20 /* of the registers, for sums */
+
+#include "kernels_begin.h"
+
+static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) {
+    return (vf32)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) {
+    return (vf64)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+
+#include "select.h"
+#include "kernels_end.h"
+
+const clstm_i_isa clstm_i_isa_neon = {"neon", &kernels_f32, &kernels_f64};
+
+#endif

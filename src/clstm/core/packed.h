@@ -1,0 +1,127 @@
+/* The packed engine, typed: one layer over a chunk of steps, product and gates fused in the kernels. */
+
+/* A kernel call of more multiply-adds is cut up, so that the host can cancel a call within 50 ms. */
+static size_t TYPED(blocks_at_once)(const TYPED(packed) *packed, double work) {
+    const double most = 1e8, pieces = work / most;
+    if (pieces < 1) return packed->blocks;
+    return pieces < (double)packed->blocks ? (size_t)((double)packed->blocks / pieces) : 1;
+}
+
+static double TYPED(work)(const TYPED(clstm_i_product) *product, const TYPED(packed) *packed) {
+    double depth = 64; /* of activations, loads and stores */
+    for (size_t n = 0; n < product->count; n++) depth += (double)product->parts[n].depth;
+    return (double)product->rows * depth * (double)packed->width;
+}
+
+/* out (rows, stride) = start + the product, of the given blocks. */
+static void TYPED(packed_multiply)(const TYPED(worker) *worker, const TYPED(packed) *packed,
+                                   TYPED(clstm_i_product) product, clstm_i_range blocks, real *out, size_t stride,
+                                   size_t columns) {
+    const double work = TYPED(work)(&product, packed);
+    const size_t most = TYPED(blocks_at_once)(packed, work);
+    for (size_t begin = blocks.begin; begin < blocks.end; begin = product.end) {
+        if (clstm_i_cancelled(worker->pass->call)) return;
+        product.begin = begin;
+        product.end = blocks.end - begin < most ? blocks.end : begin + most;
+        worker->pass->kernels->multiply(&product, out, stride, columns);
+        TYPED(poll)(worker, work * (double)(product.end - begin) / (double)packed->blocks);
+    }
+}
+
+static void TYPED(run_steps)(const TYPED(worker) *worker, const TYPED(packed) *packed, TYPED(clstm_i_steps) steps,
+                             clstm_i_range blocks) {
+    const double work = (double)steps.steps * TYPED(work)(&steps.product, packed);
+    const size_t most = TYPED(blocks_at_once)(packed, work);
+    for (size_t begin = blocks.begin; begin < blocks.end; begin = steps.product.end) {
+        if (clstm_i_cancelled(worker->pass->call)) return;
+        steps.product.begin = begin;
+        steps.product.end = blocks.end - begin < most ? blocks.end : begin + most;
+        worker->pass->kernels->steps(&steps);
+        TYPED(poll)(worker, work * (double)(steps.product.end - begin) / (double)packed->blocks);
+    }
+}
+
+/* The input product of all steps. Each thread has its own blocks of it, so that none waits before the first step. */
+static void TYPED(packed_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
+                                clstm_i_range blocks) {
+    const TYPED(clstm_i_product) product = {
+        .rows = chunk->n, .whole = packed->whole, .last = packed->last,
+        .count = 1, .parts = {{chunk->x, chunk->x_stride, packed->input, packed->input_size}},
+        .start = packed->bias,
+    };
+    TYPED(packed_multiply)(worker, packed, product, blocks, chunk->sums, worker->pass->width, worker->pass->width);
+}
+
+/* The steps from t on, of a worker's rows and blocks, all with as many rows. */
+static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
+                                clstm_i_range blocks, size_t t, size_t count) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_i_plan *plan = &pass->plan;
+    const size_t H = pass->model->config.hidden_size, stride = pass->stride, k = chunk->layer;
+    const clstm_i_range rows = TYPED(rows_at)(worker, chunk, t);
+    const size_t first = rows.begin + chunk->origin - plan->offsets[t]; /* of the batch */
+    const size_t state = (k * plan->batch + first) * stride;
+    const real *before = pass->h + state;
+    if (t > chunk->first) before = chunk->hidden + (plan->offsets[t - 1] - chunk->origin + first) * stride;
+
+    TYPED(clstm_i_steps) steps = {
+        .product = {.rows = rows.end - rows.begin, .whole = packed->whole, .last = packed->last, .start = packed->bias},
+        .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + state,
+        .h = chunk->hidden + rows.begin * stride, .stride = stride, .hidden_size = H,
+    };
+    TYPED(clstm_i_product) *product = &steps.product;
+    if (chunk->sums) {
+        product->start = chunk->sums + rows.begin * pass->width;
+        product->start_stride = pass->width;
+    } else {
+        product->parts[product->count++] = (TYPED(clstm_i_part)){
+            chunk->x + rows.begin * chunk->x_stride, chunk->x_stride, packed->input, packed->input_size,
+        };
+    }
+    product->parts[product->count++] = (TYPED(clstm_i_part)){before, stride, packed->recurrent, H};
+    if (pass->tape) {
+        const size_t slot = chunk->origin + rows.begin, total = plan->total, B = plan->batch;
+        steps.gates = (real *)pass->tape->gates + (k * total + slot) * 4 * H;
+        steps.cells = (real *)pass->tape->cells + (k * (B + total) + B + slot) * H;
+    }
+    TYPED(run_steps)(worker, packed, steps, blocks);
+}
+
+/* How many steps from t on one kernel call can take: alone, no thread waits for it; and the host is asked in time. */
+static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_i_plan *plan = &pass->plan;
+    const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)chunk->x_stride;
+    if (worker->count > 1) return 1;
+    const double each = (double)plan->rows[t] * (double)pass->width * depth;
+    size_t last = t + 1;
+    while (last < chunk->last && plan->rows[last] == plan->rows[t] && (double)(last - t) * each < most) last++;
+    return last - t;
+}
+
+static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    const TYPED(packed) *packed = &worker->pass->pack->layers[chunk->layer];
+    const size_t line = 64 / sizeof(real) / worker->pass->kernels->lanes; /* no cache line of h has two writers */
+    const clstm_i_range blocks = clstm_i_slice(packed->blocks, line ? line : 1, worker->index, worker->count);
+    if (chunk->sums) TYPED(packed_input)(worker, chunk, packed, blocks);
+    for (size_t t = chunk->first, count; t < chunk->last && !clstm_i_cancelled(worker->pass->call); t += count) {
+        count = TYPED(steps_at_once)(worker, chunk, t);
+        TYPED(packed_steps)(worker, chunk, packed, blocks, t, count);
+        TYPED(meet)(worker);
+    }
+}
+
+/* y (rows, O) = h weight_out^T + bias_out of some rows of a chunk. */
+static void TYPED(packed_readout)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows,
+                                  real *y) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_config *config = &pass->model->config;
+    const TYPED(packed) *packed = &pass->pack->layers[config->num_layers];
+    const TYPED(clstm_i_product) product = {
+        .rows = rows.end - rows.begin, .whole = packed->whole, .last = packed->last, .count = 1,
+        .parts = {{chunk->hidden + rows.begin * pass->stride, pass->stride, packed->input, config->hidden_size}},
+        .start = packed->bias,
+    };
+    const clstm_i_range blocks = {0, packed->blocks};
+    TYPED(packed_multiply)(worker, packed, product, blocks, y, config->output_size, config->output_size);
+}
