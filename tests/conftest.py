@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,45 @@ def assert_close(actual, expected, bound, scale=1.0):
     assert error <= bound * max(1.0, float(scale)), (
         f"error {error}, allowed {bound * max(1, scale)}"
     )
+
+
+def assert_gradients(case, actual, exact):
+    """Gradients by name against better ones: the bound of TESTING row 3, tensor by tensor."""
+    norm = np.linalg.norm
+    together = norm([norm(a) for a in exact.values()])
+    units = case.hidden_size * max(case.batch * case.steps, 1)
+    bound = 8 * math.ceil(math.log2(4 * units)) * EPS[np.dtype(case.dtype)]
+    for name, array in exact.items():
+        error = norm(actual[name] - array)
+        assert error <= bound * max(norm(array), together, norm(case.dy())), name
+
+
+def largest(*arrays):
+    return max(np.abs(a).max(initial=0) for a in arrays)
+
+
+@cache
+def engine():
+    return clstm.config()["engine"]
+
+
+def assert_identical(actual, expected):
+    """Equal to the bit, the sign of zero included; a NaN equals any other."""
+    np.testing.assert_array_equal(actual, expected)
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
+
+
+def assert_same(actual, expected, scale=1.0):
+    """What depends on neither threads nor chunks nor neighbours: the row contract.
+
+    The packed engine keeps it to the bit, the blas engine to rounding: BLAS chooses the order of
+    its sums by the shape of the whole product.
+    """
+    if engine() == "packed":
+        assert_identical(actual, expected)
+    else:
+        assert_close(actual, expected, 1e-6, scale)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """The backward pass: finite differences, the specification, and float32 against float64."""
 
-import math
-
 import numpy as np
 import pytest
 import reference
-from conftest import EPS, Case
+from conftest import Case, assert_gradients
 
 import clstm
 
@@ -85,17 +83,6 @@ def test_gradients_match_the_specification(seed, num_threads):
         np.testing.assert_allclose(actual[name], array, rtol=1e-10, atol=1e-11)
 
 
-def assert_float32_gradients(case, actual, exact):
-    """The bound of TESTING row 3, tensor by tensor."""
-    norm = np.linalg.norm
-    together = norm([norm(a) for a in exact.values()])
-    units = case.hidden_size * max(case.batch * case.steps, 1)
-    bound = 8 * math.ceil(math.log2(4 * units)) * EPS[np.dtype(np.float32)]
-    for name, array in exact.items():
-        error = norm(actual[name] - array)
-        assert error <= bound * max(norm(array), together, norm(case.dy())), name
-
-
 @pytest.mark.parametrize("num_threads", [1, 2, 3, 8, 64])
 @pytest.mark.parametrize("seed", range(8))
 def test_float32_gradients_against_float64(seed, num_threads):
@@ -114,7 +101,7 @@ def test_float32_gradients_against_float64(seed, num_threads):
         )
         return {"x": grad.x, "h0": grad.state[0], "c0": grad.state[1], **grad.parameters}
 
-    assert_float32_gradients(single, drawn(model.record, single), drawn(twin.record, double))
+    assert_gradients(single, drawn(model.record, single), drawn(twin.record, double))
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 3, 8])

@@ -1,0 +1,117 @@
+/* Runs one case: reads it from stdin and writes what came out to stdout, in this machine's own binary numbers.
+
+   in:  uint64_t of every field of `job`, in its order; then parameters, x; h0, c0 if with_state; dy, dhn, dcn if
+        gradients
+   out: uint64_t of every field of `outcome`; then y, hn, cn; dx, dh0, dc0 and the parameters' gradients if gradients
+
+   A call that runs out of memory is made once more: it must have left everything as it was. */
+#include "crew.h"
+#include "heap.h"
+
+#include <clstm.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct job {
+    uint64_t is_f64, input_size, hidden_size, num_layers, output_size, no_bias, steps, batch;
+    uint64_t with_state, gradients; /* 0 or 1 */
+    uint64_t threads;               /* of a team of POSIX threads; 1: no team */
+    uint64_t fail_at;               /* this allocation fails; 0: none does */
+} job;
+
+typedef struct outcome {
+    uint64_t threads;    /* the most that worked together */
+    uint64_t workspace;  /* bytes that the passes took at most, beyond those the model had before */
+    uint64_t refused;    /* calls that ran out of memory, and were made again */
+    uint64_t left;       /* bytes that were not given back */
+} outcome;
+
+/* What the passes share. */
+typedef struct host {
+    crew crew;
+    heap heap;
+    clstm_context context;
+    size_t refused;
+} host;
+
+static void fail(const char *what) {
+    fprintf(stderr, "run_case: %s\n", what);
+    exit(1);
+}
+
+static void check(clstm_status status) {
+    if (status) fail(clstm_strerror(status));
+}
+
+static void *room(size_t count, size_t element) {
+    void *array = calloc(count + 1, element); /* never NULL for an empty one */
+    if (!array) fail("no room for the arrays");
+    return array;
+}
+
+static void *take(size_t count, size_t element) {
+    void *array = room(count, element);
+    if (fread(array, element, count, stdin) != count) fail("the input is too short");
+    return array;
+}
+
+static void give(const void *array, size_t count, size_t element) {
+    if (fwrite(array, element, count, stdout) != count) fail("cannot write the output");
+}
+
+static clstm_config config_of(const job *job) {
+    clstm_config config = CLSTM_CONFIG_INIT;
+    config.input_size = job->input_size;
+    config.hidden_size = job->hidden_size;
+    config.num_layers = job->num_layers;
+    config.output_size = job->output_size;
+    config.no_bias = (int)job->no_bias;
+    return config;
+}
+
+/* A call, made once more should memory run out. */
+#define AGAIN(host, call)                    \
+    do {                                     \
+        clstm_status status = (call);        \
+        if (status == CLSTM_OUT_OF_MEMORY) { \
+            (host)->refused++;               \
+            status = (call);                 \
+        }                                    \
+        check(status);                       \
+    } while (0)
+
+#define real float
+#define TYPED(name) name##_f32
+#define PUBLIC(name) clstm_##name
+#define SEQUENCE_INIT CLSTM_SEQUENCE_INIT
+#define GRADIENTS_INIT CLSTM_GRADIENTS_INIT
+#include "run_case.h"
+#undef real
+#undef TYPED
+#undef PUBLIC
+#undef SEQUENCE_INIT
+#undef GRADIENTS_INIT
+
+#define real double
+#define TYPED(name) name##_f64
+#define PUBLIC(name) clstm_##name##_f64
+#define SEQUENCE_INIT CLSTM_SEQUENCE_F64_INIT
+#define GRADIENTS_INIT CLSTM_GRADIENTS_F64_INIT
+#include "run_case.h"
+
+int main(void) {
+    job job;
+    host host = {{0, 1, 0}, {0, 0, 0, 0}, CLSTM_CONTEXT_INIT, 0};
+    if (fread(&job, sizeof job, 1, stdin) != 1) fail("the input has no head");
+    host.crew.size = job.threads;
+    host.heap.fail_at = job.fail_at;
+    host.context.allocate = heap_allocate;
+    host.context.release = heap_release;
+    host.context.user = &host.heap;
+    if (job.threads > 1) host.context.team = crew_team(&host.crew);
+    if (job.is_f64) run_f64(&job, &host);
+    else run_f32(&job, &host);
+    if (host.crew.disturbed) fail("a thread's floating-point environment was changed");
+    return fflush(stdout) ? 1 : 0;
+}

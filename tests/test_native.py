@@ -1,0 +1,169 @@
+"""The core without Python: other compilers and vector widths, a host's own threads and memory."""
+
+import platform
+
+import native
+import numpy as np
+import pytest
+from conftest import Case, assert_identical
+
+both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+hidden_sizes = pytest.mark.parametrize("hidden_size", native.HIDDEN_SIZES)
+
+# The generic kernels with AVX-512's and AVX2's widths and tiles run on every CPU.
+WIDE = ("-DCLSTM_GENERIC_VECTOR_BYTES=64",)
+BUILDS = {
+    "cc": ("cc", (), None),
+    "generic-32": ("cc", ("-DCLSTM_GENERIC_VECTOR_BYTES=32",), "generic"),
+    "generic-64": ("cc", WIDE, "generic"),
+    "clang": ("clang", (), None),
+    "clang-generic-64": ("clang", WIDE, "generic"),
+}
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Return what makes a build by its name in BUILDS, once."""
+    builds = {}
+
+    def made(name):
+        compiler, flags, isa = BUILDS[name]
+        native.needed(compiler, {"cc": "gcc libc6-dev"}.get(compiler, compiler))
+        if name not in builds:
+            build = native.Build(tmp_path_factory.mktemp(name), compiler, flags, isa=isa)
+            builds[name] = build.compile_core()
+        return builds[name]
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def plain(make):
+    return make("cc")
+
+
+@pytest.fixture(params=BUILDS)
+def build(request, make):
+    return make(request.param)
+
+
+@both_types
+@hidden_sizes
+def test_forward(build, hidden_size, dtype):
+    native.check_forward(build, native.shape(hidden_size, dtype))
+
+
+@both_types
+@hidden_sizes
+def test_gradients(build, hidden_size, dtype):
+    batch = native.BATCHES[hidden_size % len(native.BATCHES)]
+    native.check_gradients(build, native.shape(hidden_size, dtype, batch))
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0), (0, 0)])
+def test_empty_sequences(plain, steps, batch):
+    case = Case(steps=steps, batch=batch, num_layers=2, output_size=3)
+    outcome = plain.run_case(case, gradients=True)
+    for actual, expected in zip(outcome[1:3], case.state(), strict=True):
+        assert_identical(actual, expected)
+    for name, expected in zip(("h0", "c0"), case.state(salt=6), strict=True):
+        assert_identical(outcome.gradients.pop(name), expected)
+    assert not any(array.any() for array in outcome.gradients.values())
+
+
+@pytest.mark.parametrize("name", ["generic-32", "generic-64"])
+def test_the_width_of_vectors_changes_no_bit(make, plain, name):
+    """But it changes the kernels; or the tests of other widths would test nothing."""
+    wide, narrow = make(name), native.Build(plain.folder, isa="generic")
+    kernels = [(build.folder / "kernels_generic.o").read_bytes() for build in (wide, narrow)]
+    assert kernels[0] != kernels[1]
+    for hidden_size in native.HIDDEN_SIZES:
+        case = native.shape(hidden_size, np.float32, 5)
+        for one, other in zip(wide.run_case(case)[:3], narrow.run_case(case)[:3], strict=True):
+            assert_identical(one, other)
+
+
+# ---- The host's own threads ----
+
+LARGE = [
+    Case(steps=40, batch=1, input_size=20, hidden_size=300),
+    Case(steps=60, batch=1, hidden_size=256, num_layers=3, output_size=3),
+    Case(steps=12, batch=33, input_size=40, hidden_size=130, num_layers=3, output_size=7),
+    Case(steps=30, batch=5, hidden_size=200, num_layers=2, dtype=np.float64),
+]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8, 64])
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
+def test_a_team_of_posix_threads_gives_the_same_numbers(plain, case, threads):
+    alone = plain.run_case(case)
+    native.assert_specified(case, alone)
+    together = plain.run_case(case, threads=threads)
+    assert alone.threads <= 1
+    assert 2 <= together.threads <= threads
+    for actual, expected in zip(together[:3], alone[:3], strict=True):
+        assert_identical(actual, expected)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
+def test_gradients_of_a_team_of_posix_threads(plain, case, threads):
+    first = plain.run_case(case, threads=threads, gradients=True)
+    again = plain.run_case(case, threads=threads, gradients=True)
+    alone = plain.run_case(case, gradients=True)
+    assert 2 <= first.threads <= threads
+    for name, gradient in first.gradients.items():
+        assert_identical(again.gradients[name], gradient)
+    native.assert_gradients(case, first.gradients, alone.gradients)
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "aarch64"), reason="knows the registers of x86 and ARM"
+)
+def test_the_floating_point_environment_is_given_back(plain):
+    """By every way out of a call, by workers too; and what a caller has set changes no result."""
+    assert plain.run("floating_point") == b""
+
+
+# ---- The host's own memory ----
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(batch=33, hidden_size=16),
+        Case(batch=2, hidden_size=72, num_layers=3, output_size=5),
+        Case(batch=8, input_size=20, hidden_size=40, bias=False, dtype=np.float64),
+    ],
+    ids=lambda case: f"H{case.hidden_size}-B{case.batch}",
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_call_takes_no_memory_for_its_length(plain, case, threads):
+    """Beyond the plan's 16 bytes a step: one bounded chunk a layer, however long x is."""
+    short, long = 1_000, 10_000
+    taken = {}
+    for steps in (short, long):
+        x = np.zeros((steps, case.batch, case.input_size), case.dtype)
+        taken[steps] = plain.run_case(case, x, threads=threads).workspace
+    alignment = 64
+    assert taken[long] - taken[short] <= 16 * (long - short) + alignment
+    assert taken[long] < long * case.batch * case.hidden_size * np.dtype(case.dtype).itemsize
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_out_of_memory_leaves_everything_usable(plain, gradients, threads):
+    """Each allocation in turn fails: a status, nothing leaked, and the same call then succeeds."""
+    case = Case(steps=30, batch=9, hidden_size=70, num_layers=2, output_size=3)
+    expected = plain.run_case(case, gradients=gradients, threads=threads)
+    assert expected.refused == 0
+    fail_at, outcome = 0, None
+    while outcome is None or outcome.refused:
+        fail_at += 1
+        outcome = plain.run_case(case, gradients=gradients, threads=threads, fail_at=fail_at)
+        assert outcome.refused == (outcome.refused > 0)
+        for actual, wanted in zip(outcome[:3], expected[:3], strict=True):
+            assert_identical(actual, wanted)
+        for name, gradient in expected.gradients.items():
+            assert_identical(outcome.gradients[name], gradient)
+    assert fail_at >= 3, "the model, a pass, and the first that was not refused"
