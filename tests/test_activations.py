@@ -73,10 +73,10 @@ def points(dtype):
     return np.sort(np.concatenate([specials, everywhere, np.concatenate(ranges)[:size]]))
 
 
-def assert_good(name, x, wide=np.longdouble):
+def assert_good(name, x, wide=np.longdouble, function=activation):
     """Check accuracy and range over x, and steps from each x to the next; x is sorted."""
     dtype = x.dtype.type
-    y, exact = activation(name, x), truth(name, x, wide)
+    y, exact = function(name, x), truth(name, x, wide)
     assert y.dtype == dtype
     assert y.min() >= LOWEST[name]
     assert y.max() <= 1
