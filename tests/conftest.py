@@ -114,6 +114,15 @@ def assert_same(actual, expected, scale=1.0):
         assert_close(actual, expected, 1e-6, scale)
 
 
+def assert_same_results(actual, expected):
+    """(y, (h, c)) of two calls, by the row contract."""
+    (y, (h, c)), (y_expected, (h_expected, c_expected)) = actual, expected
+    scale = largest(c_expected)
+    assert_same(y, y_expected, scale)
+    assert_same(h, h_expected, scale)
+    assert_same(c, c_expected, scale)
+
+
 @pytest.fixture(scope="session")
 def reference_data():
     """The folder of real models that nobody here wrote."""

@@ -1,6 +1,8 @@
 """The core without Python: other compilers and vector widths, a host's own threads and memory."""
 
 import platform
+import subprocess
+from dataclasses import replace
 
 import native
 import numpy as np
@@ -115,6 +117,31 @@ def test_gradients_of_a_team_of_posix_threads(plain, case, threads):
     for name, gradient in first.gradients.items():
         assert_identical(again.gradients[name], gradient)
     native.assert_gradients(case, first.gradients, alone.gradients)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """Return a build in which the compiler watches every access; a race ends the program."""
+    flags = ("-O1", "-g", "-fsanitize=thread")
+    build = native.Build(tmp_path_factory.mktemp("watched"), native.needed("gcc", "gcc"), flags)
+    probe = build.folder / "probe"
+    source = b"int main(void) { return 0; }"
+    native.execute("gcc", "-x", "c", "-", "-fsanitize=thread", "-o", probe, input=source)
+    if subprocess.run([probe], capture_output=True, check=False).returncode:
+        pytest.skip("ThreadSanitizer does not run on this kernel (vm.mmap_rnd_bits above 28)")
+    return replace(build, link_flags=("-fsanitize=thread",)).compile_core()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(steps=12, batch=1, input_size=40, hidden_size=256, output_size=3),
+        Case(steps=3, batch=33, hidden_size=130, num_layers=2),
+    ],
+    ids=lambda case: f"B{case.batch}",
+)
+def test_threads_never_race(watched, case):
+    assert watched.run_case(case, threads=3, gradients=True).threads == 3
 
 
 @pytest.mark.skipif(
