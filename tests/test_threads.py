@@ -1,5 +1,6 @@
 """Threads: any count, many callers of one model, interruption, forked children."""
 
+import copy
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Case, assert_close
+from conftest import Case, assert_same, assert_same_results
 
 import clstm
 from clstm import blas_threads
@@ -18,17 +19,27 @@ from clstm import blas_threads
 CASE = Case(steps=40, batch=33, input_size=20, hidden_size=50, num_layers=2, output_size=3)
 
 
-@pytest.mark.parametrize("num_threads", [2, 3, 8, 64])
-@pytest.mark.parametrize("batch", [1, 2, 33])
-def test_any_number_of_threads_gives_the_same_numbers(num_threads, batch):
-    case = Case(**{**vars(CASE), "batch": batch})
+# From a few thousand multiply-adds to 10^8: one thread, two, and as many as there are.
+SHAPES = [
+    Case(steps=40, batch=1, input_size=20, hidden_size=50, num_layers=2, output_size=3),
+    CASE,
+    Case(steps=50, batch=1, input_size=40, hidden_size=300),
+    Case(steps=600, batch=1, input_size=3, hidden_size=256, output_size=2),  # several chunks
+    Case(steps=40, batch=1, hidden_size=256, num_layers=4, output_size=3),
+    Case(steps=30, batch=2, input_size=24, hidden_size=264, num_layers=3, dtype=np.float64),
+    Case(steps=20, batch=33, input_size=72, hidden_size=130, num_layers=3, output_size=20),
+    Case(steps=200, batch=33, input_size=9, hidden_size=40, num_layers=2, bias=False),
+]
+
+
+@pytest.mark.parametrize("case", SHAPES, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
+def test_any_number_of_threads_gives_the_same_numbers(case):
     model = case.model()
-    y, (h, c) = model(case.x(), case.state(), num_threads=1)
-    scale = np.abs(c).max()
-    other, (other_h, other_c) = model(case.x(), case.state(), num_threads=num_threads)
-    assert_close(other, y, 1e-6, scale)
-    assert_close(other_h, h, 1e-6, scale)
-    assert_close(other_c, c, 1e-6, scale)
+    alone = model(case.x(), case.state(), num_threads=1)
+    for num_threads in (2, 3, 8, 64):
+        assert_same_results(model(case.x(), case.state(), num_threads=num_threads), alone)
+        tape = model.record(case.x(), case.state(), num_threads=num_threads)
+        assert_same_results((tape.y, tape.state), alone)
 
 
 def test_set_num_threads():
@@ -139,6 +150,42 @@ def test_many_threads_share_one_model_while_one_edits():
     assert results["equal"] > 0
 
 
+def calls_at_once(model, x, count=8):
+    """Return what the threads got that all called in the same moment."""
+    barrier, results = threading.Barrier(count), []
+
+    def call():
+        barrier.wait(60)
+        results.append(model(x))
+
+    run_all([call] * count)
+    return results
+
+
+@pytest.mark.parametrize("hidden_size", [17, 130])
+def test_many_threads_make_the_first_call_of_a_fresh_model(hidden_size):
+    """Whatever is prepared by the first call, and again by the first after an edit, is right."""
+    case = Case(steps=4, batch=5, hidden_size=hidden_size, num_layers=2, output_size=3)
+    model, x = case.model(), case.x()
+    flat = model.parameters.flat.copy()
+    old = copy.deepcopy(model)(x)
+    with model.edit() as parameters:
+        parameters.flat = flat / 2
+    new = copy.deepcopy(model)(x)
+    assert np.abs(old[0] - new[0]).max() > 1e-3
+    for _ in range(25):
+        with model.edit() as parameters:
+            parameters.flat = flat
+        fresh = copy.deepcopy(model)
+        for result in calls_at_once(fresh, x):
+            assert_same_results(result, old)
+        for changed in (fresh, model):
+            with changed.edit() as parameters:
+                parameters.flat = flat / 2
+            for result in calls_at_once(changed, x):
+                assert_same_results(result, new)
+
+
 def test_large_calls_side_by_side_equal_serial_ones():
     case = Case(steps=10, batch=32, input_size=64, hidden_size=96)
     model, x = case.model(), case.x()
@@ -147,7 +194,7 @@ def test_large_calls_side_by_side_equal_serial_ones():
 
     def call():
         for _ in range(2):
-            assert_close(model(x)[0], serial, 1e-6)
+            assert_same(model(x)[0], serial)
             again = model.record(x).backward(serial)
             np.testing.assert_allclose(again.x, grad.x, rtol=1e-3, atol=1e-5)
 
@@ -222,7 +269,7 @@ def test_children_compute_the_same(method):
     child = context.Process(target=child_call, args=(queue, model, x))
     child.start()
     try:
-        assert_close(queue.get(timeout=30), expected, 1e-6)
+        assert_same(queue.get(timeout=30), expected)
     finally:
         child.join(10)
         hung = child.is_alive()
