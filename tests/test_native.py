@@ -73,6 +73,17 @@ def test_empty_sequences(plain, steps, batch):
     assert not any(array.any() for array in outcome.gradients.values())
 
 
+@pytest.mark.parametrize("engine", ["packed", "blas"])
+@both_types
+def test_an_engine_by_its_name(plain, engine, dtype):
+    """The blas engine needs no BLAS: the core's own plain product serves."""
+    isa, chosen = plain.run("what_computes", CLSTM_ENGINE=engine).decode().split()
+    assert isa in ("generic", "avx2", "avx512", "neon")
+    assert chosen == engine
+    case = native.shape(72, dtype)
+    native.assert_specified(case, plain.run_case(case, CLSTM_ENGINE=engine))
+
+
 @pytest.mark.parametrize("name", ["generic-32", "generic-64"])
 def test_the_width_of_vectors_changes_no_bit(make, plain, name):
     """But it changes the kernels; or the tests of other widths would test nothing."""
