@@ -41,6 +41,8 @@ lint: $(venv)/lint.stamp
 	$(python) -m mypy.stubtest --ignore-missing-stub clstm._core clstm._blas
 	for c in src/clstm/core/*.c; do gcc -std=gnu11 -O3 -fopenmp $(strict) -c $$c -o /dev/null || exit 1; done
 	for c in src/clstm/core/*.c; do clang -std=gnu11 -O3 $(strict) -c $$c -o /dev/null || exit 1; done
+	for c in tests/consumers/*.c; do gcc -std=c99 -pedantic $(strict) -c $$c -o /dev/null || exit 1; done
+	for c in tests/consumers/*.c; do clang -std=c99 -pedantic $(strict) -c $$c -o /dev/null || exit 1; done
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
 	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
 
