@@ -1,38 +1,33 @@
-/* Products with packed weights, typed: which tiles, in which order. */
+/* Products with packed weights, typed: which tiles, in which order; and steps, which go on from a product's sums. */
 
-/* n things in as few parts of at most `most` as there can be, as equal as they can be: 3 + 2 + 2, not 3 + 3 + 1. */
-typedef struct TYPED(parting) {
-    size_t count, each, more;
-} TYPED(parting);
+enum {
+    TYPED(WINDOW) = 3,         /* blocks whose sums several rows have at hand: a whole number of tiles of any width */
+    TYPED(ONE_ROW_WINDOW) = 12, /* blocks of one row */
+    TYPED(WINDOW_SUMS) = 4 * TYPED(WINDOW) * TYPED(MAX_ROWS),
+    TYPED(FINISHED) = 5, /* vectors of units whose activations are computed together */
+};
+_Static_assert(TYPED(WINDOW_SUMS) >= 4 * TYPED(ONE_ROW_WINDOW), "one row must fit where several do");
 
-static TYPED(parting) TYPED(part)(size_t n, size_t most) {
-    const size_t count = (n + most - 1) / most;
-    return (TYPED(parting)){count, count ? n / count : 0, count ? n % count : 0};
+/* How many of the things that are left go into the next part, of at most `most`: so that no small rest remains. */
+static inline size_t TYPED(next_part)(size_t left, size_t most) {
+    return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
-static inline size_t TYPED(part_begin)(const TYPED(parting) *parting, size_t part) {
-    return part * parting->each + (part < parting->more ? part : parting->more);
+/* The next part from either end. */
+static inline clstm_i_range TYPED(part)(clstm_i_range whole, size_t left, size_t most, int backwards) {
+    const size_t n = TYPED(next_part)(left, most), begin = backwards ? whole.begin + left - n : whole.end - left;
+    return (clstm_i_range){begin, begin + n};
 }
 
-enum { TYPED(WINDOW) = 12 };
-
-/* What the tiles of one product have in common. */
-typedef struct TYPED(job) {
-    const TYPED(clstm_i_product) *product;
-    const TYPED(clstm_i_steps) *step; /* or NULL, and then: */
-    real *out;
-    size_t stride, columns;
-    TYPED(parting) rows, blocks; /* of its tiles */
-    int backwards; /* the last block first */
-} TYPED(job);
+/* ---- Sums ---- */
 
 /* Field by field: a small step would notice what a struct costs that is cleared and copied. */
-static inline void TYPED(set_place)(TYPED(place) *at, const TYPED(job) *job, size_t row, size_t block) {
-    const TYPED(clstm_i_product) *p = job->product;
-    at->row = row;
-    at->block = block;
-    at->start = p->start + row * p->start_stride + block * TYPED(BLOCK);
+static inline void TYPED(set_place)(TYPED(place) *at, const TYPED(clstm_i_product) *p, size_t row, size_t block,
+                                    size_t offset, real *out, size_t out_stride) {
+    at->start = p->start + row * p->start_stride + block * TYPED(BLOCK) + offset * TYPED(LANES);
     at->start_stride = p->start_stride;
+    at->out = out;
+    at->out_stride = out_stride;
     at->count = p->count;
     for (size_t n = 0; n < p->count; n++) {
         const TYPED(clstm_i_part) *part = &p->parts[n];
@@ -45,76 +40,160 @@ static inline void TYPED(set_place)(TYPED(place) *at, const TYPED(job) *job, siz
     }
 }
 
-/* Sums to where they are wanted; by way of the stack where the last vector is wanted in part only. */
-static void TYPED(sum_to_out)(const TYPED(job) *job, TYPED(place) *at, size_t rows, size_t vectors) {
-    const size_t column = at->block * TYPED(BLOCK), left = job->columns - column;
-    real *out = job->out + at->row * job->stride + column;
-    at->out = out;
-    at->out_stride = job->stride;
-    if (left >= vectors * TYPED(LANES)) {
-        TYPED(sum_tile)(at, rows, vectors);
-        return;
-    }
-    real scratch[TYPED(MAX_SUMS) * TYPED(LANES)];
-    at->out = scratch;
-    at->out_stride = vectors * TYPED(LANES);
-    TYPED(sum_tile)(at, rows, vectors);
-    for (size_t row = 0; row < rows; row++)
-        __builtin_memcpy(out + row * job->stride, scratch + row * at->out_stride, left * sizeof(real));
-}
-
-static void TYPED(run_tile)(const TYPED(job) *job, size_t row, size_t rows, size_t block, size_t vectors) {
-    TYPED(place) at;
-    TYPED(set_place)(&at, job, row, block);
-    if (job->step) TYPED(step_tile)(&at, job->step, rows, vectors);
-    else TYPED(sum_to_out)(job, &at, rows, vectors);
-}
-
-/* All of one row: first the sums, then what follows from them, for many blocks at once. */
-static void TYPED(step_one_row)(const TYPED(job) *job, size_t begin, size_t vectors) {
-    vreal sums[4 * TYPED(WINDOW)];
-    const size_t blocks = (vectors + 3) / 4, tiles = (blocks + TYPED(ONE_ROW_BLOCKS) - 1) / TYPED(ONE_ROW_BLOCKS);
-    for (size_t n = 0; n < tiles; n++) {
-        const size_t tile = job->backwards ? tiles - 1 - n : n;
-        const size_t first = 4 * (tile * blocks / tiles), end = 4 * ((tile + 1) * blocks / tiles);
+/* Several blocks of one row: out (blocks, 4, LANES), and perhaps a last block's vectors. */
+static void TYPED(sum_one_row)(const TYPED(clstm_i_product) *p, size_t row, clstm_i_range blocks, int backwards,
+                               real *out) {
+    for (size_t left = blocks.end - blocks.begin, n; left; left -= n) {
+        const clstm_i_range own = TYPED(part)(blocks, left, TYPED(WINDOW), backwards);
+        const size_t last = own.end > p->whole ? p->last : 0;
         TYPED(place) at;
-        TYPED(set_place)(&at, job, 0, begin + first / 4);
-        at.out = (real *)(sums + first);
-        TYPED(sum_tile)(&at, 1, (end < vectors ? end : vectors) - first);
-    }
-    const size_t parts = (blocks + TYPED(FINISH_BLOCKS) - 1) / TYPED(FINISH_BLOCKS);
-    for (size_t n = 0; n < parts; n++) {
-        const size_t first = 4 * (n * blocks / parts), end = 4 * ((n + 1) * blocks / parts);
-        TYPED(step_row)(job->step, begin + first / 4, sums + first, (end < vectors ? end : vectors) - first);
+        n = own.end - own.begin;
+        TYPED(set_place)(&at, p, row, own.begin, 0, out + (own.begin - blocks.begin) * TYPED(BLOCK), 0);
+        TYPED(sum_tile)(&at, 1, 4 * (n - (last > 0)), 0, last);
     }
 }
 
-/* Rows after rows of the same blocks, so that their weights come from a private cache for all tiles but the first. */
-static void TYPED(run_blocks)(const TYPED(job) *job, size_t group) {
-    const TYPED(clstm_i_product) *p = job->product;
-    const size_t begin = p->begin + TYPED(part_begin)(&job->blocks, group);
-    const size_t end = p->begin + TYPED(part_begin)(&job->blocks, group + 1);
-    const size_t vectors = 4 * (end - begin) - (end > p->whole ? 4 - p->last : 0);
-    if (job->step && p->rows == 1) {
-        TYPED(step_one_row)(job, begin, vectors);
-        return;
+/* Blocks of some rows, no more than a tile has: out (rows, .) with the first block's vectors in front. */
+static void TYPED(sum_rows_of)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, real *out,
+                               size_t stride) {
+    const size_t count = rows.end - rows.begin, width = TYPED(tile_width)(count);
+    const size_t whole = blocks.end < p->whole ? blocks.end : p->whole;
+    const size_t vectors = whole > blocks.begin ? 4 * (whole - blocks.begin) : 0;
+    TYPED(place) at;
+    for (size_t v = 0, n; v < vectors; v += n) {
+        n = vectors - v < width ? vectors - v : width;
+        TYPED(set_place)(&at, p, rows.begin, blocks.begin + v / 4, v % 4, out + v * TYPED(LANES), stride);
+        TYPED(sum_tile)(&at, count, n, v % 4, 0);
     }
-    for (size_t tile = 0; tile < job->rows.count; tile++) {
-        const size_t row = TYPED(part_begin)(&job->rows, tile), row_end = TYPED(part_begin)(&job->rows, tile + 1);
-        TYPED(run_tile)(job, row, row_end - row, begin, vectors);
+    if (blocks.end <= p->whole) return;
+    const size_t most = TYPED(MAX_SUMS) / p->last;
+    for (size_t row = 0, n; row < count; row += n) {
+        n = count - row < most ? count - row : most;
+        real *to = out + row * stride + vectors * TYPED(LANES);
+        TYPED(set_place)(&at, p, rows.begin + row, p->whole, 0, to, stride);
+        TYPED(sum_tile)(&at, n, 0, 0, p->last);
     }
 }
 
-static void TYPED(begin_job)(TYPED(job) *job) {
-    const TYPED(clstm_i_product) *p = job->product;
-    job->rows = TYPED(part)(p->rows, TYPED(MAX_ROWS));
-    job->blocks = TYPED(part)(p->end - p->begin, p->rows > 1 ? 1 : job->step ? TYPED(WINDOW) : TYPED(ONE_ROW_BLOCKS));
+static void TYPED(sum)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, int backwards,
+                       real *out, size_t stride) {
+    if (rows.end - rows.begin == 1) TYPED(sum_one_row)(p, rows.begin, blocks, backwards, out);
+    else TYPED(sum_rows_of)(p, rows, blocks, out, stride);
 }
 
-static void TYPED(multiply)(const TYPED(clstm_i_product) *product, real *out, size_t stride, size_t columns) {
-    TYPED(job) job = {.product = product, .out = out, .stride = stride, .columns = columns};
-    TYPED(begin_job)(&job);
-    for (size_t group = 0; group < job.blocks.count; group++) TYPED(run_blocks)(&job, group);
+/* ---- Windows: all rows go through some blocks, so that their weights come from a private cache but once ---- */
+
+static size_t TYPED(window)(const TYPED(clstm_i_product) *p) {
+    const size_t bytes = 256 << 10; /* half of a small L2 cache */
+    size_t depth = 0;
+    for (size_t n = 0; n < p->count; n++) depth += p->parts[n].depth;
+    if (p->rows == 1) return TYPED(ONE_ROW_WINDOW);
+    const int fits = p->rows <= TYPED(MAX_ROWS) || TYPED(WINDOW) * depth * TYPED(BLOCK) * sizeof(real) <= bytes;
+    return fits ? TYPED(WINDOW) : 1;
+}
+
+/* Tiles of one block have four vectors, so fewer rows, where registers are few. */
+static inline size_t TYPED(tile_rows)(size_t window) { return window == 1 ? TILE_VECTORS / 4 : TYPED(MAX_ROWS); }
+
+/* Of the last vector only the wanted columns, by way of the stack. */
+static void TYPED(sum_in_part)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, real *out,
+                               size_t stride, size_t columns) {
+    real sums[TYPED(WINDOW_SUMS) * TYPED(LANES)];
+    const size_t own = (blocks.end - blocks.begin) * TYPED(BLOCK);
+    TYPED(sum)(p, rows, blocks, 0, sums, own);
+    for (size_t row = 0; row < rows.end - rows.begin; row++)
+        __builtin_memcpy(out + row * stride, sums + row * own, columns * sizeof(real));
+}
+
+static void TYPED(multiply)(const TYPED(clstm_i_product) *p, real *out, size_t stride, size_t columns) {
+    const size_t window = TYPED(window)(p), most = TYPED(tile_rows)(window);
+    const clstm_i_range all_blocks = {p->begin, p->end}, all_rows = {0, p->rows};
+    for (size_t left = p->end - p->begin; left; left -= TYPED(next_part)(left, window)) {
+        const clstm_i_range blocks = TYPED(part)(all_blocks, left, window, 0);
+        const size_t first = blocks.begin * TYPED(BLOCK), wanted = columns - first;
+        const size_t vectors = 4 * (blocks.end - blocks.begin) - (blocks.end > p->whole ? 4 - p->last : 0);
+        for (size_t rest = p->rows; rest; rest -= TYPED(next_part)(rest, most)) {
+            const clstm_i_range rows = TYPED(part)(all_rows, rest, most, 0);
+            real *to = out + rows.begin * stride + first;
+            if (wanted >= vectors * TYPED(LANES)) TYPED(sum)(p, rows, blocks, 0, to, stride);
+            else TYPED(sum_in_part)(p, rows, blocks, to, stride, wanted);
+        }
+    }
+}
+
+/* ---- Steps ---- */
+
+/* The six equations, for n vectors of units at once: each line has n independent chains, as latency counts here. */
+ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int n) {
+    UNROLL for (int k = 0; k < n; k++) gates[k][0] = TYPED(sigmoid)(gates[k][0]);
+    UNROLL for (int k = 0; k < n; k++) gates[k][2] = TYPED(tanh)(gates[k][2]);
+    UNROLL for (int k = 0; k < n; k++) gates[k][1] = TYPED(sigmoid)(gates[k][1]);
+    UNROLL for (int k = 0; k < n; k++) c[k] = TYPED(fma)(gates[k][1], c[k], gates[k][0] * gates[k][2]);
+    UNROLL for (int k = 0; k < n; k++) gates[k][3] = TYPED(sigmoid)(gates[k][3]);
+    UNROLL for (int k = 0; k < n; k++) h[k] = gates[k][3] * TYPED(tanh)(c[k]);
+}
+
+static void TYPED(keep)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *gates, vreal c) {
+    const size_t H = step->hidden_size, n = H - unit < TYPED(LANES) ? H - unit : TYPED(LANES);
+    real *to = step->gates + row * 4 * H + unit;
+    for (size_t gate = 0; gate < 4; gate++) TYPED(put)(to + gate * H, gates[gate], n);
+    TYPED(put)(step->cells + row * H + unit, c, n);
+}
+
+/* From the sums of n blocks of one row, i f g o each, to their c_t and h_t. */
+ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
+                                 const int n) {
+    real *c_at = step->c + row * step->stride + unit, *h_at = step->h + row * step->stride + unit;
+    vreal gates[TYPED(FINISHED)][4], c[TYPED(FINISHED)], h[TYPED(FINISHED)];
+    UNROLL for (int k = 0; k < n; k++) {
+        UNROLL for (int gate = 0; gate < 4; gate++) gates[k][gate] = sums[4 * k + gate];
+        c[k] = TYPED(load)(c_at + k * TYPED(LANES));
+    }
+    TYPED(cells)(gates, c, h, n);
+    UNROLL for (int k = 0; k < n; k++) {
+        TYPED(store)(c_at + k * TYPED(LANES), c[k]);
+        TYPED(store)(h_at + k * TYPED(LANES), h[k]);
+    }
+    if (!step->gates) return;
+    for (int k = 0; k < n; k++) TYPED(keep)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
+}
+
+static void TYPED(finish_some)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
+                               size_t n) {
+    switch (n) {
+    case 1: TYPED(finish)(step, row, unit, sums, 1); return;
+    case 2: TYPED(finish)(step, row, unit, sums, 2); return;
+    case 3: TYPED(finish)(step, row, unit, sums, 3); return;
+    case 4: TYPED(finish)(step, row, unit, sums, 4); return;
+    case 5: TYPED(finish)(step, row, unit, sums, 5); return;
+    }
+}
+
+/* sums (rows, blocks, 4) of a last block hold i|f and g|o in the halves of two: each to a vector of its own. */
+static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
+    for (size_t row = 0; row < rows; row++) {
+        vreal *last = sums + 4 * ((row + 1) * blocks - 1);
+        last[3] = TYPED(swap_halves)(last[1]);
+        last[2] = last[1];
+        last[1] = TYPED(swap_halves)(last[0]);
+    }
+}
+
+/* One step of some rows and blocks: sums, then all that follows from them. Their way through the stack costs less than
+   activations that wait for each other, which are chains of some 50 cycles. */
+static void TYPED(step_tile)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks,
+                             int backwards) {
+    vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
+    const size_t units = blocks.end - blocks.begin;
+    TYPED(sum)(&step->product, rows, blocks, backwards, (real *)sums, units * TYPED(BLOCK));
+    if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
+    for (size_t row = rows.begin; row < rows.end; row++) {
+        for (size_t left = units, n; left; left -= n) {
+            n = TYPED(next_part)(left, TYPED(FINISHED));
+            TYPED(finish_some)(step, row, (blocks.end - left) * TYPED(LANES), own, n);
+            own += 4 * n;
+        }
+    }
 }
 
 /* Every array moves on by a step; h_{t-1} is what the step before wrote. */
@@ -133,12 +212,16 @@ static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
    where the weights are twice as large as the cache. */
 static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) {
     TYPED(clstm_i_steps) now = *steps;
-    TYPED(job) job = {.product = &now.product, .step = &now};
-    TYPED(begin_job)(&job);
+    const TYPED(clstm_i_product) *p = &now.product;
+    const size_t window = TYPED(window)(p), most = TYPED(tile_rows)(window);
+    const clstm_i_range all_blocks = {p->begin, p->end}, all_rows = {0, p->rows};
     for (size_t t = 0; t < steps->steps; t++) {
-        job.backwards = (steps->first + t) % 2;
+        const int backwards = (steps->first + t) % 2;
         if (t) TYPED(advance)(&now);
-        for (size_t group = 0; group < job.blocks.count; group++)
-            TYPED(run_blocks)(&job, job.backwards ? job.blocks.count - 1 - group : group);
+        for (size_t left = p->end - p->begin; left; left -= TYPED(next_part)(left, window)) {
+            const clstm_i_range blocks = TYPED(part)(all_blocks, left, window, backwards);
+            for (size_t rest = p->rows; rest; rest -= TYPED(next_part)(rest, most))
+                TYPED(step_tile)(&now, TYPED(part)(all_rows, rest, most, 0), blocks, backwards);
+        }
     }
 }
