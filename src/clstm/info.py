@@ -26,8 +26,9 @@ def config() -> dict[str, Any]:
     -------
     dict
         ``version``; ``isa`` in use and ``isas`` to choose from by the environment's ``CLSTM_ISA``;
-        ``engine`` in use; ``openmp``, whether built with it; ``threads`` of a call that is not told;
-        ``blas``, the libraries behind scipy, each a dict with name, version, threads and path.
+        ``engine`` in use; ``openmp``, whether built with it; ``threads`` of a call that is not
+        told; ``blas``, the libraries behind scipy, each a dict with name, version, threads and
+        path.
     """
     from .blas_threads import libraries
 

@@ -65,13 +65,13 @@ static void passes(uint64_t normal, uint64_t now, const clstm_model *model, clst
     const clstm_sequence all = sequence();
     clstm_sequence endless = sequence();
     clstm_gradients gradients = CLSTM_GRADIENTS_INIT;
-    clstm_tape *tape;
+    clstm_tape *tape, *none;
     gradients.dy = y;
     gradients.dx = dx;
     UNCHANGED(now, clstm_forward(model, &all, context), CLSTM_OK);
     UNCHANGED(now, clstm_record(model, &all, context, &tape), CLSTM_OK);
     heap->fail_at = heap->calls + 1;
-    UNCHANGED(now, clstm_forward(model, &all, context), CLSTM_OUT_OF_MEMORY);
+    UNCHANGED(now, clstm_record(model, &all, context, &none), CLSTM_OUT_OF_MEMORY);
     heap->fail_at = 0;
     UNCHANGED(now, clstm_backward(tape, &gradients, context), CLSTM_OK);
     UNCHANGED(now, clstm_backward(tape, &gradients, context), CLSTM_TAPE_CONSUMED);

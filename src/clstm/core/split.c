@@ -9,14 +9,16 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
     *split = CLSTM_I_UNITS;
     if (threads == 1 || !packed) return threads;
 
-    /* A layer whose steps are short would wait for its threads at each of them: at L = 2, H = 64, B = 1 layers in turn
-       take 140, shared units 166; at H = 128 it is 550 and 516. Units win by 1.2 to 1.3 over rows from B = 2, H = 64 to
-       B = 32, H = 256: each thread reads half of the weights. Units of 16 or fewer are too few to share. */
+    /* Units win by 1.2 to 1.3 over rows from B = 2, H = 64 to B = 32, H = 256, because each thread reads half of the
+       weights; but they are shared in whole cache lines of h, so that few of them can't be shared evenly. Where steps
+       are short, meeting at each of them costs more than layers in turn: L = 2, H = 64, B = 1 takes 166 and 140, H = 128
+       516 and 550. */
+    const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
     const double recurrent = 4 * H * H * batch;
     if (shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4) *split = CLSTM_I_LAYERS;
-    else if (H < 8 * (double)threads * sizeof(double) / (double)shape->element) *split = CLSTM_I_ROWS;
-    else if (recurrent < 1.5e4) return 1; /* shorter than a meeting is worth: B = 1, H = 64 takes 85 instead of 112 */
-    if (*split == CLSTM_I_ROWS && shape->batch < 2 * threads) return 1;
+    else if (lines < 4 * threads && shape->batch >= 16 * threads) *split = CLSTM_I_ROWS;
+    else if (recurrent < 1.5e4) return 1; /* B = 1, H = 64 takes 85 instead of 112; half of that would gain nothing */
+    else if (threads > lines) return lines;
     return threads;
 }
 
