@@ -152,7 +152,8 @@ typedef struct clstm_context {
     void (*dgemm)(const clstm_gemm_f64 *product);
 
     /* Memory. `allocate` returns a block for any alignment of a C type, or NULL. NULL: malloc and free. A model or
-       tape is freed by the allocator that made it. */
+       tape is freed by the allocator that made it. A model also keeps its packed weights, made by the first call, and
+       the workspace of a forward pass for the next one, both from its own allocator. */
     void *(*allocate)(void *user, size_t bytes);
     void (*release)(void *user, void *block);
 
