@@ -168,15 +168,15 @@ typedef struct clstm_context {
 
 /* ---- What computes --------------------------------------------------------------------------------------- */
 
-/* The kernels in use: "generic", "avx2", "avx512" or "neon". Chosen once, by the CPU or the environment's CLSTM_ISA; NULL
-   if that names none that this CPU and build have. */
+/* The kernels in use: "generic", "avx2", "avx512" or "neon". Chosen once, by the CPU or the environment's CLSTM_ISA;
+   NULL if that names none that this CPU and build have. */
 const char *clstm_isa(void);
 
 /* The names that CLSTM_ISA may take here, best first, ended by NULL. Static. */
 const char *const *clstm_isa_list(void);
 
-/* The engine in use. "packed": product and gates fused in registers, on weights packed once for each version of a
-   model; no BLAS in the forward pass, and results that are equal bit by bit for every number of threads, batch and
+/* The engine in use. "packed": product and gates tile by tile, on weights packed once for each version of a model; no
+   BLAS in the forward pass, and results that are equal bit by bit for every number of threads, batch and
    cutting of a sequence into calls. "blas": the context's gemm for every product, the plain second opinion, equal to
    rounding. Chosen once by the environment's CLSTM_ENGINE, else "packed"; NULL if that names neither. */
 const char *clstm_engine(void);

@@ -38,7 +38,7 @@ typedef struct clstm_i_owned {
 
 /* What calls may build or borrow while they share a model; from the model's allocator. */
 typedef struct clstm_i_cache {
-    pthread_mutex_t lock; /* held while a pack is built */
+    pthread_mutex_t lock;          /* held while a pack is built */
     _Atomic(clstm_i_owned *) pack; /* the weights as the packed engine reads them (pack.h), or NULL: of this version */
     _Atomic(struct clstm_i_workspace *) spare; /* what the last call left, or NULL */
 } clstm_i_cache;
@@ -163,7 +163,7 @@ typedef struct clstm_i_shape {
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split);
 
 /* Whether the packed engine computes the input product of a chunk's steps at once. */
-int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split, size_t threads);
+int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split);
 
 /* How many threads are worth starting for this many multiply-adds that split into n parts. */
 size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n);

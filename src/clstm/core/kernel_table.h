@@ -40,8 +40,8 @@ typedef struct TYPED(clstm_i_product) {
     size_t start_stride;
 } TYPED(clstm_i_product);
 
-/* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is that
-   of h_{t-1}. */
+/* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is
+   that of h_{t-1}. */
 typedef struct TYPED(clstm_i_steps) {
     TYPED(clstm_i_product) product; /* of the first step */
     size_t first; /* number of the first step, for the order of blocks */

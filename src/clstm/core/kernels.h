@@ -1,9 +1,8 @@
-/* THE kernels, typed, in the vector vocabulary of the file that includes this: what happens to one vector of hidden
-   units. Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
+/* The blas engine's gates, the gates backwards, sums and maps, typed: what happens to one vector of hidden units.
+   Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
 
 /* Units j to j + n of one row. `keep` is a constant wherever this is inlined. */
-ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row,
-                                                                     size_t j, size_t n, int keep) {
+ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row, size_t j, size_t n, int keep) {
     const size_t H = step->hidden_size, at = row * H + j;
     real *gates = step->gates + 4 * row * H + j;
     const real *bias = step->bias + j;
@@ -90,5 +89,6 @@ KERNEL_MAP(sigmoid)
 
 /* The entries of this type in the table of dispatch.h. */
 static const TYPED(clstm_i_kernels) TYPED(kernels) = {
-    TYPED(LANES), TYPED(multiply), TYPED(steps), TYPED(gates), TYPED(gates_backward), TYPED(sum_rows), TYPED(map_tanh), TYPED(map_sigmoid)
+    TYPED(LANES), TYPED(multiply), TYPED(steps), TYPED(gates),
+    TYPED(gates_backward), TYPED(sum_rows), TYPED(map_tanh), TYPED(map_sigmoid),
 };

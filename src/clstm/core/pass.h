@@ -70,7 +70,8 @@ static clstm_status TYPED(allocate_pass)(TYPED(pass) *pass, size_t steps, size_t
     clstm_i_layout layout = {0, 0};
     size_t states, hidden = 0, sums = 0;
     pass->capacity = TYPED(chunk_capacity)(pass, steps, batch);
-    if (__builtin_mul_overflow(L, batch, &states) || __builtin_mul_overflow(in_turn ? 2 * L : 2, pass->capacity, &hidden)
+    if (__builtin_mul_overflow(L, batch, &states)
+        || __builtin_mul_overflow(in_turn ? 2 * L : 2, pass->capacity, &hidden)
         || __builtin_mul_overflow(in_turn ? pass->threads : 1, pass->capacity, &sums)) layout.overflow = 1;
 
     const size_t planned = pass->tape ? 0 : clstm_i_plan_reserve(&layout, steps, batch);

@@ -1,7 +1,7 @@
 /* Products with packed weights, typed: which tiles, in which order; and steps, which go on from a product's sums. */
 
 enum {
-    TYPED(WINDOW) = 3,         /* blocks whose sums several rows have at hand: a whole number of tiles of any width */
+    TYPED(WINDOW) = 3,          /* blocks whose sums several rows have at hand: a whole number of tiles of any width */
     TYPED(ONE_ROW_WINDOW) = 12, /* blocks of one row */
     TYPED(WINDOW_SUMS) = 4 * TYPED(WINDOW) * TYPED(MAX_ROWS),
     TYPED(FINISHED) = 5, /* vectors of units whose activations are computed together */
@@ -208,8 +208,8 @@ static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     now->cells += now->batch * now->hidden_size;
 }
 
-/* Every other step goes through the blocks backwards: what the step before has left in a cache is read first. Worth 10 %
-   where the weights are twice as large as the cache. */
+/* Every other step goes through the blocks backwards: what the step before has left in a cache is read first. Worth
+   10 % where the weights are twice as large as the cache. */
 static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) {
     TYPED(clstm_i_steps) now = *steps;
     const TYPED(clstm_i_product) *p = &now.product;

@@ -132,12 +132,10 @@ static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
 /* ---- The call ---- */
 
 static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence) *sequence) {
-    const clstm_i_isa *isa;
-    int packed;
     if (!model || !sequence || sequence->size != sizeof *sequence) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
     if (!sequence->x && sequence->steps && sequence->batch) return CLSTM_INVALID_ARGUMENT;
-    return clstm_i_chosen(&isa, &packed);
+    return CLSTM_OK;
 }
 
 /* Chooses engine and split. */
@@ -157,9 +155,11 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, size_t steps, size_t ba
         pass->stride = (config->hidden_size + lanes - 1) / lanes * lanes;
         pass->width = pass->pack->layers[0].width;
     }
-    clstm_i_shape shape = {steps, batch, config->input_size, config->hidden_size, config->num_layers, sizeof(real)};
+    const clstm_i_shape shape = {
+        steps, batch, config->input_size, config->hidden_size, config->num_layers, sizeof(real),
+    };
     pass->threads = clstm_i_choose_split(pass->call, &shape, packed, &pass->split);
-    pass->hoist = !packed || clstm_i_hoists(&shape, pass->split, pass->threads);
+    pass->hoist = !packed || clstm_i_hoists(&shape, pass->split);
     return CLSTM_OK;
 }
 

@@ -11,8 +11,8 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
 
     /* Units win by 1.2 to 1.3 over rows from B = 2, H = 64 to B = 32, H = 256, because each thread reads half of the
        weights; but they are shared in whole cache lines of h, so that few of them can't be shared evenly. Where steps
-       are short, meeting at each of them costs more than layers in turn: L = 2, H = 64, B = 1 takes 166 and 140, H = 128
-       516 and 550. */
+       are short, meeting at each of them costs more than layers in turn: L = 2, H = 64, B = 1 takes 166 and 140, H =
+       128 516 and 550. */
     const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
     const double recurrent = 4 * H * H * batch;
     if (shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4) *split = CLSTM_I_LAYERS;
@@ -22,9 +22,10 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
     return threads;
 }
 
-int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split, size_t threads) {
+int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split) {
     /* Of B = 4 rows of H = 256 the hoisted product saves a tenth, of 16 rows 3 %; of 32 rows and H = 512 it costs 4 %,
-       as the sums' way through memory then costs more than the weights'. A single step has nothing to share. */
+       as the sums' way through memory then costs more than the weights'. A single step has nothing to share, and a
+       thread's own rows of several steps do not lie together. */
     const size_t most = 24;
-    return shape->batch < most && shape->steps > 1 && (split != CLSTM_I_ROWS || threads == 1);
+    return shape->batch < most && shape->steps > 1 && split != CLSTM_I_ROWS;
 }
