@@ -92,7 +92,8 @@ ALWAYS_INLINE void TYPED(tile)(const TYPED(place) *at, const int rows, const int
 }
 
 /* The shapes that occur: one row has any number of blocks up to three, and the last block's vectors beside them.
-   Several rows go through three blocks in tiles of tile_width, or through what is left of three; a last block by itself. */
+   Several rows go through three blocks in tiles of tile_width, or through what is left of three; a last block by
+   itself. */
 #define SHAPE(rows, whole, offset, last) ((((rows) * 16 + (whole)) * 4 + (offset)) * 4 + (last))
 #define TILE(rows, whole, offset, last)                        \
     case SHAPE(rows, whole, offset, last):                     \
