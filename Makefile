@@ -1,4 +1,4 @@
-# demo    trains the digits example            test       the suite, under 3 minutes
+# demo    trains the digits example            test       the suite, about 3 minutes
 # bench   measures clstm beside its peers      test-long  the tests marked `long`
 # lint    style, types, compiler warnings      clean      removes what the others made
 #
