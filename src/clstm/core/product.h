@@ -1,12 +1,10 @@
 /* Products with packed weights, typed: which tiles, in which order; and steps, which go on from a product's sums. */
 
 enum {
-    TYPED(WINDOW) = 3,          /* blocks whose sums several rows have at hand: a whole number of tiles of any width */
-    TYPED(ONE_ROW_WINDOW) = 12, /* blocks of one row */
+    TYPED(WINDOW) = 3, /* blocks whose sums are at hand at once: a whole number of tiles of any width */
     TYPED(WINDOW_SUMS) = 4 * TYPED(WINDOW) * TYPED(MAX_ROWS),
     TYPED(FINISHED) = 5, /* vectors of units whose activations are computed together */
 };
-_Static_assert(TYPED(WINDOW_SUMS) >= 4 * TYPED(ONE_ROW_WINDOW), "one row must fit where several do");
 
 /* How many of the things that are left go into the next part, of at most `most`: so that no small rest remains. */
 static inline size_t TYPED(next_part)(size_t left, size_t most) {
@@ -21,36 +19,11 @@ static inline clstm_i_range TYPED(part)(clstm_i_range whole, size_t left, size_t
 
 /* ---- Sums ---- */
 
-/* Field by field: a small step would notice what a struct costs that is cleared and copied. */
-static inline void TYPED(set_place)(TYPED(place) *at, const TYPED(clstm_i_product) *p, size_t row, size_t block,
-                                    size_t offset, real *out, size_t out_stride) {
-    at->start = p->start + row * p->start_stride + block * TYPED(BLOCK) + offset * TYPED(LANES);
-    at->start_stride = p->start_stride;
-    at->out = out;
-    at->out_stride = out_stride;
-    at->count = p->count;
-    for (size_t n = 0; n < p->count; n++) {
-        const TYPED(clstm_i_part) *part = &p->parts[n];
-        TYPED(run) *run = &at->runs[n];
-        run->a = part->a + row * part->stride;
-        run->stride = part->stride;
-        run->block_stride = part->depth * TYPED(BLOCK);
-        run->weights = part->weights + block * run->block_stride;
-        run->depth = part->depth;
-    }
-}
-
-/* Several blocks of one row: out (blocks, 4, LANES), and perhaps a last block's vectors. */
-static void TYPED(sum_one_row)(const TYPED(clstm_i_product) *p, size_t row, clstm_i_range blocks, int backwards,
-                               real *out) {
-    for (size_t left = blocks.end - blocks.begin, n; left; left -= n) {
-        const clstm_i_range own = TYPED(part)(blocks, left, TYPED(WINDOW), backwards);
-        const size_t last = own.end > p->whole ? p->last : 0;
-        TYPED(place) at;
-        n = own.end - own.begin;
-        TYPED(set_place)(&at, p, row, own.begin, 0, out + (own.begin - blocks.begin) * TYPED(BLOCK), 0);
-        TYPED(sum_tile)(&at, 1, 4 * (n - (last > 0)), 0, last);
-    }
+/* Blocks of one row: out (blocks, 4, LANES), and perhaps a last block's vectors. */
+static void TYPED(sum_one_row)(const TYPED(clstm_i_product) *p, size_t row, clstm_i_range blocks, real *out) {
+    const size_t last = blocks.end > p->whole ? p->last : 0;
+    const TYPED(place) at = {p, row, blocks.begin, out, 0};
+    TYPED(sum_tile)(&at, 1, 4 * (blocks.end - blocks.begin - (last > 0)), 0, last);
 }
 
 /* Blocks of some rows, no more than a tile has: out (rows, .) with the first block's vectors in front. */
@@ -59,35 +32,32 @@ static void TYPED(sum_rows_of)(const TYPED(clstm_i_product) *p, clstm_i_range ro
     const size_t count = rows.end - rows.begin, width = TYPED(tile_width)(count);
     const size_t whole = blocks.end < p->whole ? blocks.end : p->whole;
     const size_t vectors = whole > blocks.begin ? 4 * (whole - blocks.begin) : 0;
-    TYPED(place) at;
     for (size_t v = 0, n; v < vectors; v += n) {
+        const TYPED(place) at = {p, rows.begin, blocks.begin + v / 4, out + v * TYPED(LANES), stride};
         n = vectors - v < width ? vectors - v : width;
-        TYPED(set_place)(&at, p, rows.begin, blocks.begin + v / 4, v % 4, out + v * TYPED(LANES), stride);
         TYPED(sum_tile)(&at, count, n, v % 4, 0);
     }
     if (blocks.end <= p->whole) return;
     const size_t most = TYPED(MAX_SUMS) / p->last;
     for (size_t row = 0, n; row < count; row += n) {
+        const TYPED(place) at = {p, rows.begin + row, p->whole, out + row * stride + vectors * TYPED(LANES), stride};
         n = count - row < most ? count - row : most;
-        real *to = out + row * stride + vectors * TYPED(LANES);
-        TYPED(set_place)(&at, p, rows.begin + row, p->whole, 0, to, stride);
         TYPED(sum_tile)(&at, n, 0, 0, p->last);
     }
 }
 
-static void TYPED(sum)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, int backwards,
-                       real *out, size_t stride) {
-    if (rows.end - rows.begin == 1) TYPED(sum_one_row)(p, rows.begin, blocks, backwards, out);
+static void TYPED(sum)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, real *out,
+                       size_t stride) {
+    if (rows.end - rows.begin == 1) TYPED(sum_one_row)(p, rows.begin, blocks, out);
     else TYPED(sum_rows_of)(p, rows, blocks, out, stride);
 }
 
 /* ---- Windows: all rows go through some blocks, so that their weights come from a private cache but once ---- */
 
 static size_t TYPED(window)(const TYPED(clstm_i_product) *p) {
-    const size_t bytes = 256 << 10; /* half of a small L2 cache */
+    const size_t bytes = 448 << 10; /* of a small L2 cache, beside x and h */
     size_t depth = 0;
     for (size_t n = 0; n < p->count; n++) depth += p->parts[n].depth;
-    if (p->rows == 1) return TYPED(ONE_ROW_WINDOW);
     const int fits = p->rows <= TYPED(MAX_ROWS) || TYPED(WINDOW) * depth * TYPED(BLOCK) * sizeof(real) <= bytes;
     return fits ? TYPED(WINDOW) : 1;
 }
@@ -100,7 +70,7 @@ static void TYPED(sum_in_part)(const TYPED(clstm_i_product) *p, clstm_i_range ro
                                size_t stride, size_t columns) {
     real sums[TYPED(WINDOW_SUMS) * TYPED(LANES)];
     const size_t own = (blocks.end - blocks.begin) * TYPED(BLOCK);
-    TYPED(sum)(p, rows, blocks, 0, sums, own);
+    TYPED(sum)(p, rows, blocks, sums, own);
     for (size_t row = 0; row < rows.end - rows.begin; row++)
         __builtin_memcpy(out + row * stride, sums + row * own, columns * sizeof(real));
 }
@@ -115,7 +85,7 @@ static void TYPED(multiply)(const TYPED(clstm_i_product) *p, real *out, size_t s
         for (size_t rest = p->rows; rest; rest -= TYPED(next_part)(rest, most)) {
             const clstm_i_range rows = TYPED(part)(all_rows, rest, most, 0);
             real *to = out + rows.begin * stride + first;
-            if (wanted >= vectors * TYPED(LANES)) TYPED(sum)(p, rows, blocks, 0, to, stride);
+            if (wanted >= vectors * TYPED(LANES)) TYPED(sum)(p, rows, blocks, to, stride);
             else TYPED(sum_in_part)(p, rows, blocks, to, stride, wanted);
         }
     }
@@ -140,32 +110,37 @@ static void TYPED(keep)(const TYPED(clstm_i_steps) *step, size_t row, size_t uni
     TYPED(put)(step->cells + row * H + unit, c, n);
 }
 
-/* From the sums of n blocks of one row, i f g o each, to their c_t and h_t. */
-ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
-                                 const int n) {
-    real *c_at = step->c + row * step->stride + unit, *h_at = step->h + row * step->stride + unit;
+/* Where several vectors of units stand: one after the other in a row, or one below the other. */
+typedef struct TYPED(units) {
+    size_t row, unit; /* of the first */
+    int down;
+} TYPED(units);
+
+/* From n vectors' sums, i f g o each, to their c_t and h_t. */
+ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, TYPED(units) at, const vreal *sums, const int n) {
+    const size_t first = at.row * step->stride + at.unit, hop = at.down ? step->stride : TYPED(LANES);
     vreal gates[TYPED(FINISHED)][4], c[TYPED(FINISHED)], h[TYPED(FINISHED)];
     UNROLL for (int k = 0; k < n; k++) {
         UNROLL for (int gate = 0; gate < 4; gate++) gates[k][gate] = sums[4 * k + gate];
-        c[k] = TYPED(load)(c_at + k * TYPED(LANES));
+        c[k] = TYPED(load)(step->c + first + (size_t)k * hop);
     }
     TYPED(cells)(gates, c, h, n);
     UNROLL for (int k = 0; k < n; k++) {
-        TYPED(store)(c_at + k * TYPED(LANES), c[k]);
-        TYPED(store)(h_at + k * TYPED(LANES), h[k]);
+        TYPED(store)(step->c + first + (size_t)k * hop, c[k]);
+        TYPED(store)(step->h + first + (size_t)k * hop, h[k]);
     }
     if (!step->gates) return;
-    for (int k = 0; k < n; k++) TYPED(keep)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
+    for (size_t k = 0; k < (size_t)n; k++)
+        TYPED(keep)(step, at.row + (at.down ? k : 0), at.unit + (at.down ? 0 : k * TYPED(LANES)), gates[k], c[k]);
 }
 
-static void TYPED(finish_some)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
-                               size_t n) {
+static void TYPED(finish_some)(const TYPED(clstm_i_steps) *step, TYPED(units) at, const vreal *sums, size_t n) {
     switch (n) {
-    case 1: TYPED(finish)(step, row, unit, sums, 1); return;
-    case 2: TYPED(finish)(step, row, unit, sums, 2); return;
-    case 3: TYPED(finish)(step, row, unit, sums, 3); return;
-    case 4: TYPED(finish)(step, row, unit, sums, 4); return;
-    case 5: TYPED(finish)(step, row, unit, sums, 5); return;
+    case 1: TYPED(finish)(step, at, sums, 1); return;
+    case 2: TYPED(finish)(step, at, sums, 2); return;
+    case 3: TYPED(finish)(step, at, sums, 3); return;
+    case 4: TYPED(finish)(step, at, sums, 4); return;
+    case 5: TYPED(finish)(step, at, sums, 5); return;
     }
 }
 
@@ -181,18 +156,44 @@ static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
 
 /* One step of some rows and blocks: sums, then all that follows from them. Their way through the stack costs less than
    activations that wait for each other, which are chains of some 50 cycles. */
-static void TYPED(step_tile)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks,
-                             int backwards) {
+static void TYPED(step_tile)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
-    const size_t units = blocks.end - blocks.begin;
-    TYPED(sum)(&step->product, rows, blocks, backwards, (real *)sums, units * TYPED(BLOCK));
-    if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
-    for (size_t row = rows.begin; row < rows.end; row++) {
-        for (size_t left = units, n; left; left -= n) {
-            n = TYPED(next_part)(left, TYPED(FINISHED));
-            TYPED(finish_some)(step, row, (blocks.end - left) * TYPED(LANES), own, n);
+    const size_t units = blocks.end - blocks.begin, count = rows.end - rows.begin;
+    TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
+    if (blocks.end > step->product.whole) TYPED(spread)(sums, count, units);
+    const int down = units == 1; /* then the activations of several rows are computed together */
+    const size_t lines = down ? 1 : count, length = down ? count : units;
+    for (size_t line = 0; line < lines; line++) {
+        for (size_t done = 0, n; done < length; done += n) {
+            const size_t row = rows.begin + line + (down ? done : 0), block = blocks.begin + (down ? 0 : done);
+            n = TYPED(next_part)(length - done, TYPED(FINISHED));
+            TYPED(finish_some)(step, (TYPED(units)){row, block * TYPED(LANES), down}, own, n);
             own += 4 * n;
         }
+    }
+}
+
+/* One step of one row, of blocks that are a single tile: from sums to h_t nothing leaves the registers. A small step is
+   little more than the latency from h_{t-1} to h_t; the way through the stack would make it a quarter longer. */
+ALWAYS_INLINE void TYPED(step_in_registers)(const TYPED(clstm_i_steps) *step, size_t block, const int whole,
+                                            const int last) {
+    const int blocks = whole + (last > 0);
+    const TYPED(units) at = {0, block * TYPED(LANES), 0};
+    vreal sums[4 * TYPED(WINDOW)];
+    TYPED(sum_up)(sums, &step->product, 0, block, 1, 4 * whole, 0, last);
+    if (last) TYPED(spread)(sums, 1, (size_t)blocks);
+    TYPED(finish)(step, at, sums, blocks);
+}
+
+static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
+    const size_t last = blocks.end > step->product.whole, whole = blocks.end - blocks.begin - last;
+    switch (2 * whole + last) {
+    case 1: TYPED(step_in_registers)(step, blocks.begin, 0, 2); return;
+    case 2: TYPED(step_in_registers)(step, blocks.begin, 1, 0); return;
+    case 3: TYPED(step_in_registers)(step, blocks.begin, 1, 2); return;
+    case 4: TYPED(step_in_registers)(step, blocks.begin, 2, 0); return;
+    case 5: TYPED(step_in_registers)(step, blocks.begin, 2, 2); return;
+    case 6: TYPED(step_in_registers)(step, blocks.begin, 3, 0); return;
     }
 }
 
@@ -220,8 +221,9 @@ static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) {
         if (t) TYPED(advance)(&now);
         for (size_t left = p->end - p->begin; left; left -= TYPED(next_part)(left, window)) {
             const clstm_i_range blocks = TYPED(part)(all_blocks, left, window, backwards);
-            for (size_t rest = p->rows; rest; rest -= TYPED(next_part)(rest, most))
-                TYPED(step_tile)(&now, TYPED(part)(all_rows, rest, most, 0), blocks, backwards);
+            if (p->rows == 1) TYPED(step_row)(&now, blocks);
+            else for (size_t rest = p->rows; rest; rest -= TYPED(next_part)(rest, most))
+                TYPED(step_tile)(&now, TYPED(part)(all_rows, rest, most, 0), blocks);
         }
     }
 }
