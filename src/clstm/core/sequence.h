@@ -2,18 +2,34 @@
 
 /* ---- One layer, one chunk ---- */
 
+static real *TYPED(tape_hidden)(const TYPED(pass) *pass, size_t k, size_t origin) {
+    const size_t total = pass->plan.total, B = pass->plan.batch;
+    return (real *)pass->tape->hidden + (k * (B + total) + B + origin) * pass->model->config.hidden_size;
+}
+
+/* Where the h of layer k goes, for the rows of a chunk: at once to where it is wanted, if the rows lie there as the
+   engine needs them, else to the buffer of that number. */
+static real *TYPED(hidden_at)(const TYPED(pass) *pass, size_t k, size_t origin, size_t buffer) {
+    const clstm_config *config = &pass->model->config;
+    if (pass->stride == config->hidden_size) {
+        if (pass->tape) return TYPED(tape_hidden)(pass, k, origin);
+        if (pass->y && !config->output_size && k + 1 == config->num_layers)
+            return pass->y + origin * config->hidden_size;
+    }
+    return pass->hidden + buffer * pass->capacity * pass->stride;
+}
+
 /* Layer k over the steps from `first` on. */
 static TYPED(chunk) TYPED(chunk_at)(const TYPED(worker) *worker, size_t number, size_t first, size_t last, size_t k) {
     const TYPED(pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const int in_turn = pass->split == CLSTM_I_LAYERS;
-    const size_t buffer = pass->capacity * pass->stride;
     const size_t own = in_turn ? 2 * k + number % 2 : k % 2, below = in_turn ? own - 2 : (k + 1) % 2;
     TYPED(chunk) chunk = {
         .first = first, .last = last, .origin = plan->offsets[first], .n = plan->offsets[last] - plan->offsets[first],
-        .layer = k, .x_stride = pass->stride, .hidden = pass->hidden + own * buffer,
+        .layer = k, .x_stride = pass->stride, .hidden = TYPED(hidden_at)(pass, k, plan->offsets[first], own),
     };
-    if (k) chunk.x = pass->hidden + below * buffer;
+    if (k) chunk.x = TYPED(hidden_at)(pass, k - 1, chunk.origin, below);
     else chunk.x_stride = pass->model->config.input_size, chunk.x = pass->x + chunk.origin * chunk.x_stride;
 
     const size_t few = 4; /* columns, which are cheaper in the step than on the way through memory */
@@ -44,8 +60,9 @@ static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *
 
 static void TYPED(keep_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
     const TYPED(pass) *pass = worker->pass;
-    const size_t H = pass->model->config.hidden_size, B = pass->plan.batch, total = pass->plan.total;
-    real *slots = (real *)pass->tape->hidden + (chunk->layer * (B + total) + B + chunk->origin) * H;
+    const size_t H = pass->model->config.hidden_size;
+    real *slots = TYPED(tape_hidden)(pass, chunk->layer, chunk->origin);
+    if (slots == chunk->hidden) return;
     TYPED(copy_rows)(slots + rows.begin * H, H, chunk->hidden + rows.begin * pass->stride, pass->stride,
                      rows.end - rows.begin, H);
 }
@@ -54,6 +71,7 @@ static void TYPED(write_y)(const TYPED(worker) *worker, const TYPED(chunk) *chun
     const TYPED(pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     real *y = pass->y + (chunk->origin + rows.begin) * clstm_i_output_size(config);
+    if (pass->y + chunk->origin * config->hidden_size == chunk->hidden) return;
     if (!config->output_size)
         TYPED(copy_rows)(y, config->hidden_size, chunk->hidden + rows.begin * pass->stride, pass->stride,
                          rows.end - rows.begin, config->hidden_size);
