@@ -182,7 +182,7 @@ class BuildModules(build_ext):
         if not os.environ.get("CLSTM_SANITIZE") and not os.environ.get("CLSTM_DEBUG"):
             ext.extra_compile_args.append("-g0")  # the interpreter's own flags often hold -g
         ext.extra_objects += [archive]
-        ext.extra_link_args += [*openmp(), *sanitizers, "-pthread"]
+        ext.extra_link_args += [*openmp(), *sanitizers, "-pthread", "-lm"]
         ext.depends += [archive]  # new whenever the core, a header, the compiler or a flag is
         super().build_extension(ext)
 

@@ -153,7 +153,7 @@ typedef struct clstm_context {
 
     /* Memory. `allocate` returns a block for any alignment of a C type, or NULL. NULL: malloc and free. A model or
        tape is freed by the allocator that made it. A model also keeps its packed weights, made by the first call, and
-       the workspace of a forward pass for the next one, both from its own allocator. */
+       the workspace of a pass for the next one, both from its own allocator. */
     void *(*allocate)(void *user, size_t bytes);
     void (*release)(void *user, void *block);
 
@@ -234,6 +234,12 @@ void clstm_model_free(clstm_model *model);
 
 /* ---- Forward --------------------------------------------------------------------------------------------- */
 
+/* What clstm_record keeps. */
+typedef enum clstm_keep {
+    CLSTM_KEEP_GATES = 0, /* gates and states: about (I + 6 L H) T B elements */
+    CLSTM_KEEP_STATES = 1 /* states, (I + 2 L H) T B: clstm_backward computes the gates again, same to rounding */
+} clstm_keep;
+
 /* What one call reads and writes. All memory is the caller's. T = 0 and B = 0 work: the state passes through. */
 typedef struct clstm_sequence {
     size_t size;
@@ -242,11 +248,12 @@ typedef struct clstm_sequence {
     const float *x;  /* (T, B, I); may be NULL if T * B = 0 */
     const float *h0; /* (L, B, H) initial hidden state, or NULL: zero */
     const float *c0; /* (L, B, H) initial cell state, or NULL: zero */
-    float *y;        /* (T, B, O), or NULL: not wanted */
+    float *y;        /* (T, B, O), or NULL: not wanted; shares no memory with what is read */
     float *hn;       /* (L, B, H) final hidden state, or NULL: not wanted; may be h0 */
     float *cn;       /* (L, B, H) final cell state, or NULL: not wanted; may be c0 */
+    clstm_keep keep; /* of clstm_record */
 } clstm_sequence;
-#define CLSTM_SEQUENCE_INIT {sizeof(clstm_sequence), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+#define CLSTM_SEQUENCE_INIT {sizeof(clstm_sequence), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES}
 
 typedef struct clstm_sequence_f64 {
     size_t size;
@@ -258,8 +265,10 @@ typedef struct clstm_sequence_f64 {
     double *y;
     double *hn;
     double *cn;
+    clstm_keep keep;
 } clstm_sequence_f64;
-#define CLSTM_SEQUENCE_F64_INIT {sizeof(clstm_sequence_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+#define CLSTM_SEQUENCE_F64_INIT \
+    {sizeof(clstm_sequence_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES}
 
 /* Runs the model over a sequence. */
 clstm_status clstm_forward(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context);
@@ -268,7 +277,7 @@ clstm_status clstm_forward_f64(const clstm_model *model, const clstm_sequence_f6
 
 /* ---- Training -------------------------------------------------------------------------------------------- */
 
-/* A recorded forward pass: a copy of x, and every gate, cell state and hidden state. One caller's at a time. */
+/* A recorded forward pass: a copy of x, and what clstm_keep says. One caller's at a time. */
 typedef struct clstm_tape clstm_tape;
 
 /* What can be read from a tape, one layer at a time, each (T, B, H). */
@@ -281,13 +290,14 @@ typedef enum clstm_tape_field {
     CLSTM_HIDDEN_STATE = 5 /* h_t */
 } clstm_tape_field;
 
-/* clstm_forward that keeps what clstm_backward needs, about (I + 6 L H) T B elements. On failure *tape is NULL. */
+/* clstm_forward that keeps what clstm_backward needs (sequence->keep). On failure *tape is NULL. */
 clstm_status clstm_record(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context,
                           clstm_tape **tape);
 clstm_status clstm_record_f64(const clstm_model *model, const clstm_sequence_f64 *sequence,
                               const clstm_context *context, clstm_tape **tape);
 
-/* Copies one field of one layer: element (t, b, j) goes to out[(t B + b) row_stride + j]. */
+/* Copies one field of one layer, which the tape must have kept: element (t, b, j) goes to
+   out[(t B + b) row_stride + j]. */
 clstm_status clstm_tape_read(const clstm_tape *tape, clstm_tape_field field, size_t layer, float *out,
                              size_t row_stride);
 clstm_status clstm_tape_read_f64(const clstm_tape *tape, clstm_tape_field field, size_t layer, double *out,
@@ -303,8 +313,9 @@ typedef struct clstm_gradients {
     float *dh0;        /* (L, B, H), or NULL: not wanted */
     float *dc0;        /* (L, B, H), or NULL: not wanted */
     float *parameters; /* flat, as the model's; or NULL: not wanted, and not computed */
+    int accumulate; /* 1: added to what `parameters` holds, as for truncated backpropagation; 0: overwrites it */
 } clstm_gradients;
-#define CLSTM_GRADIENTS_INIT {sizeof(clstm_gradients), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define CLSTM_GRADIENTS_INIT {sizeof(clstm_gradients), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 
 typedef struct clstm_gradients_f64 {
     size_t size;
@@ -315,8 +326,9 @@ typedef struct clstm_gradients_f64 {
     double *dh0;
     double *dc0;
     double *parameters;
+    int accumulate;
 } clstm_gradients_f64;
-#define CLSTM_GRADIENTS_F64_INIT {sizeof(clstm_gradients_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define CLSTM_GRADIENTS_F64_INIT {sizeof(clstm_gradients_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 
 /* Backpropagation through time. Uses the tape up, also when cancelled: only clstm_tape_free may follow. Out of memory
    and refusals leave it as it was. */
@@ -326,6 +338,51 @@ clstm_status clstm_backward_f64(clstm_tape *tape, const clstm_gradients_f64 *gra
 
 /* Frees the tape; NULL is allowed. */
 void clstm_tape_free(clstm_tape *tape);
+
+/* ---- Optimisers ------------------------------------------------------------------------------------------ */
+
+/* Passes over flat arrays. A step changes the model in place and needs it alone, as clstm_model_update does. Gradients
+   are those of clstm_backward, clstm_config_count elements; an optimiser's state is the caller's, as many, zeros at
+   first. No two arrays share memory. In the settings zero is zero: the INIT macros hold the usual values. */
+
+/* Adam. For a gradient g, t counting the steps from 1:
+       m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+       p = p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+   D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. */
+typedef struct clstm_adam {
+    size_t size;
+    size_t step; /* t, at least 1 */
+    double lr;
+    double beta1, beta2;
+    double eps;
+} clstm_adam;
+#define CLSTM_ADAM_INIT {sizeof(clstm_adam), 1, 1e-3, 0.9, 0.999, 1e-8}
+
+clstm_status clstm_adam_step(clstm_model *model, const clstm_adam *adam, const float *gradients, float *m, float *v,
+                             const clstm_context *context);
+clstm_status clstm_adam_step_f64(clstm_model *model, const clstm_adam *adam, const double *gradients, double *m,
+                                 double *v, const clstm_context *context);
+
+/* Gradient descent with momentum: velocity = momentum velocity + g, p = p - lr velocity. */
+typedef struct clstm_sgd {
+    size_t size;
+    double lr;
+    double momentum;
+} clstm_sgd;
+#define CLSTM_SGD_INIT {sizeof(clstm_sgd), 1e-2, 0}
+
+clstm_status clstm_sgd_step(clstm_model *model, const clstm_sgd *sgd, const float *gradients, float *velocity,
+                            const clstm_context *context);
+clstm_status clstm_sgd_step_f64(clstm_model *model, const clstm_sgd *sgd, const double *gradients, double *velocity,
+                                const clstm_context *context);
+
+/* Scales n gradients by one factor, so that their norm is at most max_norm > 0; *norm is what it was, summed in double.
+   Where that is infinite or NaN nothing is scaled.
+   R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013, algorithm 1. */
+clstm_status clstm_clip_global_norm(size_t n, float *gradients, double max_norm, double *norm,
+                                    const clstm_context *context);
+clstm_status clstm_clip_global_norm_f64(size_t n, double *gradients, double max_norm, double *norm,
+                                        const clstm_context *context);
 
 /* ---- Activations ----------------------------------------------------------------------------------------- */
 

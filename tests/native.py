@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ class Build:
     def compile_core(self):
         sources = sorted((ROOT / "src" / "clstm" / "core").glob("*.c"))
         flags = [*CORE_FLAGS, *self.flags, f"-I{INCLUDE}"]
-        execute(self.compiler, *flags, "-c", *sources, cwd=self.folder)
+        with ThreadPool() as pool:  # of compilers: this is most of the time of these tests
+            pool.map(lambda s: execute(self.compiler, *flags, "-c", s, cwd=self.folder), sources, 1)
         return self
 
     def program(self, name):
@@ -92,7 +94,10 @@ class Build:
         return execute(*command, input=data, env=inherited | environment)
 
     def run_case(self, case, x=None, state=None, threads=1, gradients=False, fail_at=0, **kwargs):
-        """Run a Case, or its model over another x and state, (None, None) for none."""
+        """Run a Case, or its model over another x and state, (None, None) for none.
+
+        `gradients` may be 2 for those of a tape of states alone.
+        """
         x = case.x() if x is None else x
         state = case.state() if state is None else state
         with_state = state[0] is not None
@@ -173,10 +178,13 @@ def check_forward(build, case):
 
 
 def check_gradients(build, case):
-    outcome = build.run_case(case, gradients=True)
-    tape = assert_specified(case, outcome)
-    exact = reference.backward(parameters_of(case), tape, case.dy(), case.state(salt=6))
-    named = {"x": exact.x, "h0": exact.state[0], "c0": exact.state[1]} | exact.parameters
-    assert_gradients(case, outcome.gradients, named)
-    for actual, wanted in zip(outcome[:3], build.run_case(case)[:3], strict=True):
-        assert_identical(actual, wanted)
+    """Those of a tape with gates, and of one without."""
+    plain = build.run_case(case)
+    for gradients in (1, 2):
+        outcome = build.run_case(case, gradients=gradients)
+        tape = assert_specified(case, outcome)
+        exact = reference.backward(parameters_of(case), tape, case.dy(), case.state(salt=6))
+        named = {"x": exact.x, "h0": exact.state[0], "c0": exact.state[1]} | exact.parameters
+        assert_gradients(case, outcome.gradients, named)
+        for actual, wanted in zip(outcome[:3], plain[:3], strict=True):
+            assert_identical(actual, wanted)

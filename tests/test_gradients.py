@@ -127,6 +127,97 @@ def test_empty_sequences_give_their_state_gradient_through(steps, batch):
     assert not grad.parameters.flat.any()
 
 
+@pytest.mark.parametrize("output_size", [None, 3])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_gradients_add_up_into_others(output_size, num_threads):
+    case = Case(steps=9, num_layers=2, output_size=output_size, dtype=np.float64)
+    model = case.model()
+
+    def backward(part, **kwargs):
+        tape = model.record(case.x()[part], num_threads=num_threads)
+        return tape.backward(case.dy()[part], num_threads=num_threads, **kwargs)
+
+    parts = [slice(0, 4), slice(4, 9), slice(0, 9)]
+    alone = [backward(part) for part in parts]
+    total = backward(parts[0])
+    first = total.parameters.flat.copy()
+    for part, single in zip(parts[1:], alone[1:], strict=True):
+        given = total if part.start else total.parameters
+        added = backward(part, into=given)
+        assert added.parameters is total.parameters
+        np.testing.assert_array_equal(added.x, single.x)
+        np.testing.assert_array_equal(added.state[0], single.state[0])
+    expected = sum(grad.parameters.flat for grad in alone)
+    assert (total.parameters.flat != first).any()
+    np.testing.assert_allclose(total.parameters.flat, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_loss_of_the_state_alone_adds_nothing_to_the_readout():
+    case = Case(output_size=3)
+    model = case.model()
+    total = model.record(case.x()).backward(case.dy())
+    before = total.parameters["weight_out"].copy()
+    model.record(case.x()).backward(None, case.state(salt=6), into=total)
+    np.testing.assert_array_equal(total.parameters["weight_out"], before)
+    alone = model.record(case.x()).backward(None, case.state(salt=6))
+    assert not alone.parameters["weight_out"].any()
+
+
+def test_into_refuses_what_is_no_gradient_of_this_model():
+    case = Case(output_size=2)
+    model, dy = case.model(), case.dy()
+    tape = model.record(case.x())
+    other = Case(output_size=3)
+    foreign = other.model().record(other.x()).backward(other.dy())
+    double = Case(output_size=2, dtype=np.float64)
+    refused = [
+        (foreign, ValueError, "other parameters"),
+        (double.model().record(double.x()).backward(double.dy()), ValueError, "float64"),
+        (model.parameters, ValueError, "read-only"),
+        (foreign.parameters.flat, TypeError, "what backward"),
+    ]
+    for into, error, message in refused:
+        with pytest.raises(error, match=message):
+            tape.backward(dy, into=into)
+    tape.backward(dy)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_tape_of_states_alone_gives_the_same_gradients(seed, num_threads):
+    case = random_case(seed, largest=40, dtype=np.float64 if seed % 2 else np.float32)
+    model = case.model()
+    expected = gradients_of(case, model, num_threads=num_threads)
+    tape = model.record(case.x(), case.state(), keep="states", num_threads=num_threads)
+    grad = tape.backward(case.dy(), case.state(salt=6), num_threads=num_threads)
+    actual = {"x": grad.x, "h0": grad.state[0], "c0": grad.state[1], **grad.parameters}
+    assert_gradients(case, actual, expected)
+
+
+@pytest.mark.parametrize("steps", [1, 700])
+def test_a_tape_of_states_alone_in_several_chunks(steps):
+    """4 MiB of gates are computed again at a time: 1000 rows of this model, of 2100."""
+    case = Case(steps=steps, batch=3, hidden_size=131, num_layers=2, dtype=np.float64)
+    model = case.model()
+    whole = gradients_of(case, model)
+    tape = model.record(case.x(), case.state(), keep="states")
+    np.testing.assert_array_equal(tape.cells, model.record(case.x(), case.state()).cells)
+    with pytest.raises(RuntimeError, match="keeps no gates"):
+        tape.gates["input"]
+    into = model.record(case.x(), case.state()).backward(case.dy(), case.state(salt=6))
+    first = into.parameters.flat.copy()
+    grad = tape.backward(case.dy(), case.state(salt=6), into=into)
+    actual = {"x": grad.x, "h0": grad.state[0], "c0": grad.state[1]}
+    assert_gradients(case, actual, {name: whole[name] for name in actual})
+    flat = np.concatenate([whole[name].ravel() for name in model.parameters])
+    assert_gradients(case, {"flat": into.parameters.flat - first}, {"flat": flat})
+
+
+def test_keep_refuses_another_word():
+    with pytest.raises(ValueError, match="keep must be 'gates' or 'states', not 'all'"):
+        Case().model().record(Case().x(), keep="all")
+
+
 def test_dy_of_the_last_step_alone():
     case = Case(output_size=3)
     model, dy = case.model(), np.zeros((7, 3, 3), np.float32)

@@ -96,6 +96,17 @@ def test_the_width_of_vectors_changes_no_bit(make, plain, name):
             assert_identical(one, other)
 
 
+def test_training_in_c(build):
+    """Recording, both kinds of tapes, clipping, Adam and gradient descent; and what they refuse.
+
+    Tapes and workspaces are lent again: a step allocates nothing but the packs of its weights.
+    """
+    for line in build.run("train").decode().splitlines():
+        first, last, allocations = map(float, line.split())
+        assert last < 0.3 * first, line
+        assert allocations == 2, line
+
+
 # ---- The host's own threads ----
 
 LARGE = [
@@ -151,8 +162,9 @@ def watched(tmp_path_factory):
     ],
     ids=lambda case: f"B{case.batch}",
 )
-def test_threads_never_race(watched, case):
-    assert watched.run_case(case, threads=3, gradients=True).threads == 3
+@pytest.mark.parametrize("gradients", [1, 2])
+def test_threads_never_race(watched, case, gradients):
+    assert watched.run_case(case, threads=3, gradients=gradients).threads == 3
 
 
 @pytest.mark.skipif(
@@ -188,7 +200,7 @@ def test_a_call_takes_no_memory_for_its_length(plain, case, threads):
     assert taken[long] < long * case.batch * case.hidden_size * np.dtype(case.dtype).itemsize
 
 
-@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("gradients", [0, 1, 2])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_out_of_memory_leaves_everything_usable(plain, gradients, threads):
     """Each allocation in turn fails: a status, nothing leaked, and the same call then succeeds."""

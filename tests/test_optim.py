@@ -17,12 +17,6 @@ def lstm(request):
     return clstm.LSTM(3, 4, 2, output_size=2, dtype=request.param, rng=0)
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """The model has 282 parameters: three blocks, the last one short."""
-    monkeypatch.setattr(optim, "BLOCK", 100)
-
-
 def gradient(lstm, seed=1):
     rng = np.random.default_rng(seed)
     tape = lstm.record(rng.normal(size=(5, 2, 3)))
@@ -37,7 +31,6 @@ FORMULAS = [
 ]
 
 
-@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(("optimiser", "formula", "settings"), FORMULAS)
 def test_steps_follow_the_formula(lstm, optimiser, formula, settings):
     assert lstm.parameters.flat.size == 282
@@ -167,7 +160,6 @@ def test_bad_settings_at_construction_and_later(optimiser, name, value, error, m
     assert getattr(under_test, name) == before
 
 
-@pytest.mark.usefixtures("small_blocks")
 def test_clip_scales_all_parameters_together(lstm):
     grad = gradient(lstm)
     before = grad.parameters.flat.copy()

@@ -15,12 +15,14 @@ from .lstm import LSTM
 from .parameters import Parameters
 from .tape import Gradients, Tape
 from .threads import get_num_threads, set_num_threads
+from .windows import Windows
 
 __all__ = [
     "LSTM",
     "Gradients",
     "Parameters",
     "Tape",
+    "Windows",
     "__version__",
     "config",
     "get_include",

@@ -15,7 +15,9 @@ import numpy as np
 
 from .arrays cimport Geometry, call_fits, contiguous, data, empty, empty_state, empty_y, shaped, turned
 from .clstm_c cimport *
+from .optimise cimport adam, clip, sgd
 from .status cimport isa_names, raise_status
+from .tensors cimport make_config, tensors_of
 
 cnp.import_array()
 
@@ -69,38 +71,12 @@ cdef clstm_context make_context(size_t threads, bint needs_blas) except *:
     return context
 
 
-# ---- Configuration ----
-
-cdef clstm_config make_config(input_size, hidden_size, num_layers, output_size, bias) except *:
-    cdef clstm_config config = CLSTM_CONFIG_INIT
-    try:
-        config.input_size = input_size
-        config.hidden_size = hidden_size
-        config.num_layers = num_layers
-        config.output_size = output_size or 0
-    except OverflowError:
-        raise ValueError(
-            f"too large: input_size={input_size}, hidden_size={hidden_size}, num_layers={num_layers}, "
-            f"output_size={output_size}") from None
-    config.no_bias = not bias
-    return config
-
+# ---- What it can be, and what it is ----
 
 def parameter_table(input_size, hidden_size, num_layers, output_size, bias):
     """Return ``[(name, shape, offset), ...]`` of the flat parameter array, and its length."""
     cdef clstm_config config = make_config(input_size, hidden_size, num_layers, output_size, bias)
-    cdef clstm_parameter parameter
-    cdef size_t tensors, elements, index
-    raise_status(clstm_config_count(&config, &tensors, &elements), "LSTM")
-    cdef tuple shape
-    table = []
-    for index in range(tensors):
-        clstm_config_parameter(&config, index, &parameter)
-        shape = (parameter.rows,)
-        if parameter.columns:
-            shape += (parameter.columns,)
-        table.append((parameter.name.decode(), shape, parameter.offset))
-    return table, elements
+    return tensors_of(&config)
 
 
 def isas():
@@ -149,6 +125,16 @@ def tanh(x):
 def sigmoid(x):
     """Return the core's sigmoid of a 1-D float32 or float64 array."""
     return map_activation(x, False)
+
+
+# ---- Gradients ----
+
+def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
+    """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return what it was."""
+    cdef clstm_context context = make_context(threads, False)
+    cdef double norm = 0
+    raise_status(clip(data(flat), flat.size, cnp.PyArray_TYPE(flat), max_norm, &norm, &context), "clip_global_norm")
+    return norm
 
 
 # ---- Models ----
@@ -248,6 +234,18 @@ cdef class Model:
         view.flags.writeable = False
         return view
 
+    # Optimisers, between begin_edit and end_edit; g and the state are flat arrays, written in place.
+
+    def adam_step(self, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, settings, size_t threads):
+        """One step of Adam; settings are t, lr, beta1, beta2, eps."""
+        cdef clstm_context context = make_context(threads, False)
+        raise_status(adam(self.handle, self.geometry.typenum, data(g), data(m), data(v), settings, &context), "Adam")
+
+    def sgd_step(self, cnp.ndarray g, cnp.ndarray velocity, settings, size_t threads):
+        """One step of gradient descent; settings are lr, momentum."""
+        cdef clstm_context context = make_context(threads, False)
+        raise_status(sgd(self.handle, self.geometry.typenum, data(g), data(velocity), settings, &context), "SGD")
+
     # Calls.
 
     def takes(self, x, state, out):
@@ -261,23 +259,23 @@ cdef class Model:
         cdef bint direct = core_y is not None and cnp.PyArray_IS_C_CONTIGUOUS(core_y)
         if not direct:
             core_y = empty_y(&self.geometry, core_x)
-        final = self.run(core_x, state, core_y, threads, NULL)
+        final = self.run(core_x, state, core_y, threads, NULL, CLSTM_KEEP_GATES)
         if out is None:
             return turned(&self.geometry, core_y), final
         if not direct:
             out[...] = turned(&self.geometry, core_y)
         return out, final
 
-    def record(self, x, state, size_t threads):
-        """Return a `Recording` and y (T, B, O), h, c (L, B, H) for x (T, B, I), in the core's order of axes."""
+    def record(self, x, state, bint lean, size_t threads):
+        """Return a `Recording`, of states alone if `lean`, and y (T, B, O), h, c (L, B, H) for x (T, B, I)."""
         cdef Recording recording = Recording.__new__(Recording)
         recording.model = self
         cdef cnp.ndarray core_x = contiguous(x, self.geometry.typenum)
         cdef cnp.ndarray y = empty_y(&self.geometry, core_x)
-        h, c = self.run(core_x, state, y, threads, &recording.tape)
+        h, c = self.run(core_x, state, y, threads, &recording.tape, CLSTM_KEEP_STATES if lean else CLSTM_KEEP_GATES)
         return recording, (y, h, c)
 
-    cdef tuple run(self, cnp.ndarray x, state, cnp.ndarray y, size_t threads, clstm_tape **tape):
+    cdef tuple run(self, cnp.ndarray x, state, cnp.ndarray y, size_t threads, clstm_tape **tape, clstm_keep keep):
         """Write y (T, B, O) and return h, c (L, B, H) for x (T, B, I) and the initial state; or all without B."""
         cdef size_t steps = x.shape[0], batch = x.shape[1] if x.ndim == 3 else 1
         h0, c0 = (None, None) if state is None else state
@@ -296,6 +294,7 @@ cdef class Model:
         s32.y, s64.y = <float *>data(y), <double *>data(y)
         s32.hn, s64.hn = <float *>data(h), <double *>data(h)
         s32.cn, s64.cn = <float *>data(c), <double *>data(c)
+        s32.keep = s64.keep = keep
         hold = self.blas_hold(steps * batch) if forward_needs_blas() else no_hold
         self.enter()
         try:
@@ -345,29 +344,26 @@ cdef class Recording:
     def read(self, int field, size_t layer, out):
         """Copy a field (clstm_tape_field) of one layer into `out`, (T, B, H), whose rows are evenly spaced."""
         cdef cnp.ndarray target = out
-        cdef size_t row_stride = target.strides[1] // target.itemsize
+        cdef size_t row_stride = target.strides[1] // target.itemsize if target.size else 0
         cdef clstm_status status
-        if target.size == 0:
-            row_stride = 0
         if self.model.geometry.typenum == cnp.NPY_FLOAT64:
             status = clstm_tape_read_f64(self.tape, <clstm_tape_field>field, layer, <double *>data(target), row_stride)
         else:
             status = clstm_tape_read(self.tape, <clstm_tape_field>field, layer, <float *>data(target), row_stride)
-        raise_status(status, "tape")
+        raise_status(status if self.tape != NULL else CLSTM_TAPE_CONSUMED, "tape")
 
-    def backward(self, dy, dh, dc, shape, threads):
-        """Return dx (T, B, I), dh0, dc0 (L, B, H) and the flat parameter gradients; any input may be None."""
+    def backward(self, dy, dh, dc, shape, into, threads):
+        """Return dx (T, B, I), dh0, dc0 (L, B, H) and flat parameter gradients, added to `into`; inputs may be None."""
         cdef Model model = self.model
         cdef int typenum = model.geometry.typenum
         steps, batch = shape
-        cdef size_t rows = steps * batch
         cdef cnp.ndarray dy_ = contiguous(dy, typenum)
         cdef cnp.ndarray dh_ = contiguous(dh, typenum)
         cdef cnp.ndarray dc_ = contiguous(dc, typenum)
         cdef cnp.ndarray dx = empty(shaped(3, steps, batch, model.geometry.input_size), typenum)
         cdef cnp.ndarray dh0 = empty_state(&model.geometry, 3, batch)
         cdef cnp.ndarray dc0 = empty_state(&model.geometry, 3, batch)
-        cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum)
+        cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum) if into is None else into
         cdef clstm_context context = make_context(threads, True)
         cdef clstm_status status
         cdef clstm_gradients g32 = CLSTM_GRADIENTS_INIT
@@ -379,20 +375,23 @@ cdef class Recording:
         g32.dh0, g64.dh0 = <float *>data(dh0), <double *>data(dh0)
         g32.dc0, g64.dc0 = <float *>data(dc0), <double *>data(dc0)
         g32.parameters, g64.parameters = <float *>data(flat), <double *>data(flat)
-        cdef bint is_f64 = typenum == cnp.NPY_FLOAT64
+        g32.accumulate = g64.accumulate = into is not None
         model.enter()
         try:
             with model.lock:
                 if self.taken:  # by another thread: the core's own mark would come too late
                     raise RuntimeError("the tape was already used by backward(): record again")
                 self.taken = True
-            with model.blas_hold(rows):
+            with model.blas_hold(steps * batch):
                 with nogil:
-                    if is_f64:
+                    if typenum == cnp.NPY_FLOAT64:
                         status = clstm_backward_f64(self.tape, &g64, &context)
                     else:
                         status = clstm_backward(self.tape, &g32, &context)
-                if status != CLSTM_OK and status != CLSTM_CANCELLED:
+                if status == CLSTM_OK or status == CLSTM_CANCELLED:
+                    clstm_tape_free(self.tape)  # used up: the next one may have its memory
+                    self.tape = NULL
+                else:
                     self.taken = False  # refused: nothing was touched
                 raise_status(status, "backward")
         finally:

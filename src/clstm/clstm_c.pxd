@@ -80,6 +80,10 @@ cdef extern from "clstm.h" nogil:
     const double *clstm_model_parameters_f64(const clstm_model *model)
     void clstm_model_free(clstm_model *model)
 
+    ctypedef enum clstm_keep:
+        CLSTM_KEEP_GATES
+        CLSTM_KEEP_STATES
+
     ctypedef struct clstm_sequence:
         size_t steps, batch
         const float *x
@@ -88,6 +92,7 @@ cdef extern from "clstm.h" nogil:
         float *y
         float *hn
         float *cn
+        clstm_keep keep
 
     ctypedef struct clstm_sequence_f64:
         size_t steps, batch
@@ -97,6 +102,7 @@ cdef extern from "clstm.h" nogil:
         double *y
         double *hn
         double *cn
+        clstm_keep keep
 
     clstm_sequence CLSTM_SEQUENCE_INIT "((clstm_sequence)CLSTM_SEQUENCE_INIT)"
     clstm_sequence_f64 CLSTM_SEQUENCE_F64_INIT "((clstm_sequence_f64)CLSTM_SEQUENCE_F64_INIT)"
@@ -135,6 +141,7 @@ cdef extern from "clstm.h" nogil:
         float *dh0
         float *dc0
         float *parameters
+        int accumulate
 
     ctypedef struct clstm_gradients_f64:
         const double *dy
@@ -144,6 +151,7 @@ cdef extern from "clstm.h" nogil:
         double *dh0
         double *dc0
         double *parameters
+        int accumulate
 
     clstm_gradients CLSTM_GRADIENTS_INIT "((clstm_gradients)CLSTM_GRADIENTS_INIT)"
     clstm_gradients_f64 CLSTM_GRADIENTS_F64_INIT "((clstm_gradients_f64)CLSTM_GRADIENTS_F64_INIT)"
@@ -151,6 +159,37 @@ cdef extern from "clstm.h" nogil:
     clstm_status clstm_backward(clstm_tape *tape, const clstm_gradients *gradients, const clstm_context *context)
     clstm_status clstm_backward_f64(
         clstm_tape *tape, const clstm_gradients_f64 *gradients, const clstm_context *context)
+
+    ctypedef struct clstm_adam:
+        size_t step
+        double lr
+        double beta1
+        double beta2
+        double eps
+
+    ctypedef struct clstm_sgd:
+        double lr
+        double momentum
+
+    clstm_adam CLSTM_ADAM_INIT "((clstm_adam)CLSTM_ADAM_INIT)"
+    clstm_sgd CLSTM_SGD_INIT "((clstm_sgd)CLSTM_SGD_INIT)"
+
+    clstm_status clstm_adam_step(
+        clstm_model *model, const clstm_adam *adam, const float *gradients, float *m, float *v,
+        const clstm_context *context)
+    clstm_status clstm_adam_step_f64(
+        clstm_model *model, const clstm_adam *adam, const double *gradients, double *m, double *v,
+        const clstm_context *context)
+    clstm_status clstm_sgd_step(
+        clstm_model *model, const clstm_sgd *sgd, const float *gradients, float *velocity,
+        const clstm_context *context)
+    clstm_status clstm_sgd_step_f64(
+        clstm_model *model, const clstm_sgd *sgd, const double *gradients, double *velocity,
+        const clstm_context *context)
+    clstm_status clstm_clip_global_norm(
+        size_t n, float *gradients, double max_norm, double *norm, const clstm_context *context)
+    clstm_status clstm_clip_global_norm_f64(
+        size_t n, double *gradients, double max_norm, double *norm, const clstm_context *context)
 
     clstm_status clstm_tanh(size_t n, const float *x, float *y)
     clstm_status clstm_tanh_f64(size_t n, const double *x, double *y)

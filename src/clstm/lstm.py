@@ -15,6 +15,7 @@ from .parameters import Parameters, initialise
 from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 from .tape import Tape
 from .threads import thread_count
+from .windows import Windows
 
 _Initial = tuple[Array | None, Array | None]
 
@@ -223,6 +224,7 @@ class LSTM:
         x: ArrayLike,
         state: tuple[ArrayLike, ArrayLike] | None = None,
         *,
+        keep: str = "gates",
         num_threads: int | None = None,
     ) -> Tape:
         """Run the model as a call does, and keep what `Tape.backward` needs.
@@ -231,25 +233,62 @@ class LSTM:
         ----------
         x, state, num_threads
             As in a call. Both arrays are copied: changing them later changes no gradient.
+        keep : {"gates", "states"}
+            "states" keeps about I + 2 L H elements for each step and row instead of I + 6 L H;
+            ``backward`` computes the gates again, with the same gradients to rounding.
 
         Returns
         -------
         Tape
-            With ``y``, ``state``, ``hidden``, ``gates``, ``cells`` and ``backward``; about I + 6 L
-            H elements for each step and row.
+            With ``y``, ``state``, ``hidden``, ``gates``, ``cells`` and ``backward``.
 
         Raises
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
             As a call does.
         """
+        if keep not in ("gates", "states"):
+            raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
         array, initial = self._read(x, state)
         layout = layout_of(array.ndim, self.batch_first)
         core_x = layout.to_core(array)
         steps, batch = core_x.shape[:2]
-        recording, results = self._model.record(core_x, initial, thread_count(num_threads))
+        lean, threads = keep == "states", thread_count(num_threads)
+        recording, results = self._model.record(core_x, initial, lean, threads)
         shape = (steps, batch, self.num_layers, self.hidden_size)
-        return Tape(recording, results, layout, shape, self._table)
+        return Tape(recording, results, layout, shape, self._table, lean)
+
+    def windows(
+        self,
+        x: ArrayLike,
+        length: int,
+        state: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> Windows:
+        """Record a long sequence in windows, for truncated backpropagation through time.
+
+        Parameters
+        ----------
+        x : ndarray
+            As in a call. It is read window by window and must stay as it is until then.
+        length : int
+            Steps of a window, at least 1; the last one may be shorter.
+        state, num_threads
+            As in a call.
+
+        Returns
+        -------
+        Windows
+            An iterator over pairs of a slice of steps and the `Tape` of that window, which starts
+            from the final state of the window before.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        """
+        return Windows(self, x, length, state, num_threads)
 
     def _read(self, x: Any, state: Any, out: Any = None) -> tuple[Array, _Initial | None]:
         """Return a call's x and state in the model's dtype; raise for an argument that is wrong."""

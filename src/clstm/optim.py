@@ -1,23 +1,22 @@
-"""Optimisers, and clipping by the global norm: passes over a model's parameters as one array."""
+"""Optimisers, and clipping by the global norm: settings and checks; the core computes."""
 
 import math
 import numbers
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from . import _core
 from .parameters import Array, Parameters
+from .threads import thread_count
 
 if TYPE_CHECKING:
     from .lstm import LSTM
     from .tape import Gradients
 
 __all__ = ["SGD", "Adam", "clip_global_norm"]
-
-# Elements a pass handles at a time. What several operations share then stays in the caches, and no
-# temporary is larger: Adam on 8 million float32 takes 29 ms, without blocks 39 ms.
-BLOCK = 1 << 16
 
 Value = TypeVar("Value")
 
@@ -81,12 +80,28 @@ def _gradient_for(lstm: "LSTM", grad: "Gradients | Parameters") -> Array:
         raise ValueError(f"grad has {flat.size} values, the model has {model.size} parameters")
     if flat.dtype != model.dtype:
         raise ValueError(f"grad is of {flat.dtype}, the model of {model.dtype}")
-    return flat
+    return np.ascontiguousarray(flat)
 
 
-def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    for start in range(0, arrays[0].size, BLOCK):
-        yield tuple(array[start : start + BLOCK] for array in arrays)
+def _state_for(lstm: "LSTM", **arrays: Array) -> None:
+    """Refuse an optimiser's state that a user has replaced by something else."""
+    like = lstm.parameters.flat
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype != like.dtype:
+            raise TypeError(f"{name} must be an array of {like.dtype}, as the model is")
+        if array.shape != like.shape or not array.flags.carray:
+            raise ValueError(f"{name} must be contiguous, writable and of shape {like.shape}")
+
+
+@contextmanager
+def _alone(lstm: "LSTM") -> Iterator[_core.Model]:
+    """The model of an LSTM, to be changed in place: no call may use it meanwhile."""
+    model = lstm._model
+    model.begin_edit()
+    try:
+        yield model
+    finally:
+        model.end_edit(None)
 
 
 class Adam:
@@ -178,26 +193,11 @@ class Adam:
             unchanged then.
         """
         g = _gradient_for(self.lstm, grad)
-        with self.lstm.edit() as p:
-            t = self.t + 1
-            beta1, beta2 = self.betas
-            rate = self.lr / (1 - beta1**t)
-            divisor = math.sqrt(1 - beta2**t)
-            for p_, g_, m, v in _blocks(p.flat, g, self.m, self.v):
-                change = g_ - m
-                change *= 1 - beta1
-                m += change
-                np.multiply(g_, g_, out=change)
-                change -= v
-                change *= 1 - beta2
-                v += change
-                np.sqrt(v, out=change)
-                change /= divisor
-                change += self.eps
-                np.divide(m, change, out=change)
-                change *= rate
-                p_ -= change
-            self.t = t
+        _state_for(self.lstm, m=self.m, v=self.v)
+        settings = (self.t + 1, self.lr, *self.betas, self.eps)
+        with _alone(self.lstm) as model:
+            model.adam_step(g, self.m, self.v, settings, thread_count(None))
+            self.t += 1
 
 
 class SGD:
@@ -247,11 +247,9 @@ class SGD:
     def step(self, grad: "Gradients | Parameters") -> None:
         """Change the model's parameters by one step; `grad` and errors as for `Adam.step`."""
         g = _gradient_for(self.lstm, grad)
-        with self.lstm.edit() as p:
-            for p_, g_, velocity in _blocks(p.flat, g, self.velocity):
-                velocity *= self.momentum
-                velocity += g_
-                p_ -= self.lr * velocity
+        _state_for(self.lstm, velocity=self.velocity)
+        with _alone(self.lstm) as model:
+            model.sgd_step(g, self.velocity, (self.lr, self.momentum), thread_count(None))
 
 
 def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
@@ -290,11 +288,4 @@ def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
     limit = _real("max_norm", max_norm)
     if not limit > 0:
         raise ValueError(f"max_norm must be positive, not {max_norm}")
-    total = 0.0
-    for (block,) in _blocks(flat):
-        # Not the dot product of a BLAS: its threads can cost more than all the rest.
-        total += float(np.einsum("i,i", block, block, dtype=np.float64))
-    norm = math.sqrt(total)
-    if limit < norm < math.inf:
-        flat *= limit / norm
-    return norm
+    return _core.clip_global_norm(flat, limit, thread_count(None))

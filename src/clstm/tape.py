@@ -50,7 +50,7 @@ class Tape:
         The final h and c, as a call of the model returns them.
     """
 
-    __slots__ = ("_layout", "_recording", "_shape", "_table", "_used", "state", "y")
+    __slots__ = ("_layout", "_lean", "_recording", "_shape", "_table", "_used", "state", "y")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Tape:
         layout: Layout,
         shape: tuple[int, int, int, int],
         table: Table,
+        lean: bool,
     ) -> None:
         for result in results:
             result.flags.writeable = False
@@ -69,6 +70,7 @@ class Tape:
         self._layout = layout
         self._shape = shape  # T, B, L, H
         self._table = table
+        self._lean = lean
         self._used = False
 
     @property
@@ -82,8 +84,13 @@ class Tape:
 
     @property
     def gates(self) -> Mapping[str, Array]:
-        """The activated gates by name, input, forget, cell, output: copies, (T, B, L, H)."""
+        """The activated gates by name, input, forget, cell, output: copies, (T, B, L, H).
+
+        RuntimeError where `LSTM.record` was told to keep states alone.
+        """
         self._refuse_if_used()
+        if self._lean:
+            raise RuntimeError("record(keep='states') keeps no gates")
         return _Gates(self)
 
     @property
@@ -108,6 +115,7 @@ class Tape:
         dy: ArrayLike | None,
         dstate: tuple[ArrayLike, ArrayLike] | None = None,
         *,
+        into: Gradients | Parameters | None = None,
         num_threads: int | None = None,
     ) -> Gradients:
         """Backpropagate through time.
@@ -120,6 +128,10 @@ class Tape:
             alone.
         dstate : (ndarray, ndarray), optional
             Gradient with respect to the final h and c, of their shapes; zero by default.
+        into : Gradients or Parameters, optional
+            What an earlier backward pass of this model returned, or its ``parameters``: the
+            parameter gradients are added to it, and it is the result's ``parameters``. For the sum
+            over several minibatches or windows of a long sequence.
         num_threads : int, optional
             As in a call of the model.
 
@@ -135,6 +147,8 @@ class Tape:
             recorded.
         ValueError, TypeError
             If a shape or dtype does not fit; the tape can then still be used.
+        KeyboardInterrupt
+            By Ctrl-C also in the middle; `into` is undefined then.
 
         Notes
         -----
@@ -148,10 +162,30 @@ class Tape:
         sizes = (layers, batch, hidden_size)
         dh, dc = read_state(dstate, "dstate", sizes, self.y.dtype, layout)
         threads = thread_count(num_threads)
-        dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, (steps, batch), threads)
+        total = self._read_into(into)
+        flat = None if total is None else total.flat
+        dx, dh0, dc0, flat = self._recording.backward(
+            core_dy, dh, dc, (steps, batch), flat, threads
+        )
         self._used = True
         state = layout.state_from_core(dh0), layout.state_from_core(dc0)
-        return Gradients(layout.from_core(dx), state, Parameters(self._table, flat))
+        return Gradients(layout.from_core(dx), state, total or Parameters(self._table, flat))
+
+    def _read_into(self, into: Gradients | Parameters | None) -> Parameters | None:
+        """Return the parameter gradients to add to."""
+        if into is None:
+            return None
+        total = into.parameters if isinstance(into, Gradients) else into
+        if not isinstance(total, Parameters):
+            raise TypeError(f"into must be what backward() returned, not {type(into).__name__}")
+        flat, shapes = total.flat, {name: shape for name, shape, _ in self._table}
+        if {name: array.shape for name, array in total.items()} != shapes:
+            raise ValueError("into has other parameters than this model")
+        if flat.dtype != self.y.dtype:
+            raise ValueError(f"into is of {flat.dtype}, this model of {self.y.dtype}")
+        if not flat.flags.writeable:
+            raise ValueError("into is read-only: are these a model's parameters, not gradients?")
+        return total
 
     def _read_dy(self, dy: ArrayLike | None) -> NDArray[Any] | None:
         """Return the user's dy as (T, B, O)."""

@@ -15,7 +15,8 @@
 
 typedef struct job {
     uint64_t is_f64, input_size, hidden_size, num_layers, output_size, no_bias, steps, batch;
-    uint64_t with_state, gradients; /* 0 or 1 */
+    uint64_t with_state;            /* 0 or 1 */
+    uint64_t gradients;             /* 0 or 1; 2: of a tape of states alone */
     uint64_t threads;               /* of a team of POSIX threads; 1: no team */
     uint64_t fail_at;               /* this allocation fails; 0: none does */
 } job;

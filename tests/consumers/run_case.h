@@ -59,6 +59,7 @@ static void TYPED(passes)(const job *job, host *host, const clstm_model *model, 
     sequence.y = a->y;
     sequence.hn = a->hn;
     sequence.cn = a->cn;
+    sequence.keep = job->gradients == 2 ? CLSTM_KEEP_STATES : CLSTM_KEEP_GATES;
     if (!job->gradients) {
         AGAIN(host, PUBLIC(forward)(model, &sequence, &host->context));
         return;

@@ -38,7 +38,7 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
     TYPED(product)(pass->call, worker->thread, &product);
 
     TYPED(clstm_i_gates) gates = {
-        .rows = end - range.begin, .hidden_size = H, .keep = pass->tape != NULL,
+        .rows = end - range.begin, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
         .bias = config->no_bias ? pass->zeros : parameters + weights.bias,
         .gates = chunk->sums + at * 4 * H, .c_before = pass->c + state, .c = pass->c + state,
         .h = chunk->hidden + at * H,

@@ -36,12 +36,25 @@ typedef struct clstm_i_owned {
     void *block; /* what the allocator returned */
 } clstm_i_owned;
 
-/* What calls may build or borrow while they share a model; from the model's allocator. */
+/* What calls may build or borrow while they share a model (cache.c); from the model's allocator. It lives as long as
+   the model and its tapes. */
 typedef struct clstm_i_cache {
-    pthread_mutex_t lock;          /* held while a pack is built */
-    _Atomic(clstm_i_owned *) pack; /* the weights as the packed engine reads them (pack.h), or NULL: of this version */
-    _Atomic(struct clstm_i_workspace *) spare; /* what the last call left, or NULL */
+    clstm_context context; /* for its allocator */
+    void *block;
+    atomic_size_t users;  /* the model, and every tape whose memory it has lent */
+    atomic_int closed;    /* the model is gone: nothing is kept any more */
+    pthread_mutex_t lock; /* held while a pack is built */
+    _Atomic(clstm_i_owned *) packs[2]; /* the weights of this version as the packed engine reads them (pack.h), forwards
+                                          and backwards, or NULL */
+    _Atomic(struct clstm_i_loan *) spares[2]; /* what the last call has given back, or NULL, by clstm_i_loan_kind */
 } clstm_i_cache;
+
+typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE } clstm_i_loan_kind;
+
+/* NULL with *status set if there is no memory. */
+clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
+void clstm_i_cache_release_packs(clstm_i_cache *cache);
+void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
 
 struct clstm_model {
     clstm_context context; /* for its allocator */
@@ -54,9 +67,18 @@ struct clstm_model {
     clstm_i_cache *cache;
 };
 
+/* The parameters have changed: what was made of the old ones goes. */
+void clstm_i_new_version(clstm_model *model);
+
 /* Memory for one call, by preference what an earlier one left: to be given back by clstm_i_give_back. */
-char *clstm_i_borrow(const clstm_model *model, const clstm_i_layout *layout, clstm_status *status);
-void clstm_i_give_back(const clstm_model *model, char *memory);
+char *clstm_i_borrow(clstm_i_cache *cache, clstm_i_loan_kind kind, const clstm_i_layout *layout, clstm_status *status);
+void clstm_i_give_back(clstm_i_cache *cache, clstm_i_loan_kind kind, char *memory);
+
+/* Memory for a tape, from its model's cache if that has the allocator of the context, and *block is NULL; else *block
+   is what the allocator returned. The tape stands at its beginning. */
+char *clstm_i_borrow_tape(const clstm_model *model, const clstm_context *context, const clstm_i_layout *layout,
+                          void **block, clstm_status *status);
+void clstm_i_return_tape(clstm_tape *tape);
 
 /* Where the tensors of one layer stand in the flat array. The readout's are those of layer L: weight_out in `input`,
    bias_out in `bias`. */
@@ -94,7 +116,8 @@ size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows);
    and the recurrent weight's gradient is one product. All but x per layer, layers one after the other. */
 struct clstm_tape {
     clstm_context context; /* for its allocator */
-    void *block;
+    void *block;           /* NULL: lent by the cache */
+    clstm_i_cache *cache;  /* of its model */
     const clstm_model *model;
     size_t model_version;
     clstm_config config; /* a copy: a tape can be read after its model is gone */
@@ -102,7 +125,8 @@ struct clstm_tape {
     int consumed;
     clstm_i_plan plan;
     void *x;      /* (total, I) */
-    void *gates;  /* (L, total, 4H), activated, i f g o; clstm_backward overwrites them by their gradients */
+    void *gates;  /* (L, total, 4H), activated, i f g o; clstm_backward overwrites them by their gradients; NULL where
+                     only states are kept */
     void *hidden; /* (L, B + total, H) */
     void *cells;  /* (L, B + total, H) */
 };
@@ -161,6 +185,10 @@ typedef struct clstm_i_shape {
 
 /* How many threads a forward pass is worth, and how they share it (split.c). */
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split);
+
+/* The same for one layer of a backward pass, whose product has so many blocks; 0: of the blas engine. */
+size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_shape *shape, size_t blocks,
+                                     clstm_i_split *split);
 
 /* Whether the packed engine computes the input product of a chunk's steps at once. */
 int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split);

@@ -17,7 +17,7 @@ typedef struct TYPED(clstm_i_gates_backward) {
     real *gates;          /* (rows, 4H) in: activated; out: gradients of the pre-activations */
     const real *c_before; /* (rows, H) */
     const real *c;        /* (rows, H) */
-    const real *dh;       /* (rows, H) */
+    const real *dh;       /* (rows, H); not read by steps_backward, which computes it */
     real *dc;             /* (rows, H) in: gradient of c from the steps after; out: of c_before */
 } TYPED(clstm_i_gates_backward);
 
@@ -51,19 +51,51 @@ typedef struct TYPED(clstm_i_steps) {
     real *h;       /* (steps, batch, stride) */
     size_t stride; /* whole vectors: the lanes after H are written too */
     size_t hidden_size;
-    real *gates; /* (steps, batch, 4H) activated, and (steps, batch, H): kept for a backward pass, or NULL */
-    real *cells;
+    real *gates; /* (steps, batch, 4H) activated, for a backward pass, or NULL */
+    real *cells; /* (steps, batch, H) likewise */
 } TYPED(clstm_i_steps);
+
+/* Steps backwards, of the same rows. A step's dh is a product with the transposed recurrent weights, whose columns are
+   units, four vectors a block: it starts from the gradient that comes from above, and its only part is the gates'
+   gradients of the step after, or none where no step is. */
+typedef struct TYPED(clstm_i_steps_backward) {
+    TYPED(clstm_i_product) product;      /* of the last step */
+    TYPED(clstm_i_gates_backward) gates; /* of the last step */
+    size_t first; /* number of the last step, for the order of blocks */
+    size_t steps; /* more than one only where this call has all blocks */
+    size_t batch; /* rows from one step to the next, in all arrays over time */
+} TYPED(clstm_i_steps_backward);
+
+/* One step of an optimiser over some elements. */
+typedef struct TYPED(clstm_i_adam) {
+    real *p;
+    const real *g;
+    real *m, *v;
+    real toward1, toward2;   /* 1 - beta */
+    real rate, divisor, eps; /* p -= rate m / (sqrt(v) / divisor + eps) */
+} TYPED(clstm_i_adam);
+
+typedef struct TYPED(clstm_i_sgd) {
+    real *p;
+    const real *g;
+    real *velocity;
+    real rate, momentum;
+} TYPED(clstm_i_sgd);
 
 typedef struct TYPED(clstm_i_kernels) {
     size_t lanes; /* of a vector */
     /* out[row * stride + column] of columns < `columns`, which end in the last block's last vector */
     void (*multiply)(const TYPED(clstm_i_product) *, real *out, size_t stride, size_t columns);
     void (*steps)(const TYPED(clstm_i_steps) *);
+    void (*steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*gates)(const TYPED(clstm_i_gates) *);
     void (*gates_backward)(const TYPED(clstm_i_gates_backward) *);
     /* sums[j] += sum over rows of a[row * stride + j], j < columns */
     void (*sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums);
     void (*tanh)(size_t n, const real *x, real *y);
     void (*sigmoid)(size_t n, const real *x, real *y);
+    void (*adam)(const TYPED(clstm_i_adam) *, size_t n);
+    void (*sgd)(const TYPED(clstm_i_sgd) *, size_t n);
+    double (*sum_squares)(size_t n, const real *a);
+    void (*scale)(size_t n, real *a, real factor);
 } TYPED(clstm_i_kernels);

@@ -1,4 +1,4 @@
-/* The blas engine's gates, the gates backwards, sums and maps, typed: what happens to one vector of hidden units.
+/* The blas engine's gates, forwards and backwards, sums and maps, typed: what happens to one vector of hidden units.
    Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
 
 /* Units j to j + n of one row. `keep` is a constant wherever this is inlined. */
@@ -31,32 +31,14 @@ static void TYPED(gates)(const TYPED(clstm_i_gates) *step) {
     else TYPED(gates_rows)(step, 0);
 }
 
-/* The derivatives of gates_vector, its lines in reverse. tanh(c) is cheaper to compute again than to keep. */
-static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j,
-                                                size_t n) {
-    const size_t H = step->hidden_size, at = row * H + j;
-    const vreal one = TYPED(splat)(1);
-    real *gates = step->gates + 4 * row * H + j;
-    const vreal i = TYPED(take)(gates, n), f = TYPED(take)(gates + H, n);
-    const vreal g = TYPED(take)(gates + 2 * H, n), o = TYPED(take)(gates + 3 * H, n);
-    const vreal dh = TYPED(take)(step->dh + at, n), tanh_c = TYPED(tanh)(TYPED(take)(step->c + at, n));
-
-    const vreal d_o = dh * tanh_c;
-    const vreal dc = TYPED(fma)(dh * o, one - tanh_c * tanh_c, TYPED(take)(step->dc + at, n));
-    const vreal df = dc * TYPED(take)(step->c_before + at, n);
-
-    TYPED(put)(step->dc + at, dc * f, n);
-    TYPED(put)(gates, dc * g * (i * (one - i)), n);
-    TYPED(put)(gates + H, df * (f * (one - f)), n);
-    TYPED(put)(gates + 2 * H, dc * i * (one - g * g), n);
-    TYPED(put)(gates + 3 * H, d_o * (o * (one - o)), n);
-}
-
 static void TYPED(gates_backward)(const TYPED(clstm_i_gates_backward) *step) {
     const size_t H = step->hidden_size, whole = H - H % TYPED(LANES);
     for (size_t row = 0; row < step->rows; row++) {
-        for (size_t j = 0; j < whole; j += TYPED(LANES)) TYPED(gates_backward_vector)(step, row, j, TYPED(LANES));
-        if (whole < H) TYPED(gates_backward_vector)(step, row, whole, H - whole);
+        const real *dh = step->dh + row * H;
+        for (size_t j = 0; j < whole; j += TYPED(LANES))
+            TYPED(gates_backward_vector)(step, row, j, TYPED(LANES), TYPED(load)(dh + j));
+        if (whole < H)
+            TYPED(gates_backward_vector)(step, row, whole, H - whole, TYPED(load_part)(dh + whole, H - whole));
     }
 }
 
@@ -89,6 +71,7 @@ KERNEL_MAP(sigmoid)
 
 /* The entries of this type in the table of dispatch.h. */
 static const TYPED(clstm_i_kernels) TYPED(kernels) = {
-    TYPED(LANES), TYPED(multiply), TYPED(steps), TYPED(gates),
+    TYPED(LANES), TYPED(multiply), TYPED(steps), TYPED(steps_backward), TYPED(gates),
     TYPED(gates_backward), TYPED(sum_rows), TYPED(map_tanh), TYPED(map_sigmoid),
+    TYPED(adam), TYPED(sgd), TYPED(sum_squares), TYPED(scale),
 };

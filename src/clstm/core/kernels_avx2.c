@@ -22,9 +22,11 @@
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vf32 min_f32(vf32 a, vf32 b) { return _mm256_min_ps(a, b); }
 static inline vf32 max_f32(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }
+static inline vf32 sqrt_f32(vf32 a) { return _mm256_sqrt_ps(a); }
 static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return _mm256_fmadd_pd(a, b, c); }
 static inline vf64 min_f64(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
 static inline vf64 max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
+static inline vf64 sqrt_f64(vf64 a) { return _mm256_sqrt_pd(a); }
 
 #include "kernels_end.h"
 

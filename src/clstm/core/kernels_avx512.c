@@ -23,9 +23,11 @@
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf32 min_f32(vf32 a, vf32 b) { return _mm512_min_ps(a, b); }
 static inline vf32 max_f32(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
+static inline vf32 sqrt_f32(vf32 a) { return _mm512_sqrt_ps(a); }
 static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return _mm512_fmadd_pd(a, b, c); }
 static inline vf64 min_f64(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
 static inline vf64 max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
+static inline vf64 sqrt_f64(vf64 a) { return _mm512_sqrt_pd(a); }
 
 #include "kernels_end.h"
 

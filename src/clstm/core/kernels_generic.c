@@ -15,6 +15,15 @@
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
 static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
 
+static inline vf32 sqrt_f32(vf32 a) {
+    for (int k = 0; k < LANES_f32; k++) a[k] = __builtin_sqrtf(a[k]);
+    return a;
+}
+static inline vf64 sqrt_f64(vf64 a) {
+    for (int k = 0; k < LANES_f64; k++) a[k] = __builtin_sqrt(a[k]);
+    return a;
+}
+
 #include "select.h"
 #include "kernels_end.h"
 

@@ -17,6 +17,8 @@ static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) {
 static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) {
     return (vf64)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 }
+static inline vf32 sqrt_f32(vf32 a) { return (vf32)vsqrtq_f32((float32x4_t)a); }
+static inline vf64 sqrt_f64(vf64 a) { return (vf64)vsqrtq_f64((float64x2_t)a); }
 
 #include "select.h"
 #include "kernels_end.h"

@@ -94,20 +94,18 @@ static clstm_status create(const clstm_config *given, const void *parameters, in
     clstm_i_layout layout = {0, 0};
     const size_t element = is_f64 ? sizeof(double) : sizeof(float);
     const size_t self = clstm_i_reserve(&layout, 1, 1, sizeof(clstm_model));
-    const size_t cache = clstm_i_reserve(&layout, 1, 1, sizeof(clstm_i_cache));
     const size_t array = clstm_i_reserve(&layout, elements, 1, element);
     void *block;
     char *memory = clstm_i_allocate(&context, &layout, &block, &status);
-    if (!memory) return status;
+    clstm_i_cache *cache = memory ? clstm_i_cache_create(&context, &status) : NULL;
+    if (memory && !cache) clstm_i_release(&context, block);
+    if (status) return status;
 
     clstm_model *model = (clstm_model *)(memory + self);
     *model = (clstm_model){
         .context = context, .block = block, .config = config, .is_f64 = is_f64, .elements = elements,
-        .parameters = memory + array, .cache = (clstm_i_cache *)(memory + cache),
+        .parameters = memory + array, .cache = cache,
     };
-    atomic_init(&model->cache->pack, NULL);
-    atomic_init(&model->cache->spare, NULL);
-    pthread_mutex_init(&model->cache->lock, NULL);
     if (parameters) memcpy(model->parameters, parameters, elements * element);
     else memset(model->parameters, 0, elements * element);
     *result = model;
@@ -124,17 +122,16 @@ clstm_status clstm_model_create_f64(const clstm_config *config, const double *pa
     return create(config, parameters, 1, context, model);
 }
 
-static void release_pack(const clstm_model *model) {
-    clstm_i_owned *pack = atomic_exchange(&model->cache->pack, NULL);
-    if (pack) clstm_i_release(&model->context, pack->block);
+void clstm_i_new_version(clstm_model *model) {
+    model->version++;
+    clstm_i_cache_release_packs(model->cache);
 }
 
 static clstm_status update(clstm_model *model, const void *parameters, int is_f64) {
     if (!model || !parameters) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != is_f64) return CLSTM_WRONG_DTYPE;
     memcpy(model->parameters, parameters, model->elements * (is_f64 ? sizeof(double) : sizeof(float)));
-    model->version++;
-    release_pack(model);
+    clstm_i_new_version(model);
     return CLSTM_OK;
 }
 
@@ -154,53 +151,13 @@ const double *clstm_model_parameters_f64(const clstm_model *model) {
     return model && model->is_f64 ? model->parameters : NULL;
 }
 
-/* ---- The workspace of calls ---- */
-
-/* Stands before the memory that is lent. */
-struct clstm_i_workspace {
-    void *block;
-    size_t bytes;
-};
-
-enum { HEADER = 64 }; /* keeps the alignment of what follows */
-_Static_assert(sizeof(struct clstm_i_workspace) <= HEADER, "the header must fit");
-
-static void release_workspace(const clstm_model *model, struct clstm_i_workspace *space) {
-    if (space) clstm_i_release(&model->context, space->block);
-}
-
-char *clstm_i_borrow(const clstm_model *model, const clstm_i_layout *layout, clstm_status *status) {
-    struct clstm_i_workspace *space = atomic_exchange(&model->cache->spare, NULL);
-    *status = CLSTM_OK;
-    if (space && !layout->overflow && space->bytes >= layout->bytes) return (char *)space + HEADER;
-
-    release_workspace(model, space);
-    clstm_i_layout whole = *layout;
-    void *block;
-    clstm_i_reserve(&whole, 1, 1, HEADER);
-    char *memory = clstm_i_allocate(&model->context, &whole, &block, status);
-    if (!memory) return NULL;
-    *(struct clstm_i_workspace *)memory = (struct clstm_i_workspace){block, layout->bytes};
-    return memory + HEADER;
-}
-
-void clstm_i_give_back(const clstm_model *model, char *memory) {
-    const size_t most = (size_t)16 << 20; /* what a larger one costs is small beside its call */
-    struct clstm_i_workspace *space = (struct clstm_i_workspace *)(memory - HEADER);
-    release_workspace(model, space->bytes <= most ? atomic_exchange(&model->cache->spare, space) : space);
-}
-
 void clstm_model_free(clstm_model *model) {
     if (!model) return;
     const clstm_context context = model->context;
-    release_pack(model);
-    release_workspace(model, atomic_load(&model->cache->spare));
-    pthread_mutex_destroy(&model->cache->lock);
+    clstm_i_cache_close(model->cache);
     clstm_i_release(&context, model->block);
 }
 
 void clstm_tape_free(clstm_tape *tape) {
-    if (!tape) return;
-    const clstm_context context = tape->context;
-    clstm_i_release(&context, tape->block);
+    if (tape) clstm_i_return_tape(tape);
 }

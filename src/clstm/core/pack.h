@@ -3,7 +3,8 @@
    A block is LANES hidden units with their four gates: (depth, 4, LANES), so that for every column of x or h the four
    vectors of weights lie side by side, and a tile's sums hold i, f, g, o of the same units. Where at most half a vector
    of units is left, the last block holds two vectors, i|f and g|o in their halves: (depth, 2, LANES). Units after H
-   have zero weights. The readout is packed the same way, its outputs in the place of gates and units. */
+   have zero weights. The readout is packed the same way, its outputs in the place of gates and units; and so are, in a
+   pack of its own for the backward pass, the transposed recurrent weights, units in the place of outputs. */
 
 typedef struct TYPED(packed) {
     size_t input_size;
@@ -11,9 +12,10 @@ typedef struct TYPED(packed) {
     size_t last;   /* vectors of the block after them, or 0 */
     size_t blocks; /* with it */
     size_t width;  /* lanes of all vectors together */
-    const real *input;     /* weight_ih or weight_out: (blocks, input_size, vectors, LANES) */
-    const real *recurrent; /* weight_hh: (blocks, H, vectors, LANES); NULL for the readout */
-    const real *bias;      /* (blocks, vectors, LANES); zeros where the model has none */
+    const real *input;     /* weight_ih or weight_out: (blocks, input_size, vectors, LANES); backwards weight_hh^T,
+                              with input_size 4H */
+    const real *recurrent; /* weight_hh: (blocks, H, vectors, LANES); NULL for the readout and backwards */
+    const real *bias;      /* (blocks, vectors, LANES); zeros where the model has none; NULL backwards */
 } TYPED(packed);
 
 /* All layers, then the readout. */
@@ -132,16 +134,69 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
     return pack;
 }
 
-/* The model's pack, built by the first call that needs it while others wait; NULL if it can't be had. */
-static const TYPED(pack) *TYPED(get_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
+/* ---- Backwards ---- */
+
+/* weight_hh^T of a layer: H columns of 4H rows. */
+static TYPED(packed) TYPED(transposed_shape)(const clstm_config *config, size_t lanes) {
+    const size_t H = config->hidden_size, block = 4 * lanes, last = (H % block + lanes - 1) / lanes;
+    TYPED(packed) shape = {.input_size = 4 * H, .whole = H / block + (last == 4), .last = last % 4};
+    shape.blocks = shape.whole + (shape.last > 0);
+    shape.width = (4 * shape.whole + shape.last) * lanes;
+    return shape;
+}
+
+/* to (blocks, 4H, vectors, LANES) from weight_hh (4H, H): pieces of its rows, zeros after the last unit. */
+static void TYPED(pack_transposed)(const TYPED(packed) *shape, size_t H, size_t lanes, const real *from, real *to) {
+    for (size_t block = 0; block < shape->blocks; block++) {
+        const size_t width = (block < shape->whole ? 4 : shape->last) * lanes, first = block * 4 * lanes;
+        const size_t n = H - first < width ? H - first : width;
+        for (size_t row = 0; row < 4 * H; row++, to += width) {
+            memcpy(to, from + row * H + first, n * sizeof(real));
+            memset(to + n, 0, (width - n) * sizeof(real));
+        }
+    }
+}
+
+static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
+    const clstm_config *config = &model->config;
+    const size_t H = config->hidden_size, L = config->num_layers;
+    const TYPED(packed) shape = TYPED(transposed_shape)(config, lanes);
+    clstm_i_layout layout = {0, 0};
+    clstm_i_reserve(&layout, 1, 1, sizeof(TYPED(pack)) + L * sizeof(TYPED(packed)));
+    const size_t weights = clstm_i_reserve(&layout, L * 4 * H, shape.width, sizeof(real));
+    void *block;
+    char *memory = clstm_i_allocate(&model->context, &layout, &block, status);
+    if (!memory) return NULL;
+
+    TYPED(pack) *pack = (TYPED(pack) *)memory;
+    pack->owned.block = block;
+    real *to = (real *)(memory + weights);
+    for (size_t k = 0; k < L; k++, to += 4 * H * shape.width) {
+        const size_t from = clstm_i_layer_offsets(config, k).recurrent;
+        TYPED(pack_transposed)(&shape, H, lanes, (const real *)model->parameters + from, to);
+        pack->layers[k] = shape;
+        pack->layers[k].input = to;
+    }
+    return pack;
+}
+
+/* ---- Both ---- */
+
+/* The model's pack for a direction, built by the first call that needs it while others wait; NULL if it can't be
+   had. */
+static const TYPED(pack) *TYPED(get_pack)(const clstm_model *model, int backward, size_t lanes, clstm_status *status) {
     clstm_i_cache *cache = model->cache;
-    clstm_i_owned *pack = atomic_load_explicit(&cache->pack, memory_order_acquire);
+    _Atomic(clstm_i_owned *) *place = &cache->packs[backward];
+    clstm_i_owned *pack = atomic_load_explicit(place, memory_order_acquire);
     *status = CLSTM_OK;
     if (!pack) {
         pthread_mutex_lock(&cache->lock);
-        pack = atomic_load_explicit(&cache->pack, memory_order_acquire);
-        if (!pack) pack = (clstm_i_owned *)TYPED(build_pack)(model, lanes, status);
-        atomic_store_explicit(&cache->pack, pack, memory_order_release);
+        pack = atomic_load_explicit(place, memory_order_acquire);
+        if (!pack) {
+            if (backward) pack = (clstm_i_owned *)TYPED(build_backward_pack)(model, lanes, status);
+            else pack = (clstm_i_owned *)TYPED(build_pack)(model, lanes, status);
+        }
+        atomic_store_explicit(place, pack, memory_order_release);
         pthread_mutex_unlock(&cache->lock);
     }
     return (const TYPED(pack) *)pack;

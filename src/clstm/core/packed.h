@@ -81,7 +81,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
     product->parts[product->count++] = (TYPED(clstm_i_part)){before, stride, packed->recurrent, H};
     if (pass->tape) {
         const size_t slot = chunk->origin + rows.begin, total = plan->total, B = plan->batch;
-        steps.gates = (real *)pass->tape->gates + (k * total + slot) * 4 * H;
+        if (pass->tape->gates) steps.gates = (real *)pass->tape->gates + (k * total + slot) * 4 * H;
         steps.cells = (real *)pass->tape->cells + (k * (B + total) + B + slot) * H;
     }
     TYPED(run_steps)(worker, packed, steps, blocks);

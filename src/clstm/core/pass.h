@@ -79,12 +79,12 @@ static clstm_status TYPED(allocate_pass)(TYPED(pass) *pass, size_t steps, size_t
     const size_t h_at = clstm_i_reserve(&layout, states, pass->stride, sizeof(real));
     const size_t c_at = clstm_i_reserve(&layout, states, pass->stride, sizeof(real));
     const size_t hidden_at = clstm_i_reserve(&layout, hidden, pass->stride, sizeof(real));
-    const size_t sums_at = clstm_i_reserve(&layout, pass->hoist && !(blas && pass->tape) ? sums : 0, pass->width,
-                                           sizeof(real));
+    const int on_tape = blas && pass->tape && pass->tape->gates;
+    const size_t sums_at = clstm_i_reserve(&layout, pass->hoist && !on_tape ? sums : 0, pass->width, sizeof(real));
     const size_t zeros_at = clstm_i_reserve(&layout, blas && config->no_bias ? pass->width : 0, 1, sizeof(real));
 
     clstm_status status;
-    char *memory = pass->memory = clstm_i_borrow(pass->model, &layout, &status);
+    char *memory = pass->memory = clstm_i_borrow(pass->model->cache, CLSTM_I_WORKSPACE, &layout, &status);
     if (!memory) return status;
     pass->plan = pass->tape ? pass->tape->plan : clstm_i_plan_uniform(steps, batch, (size_t *)(memory + planned));
     pass->counters = (clstm_i_counter *)(memory + counters);

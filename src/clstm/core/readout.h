@@ -9,7 +9,9 @@ typedef struct TYPED(readout_back) {
     size_t rows;
     const real *h, *dy;  /* (rows, H), (rows, O) */
     real *d_weights;     /* flat, or NULL */
-    real *dh;            /* (rows, H) */
+    int accumulate;      /* d_weights is added to */
+    real *dh;            /* (rows, dh_stride) */
+    size_t dh_stride;
 } TYPED(readout_back);
 
 /* dy^T h and the sums of dy: a task over the O rows of weight_out. */
@@ -22,12 +24,12 @@ static void TYPED(readout_weight_gradients)(void *argument, size_t index, size_t
         .m = rows.end - rows.begin, .n = H, .k = out->rows,
         .a = out->dy + rows.begin, .lda = O, .transpose_a = 1,
         .b = out->h, .ldb = H,
-        .c = out->d_weights + at.input + rows.begin * H, .ldc = H,
+        .c = out->d_weights + at.input + rows.begin * H, .ldc = H, .accumulate = out->accumulate,
     };
     TYPED(product)(out->call, index, &product);
     if (out->config->no_bias) return;
     real *d_bias = out->d_weights + at.bias + rows.begin;
-    memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
+    if (!out->accumulate) memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
     out->kernels->sum_rows(out->rows, rows.end - rows.begin, out->dy + rows.begin, O, d_bias);
 }
 
@@ -41,7 +43,7 @@ static void TYPED(readout_input_gradients)(void *argument, size_t index, size_t 
         .m = rows.end - rows.begin, .n = H, .k = O,
         .a = out->dy + rows.begin * O, .lda = O,
         .b = out->weights + at.input, .ldb = H,
-        .c = out->dh + rows.begin * H, .ldc = H,
+        .c = out->dh + rows.begin * out->dh_stride, .ldc = out->dh_stride,
     };
     TYPED(product)(out->call, index, &product);
 }

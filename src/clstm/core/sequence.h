@@ -35,7 +35,7 @@ static TYPED(chunk) TYPED(chunk_at)(const TYPED(worker) *worker, size_t number, 
     const size_t few = 4; /* columns, which are cheaper in the step than on the way through memory */
     if (!pass->pack || (pass->hoist && pass->pack->layers[k].input_size > few))
         chunk.sums = pass->sums + (in_turn ? worker->thread : 0) * pass->capacity * pass->width;
-    if (!pass->pack && pass->tape)
+    if (!pass->pack && pass->tape && pass->tape->gates)
         chunk.sums = (real *)pass->tape->gates + (k * plan->total + chunk.origin) * pass->width;
     return chunk;
 }
@@ -153,6 +153,7 @@ static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence
     if (!model || !sequence || sequence->size != sizeof *sequence) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
     if (!sequence->x && sequence->steps && sequence->batch) return CLSTM_INVALID_ARGUMENT;
+    if ((unsigned)sequence->keep > CLSTM_KEEP_STATES) return CLSTM_INVALID_ARGUMENT;
     return CLSTM_OK;
 }
 
@@ -168,7 +169,7 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, size_t steps, size_t ba
     pass->width = 4 * config->hidden_size;
     if (packed) {
         const size_t lanes = pass->kernels->lanes;
-        pass->pack = TYPED(get_pack)(pass->model, lanes, &status);
+        pass->pack = TYPED(get_pack)(pass->model, 0, lanes, &status);
         if (!pass->pack) return status;
         pass->stride = (config->hidden_size + lanes - 1) / lanes * lanes;
         pass->width = pass->pack->layers[0].width;
@@ -201,7 +202,7 @@ static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(s
     const int cancelled = clstm_i_cancelled(&call);
     if (!cancelled && sequence->hn) TYPED(copy_rows)(sequence->hn, H, pass.h, pass.stride, L * B, H);
     if (!cancelled && sequence->cn) TYPED(copy_rows)(sequence->cn, H, pass.c, pass.stride, L * B, H);
-    clstm_i_give_back(model, pass.memory);
+    clstm_i_give_back(model->cache, CLSTM_I_WORKSPACE, pass.memory);
     return cancelled ? CLSTM_CANCELLED : CLSTM_OK;
 }
 

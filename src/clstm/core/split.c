@@ -22,6 +22,18 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
     return threads;
 }
 
+size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_shape *shape, size_t blocks,
+                                     clstm_i_split *split) {
+    const double H = (double)shape->hidden_size, recurrent = 4 * H * H * (double)shape->batch;
+    const size_t threads = clstm_i_wanted(call, recurrent * (double)shape->steps, SIZE_MAX);
+    *split = CLSTM_I_ROWS;
+    if (!blocks || (blocks < 4 * threads && shape->batch >= 8 * threads))
+        return threads < shape->batch ? threads : shape->batch ? shape->batch : 1;
+    *split = CLSTM_I_UNITS;
+    if (recurrent < 1.5e4) return 1;
+    return threads < blocks ? threads : blocks;
+}
+
 int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split) {
     /* The hoisted product saves 5 % of B = 5, H = 200, on two threads 3 % of B = 16, H = 256, and nothing of 32 rows;
        of a smaller B more, as the input's weights are read once, not every step. A single step has nothing to share,

@@ -14,19 +14,21 @@ static clstm_status TYPED(make_tape)(const clstm_model *model, const PUBLIC(sequ
     const size_t self = clstm_i_reserve(&layout, 1, 1, sizeof(clstm_tape));
     const size_t planned = clstm_i_plan_reserve(&layout, T, B);
     const size_t x = clstm_i_reserve(&layout, total, config->input_size, sizeof(real));
-    const size_t gates = clstm_i_reserve(&layout, rows, 4 * H, sizeof(real));
+    const int lean = sequence->keep == CLSTM_KEEP_STATES;
+    const size_t gates = clstm_i_reserve(&layout, lean ? 0 : rows, 4 * H, sizeof(real));
     const size_t hidden = clstm_i_reserve(&layout, slots, H, sizeof(real));
     const size_t cells = clstm_i_reserve(&layout, slots, H, sizeof(real));
     clstm_status status;
     void *block;
-    char *memory = clstm_i_allocate(context, &layout, &block, &status);
+    char *memory = clstm_i_borrow_tape(model, context, &layout, &block, &status);
     if (!memory) return status;
 
     clstm_tape *tape = (clstm_tape *)(memory + self);
     *tape = (clstm_tape){
-        .context = *context, .block = block, .model = model, .model_version = model->version, .config = *config,
+        .context = *context, .block = block, .cache = model->cache,
+        .model = model, .model_version = model->version, .config = *config,
         .is_f64 = REAL_IS_F64, .plan = clstm_i_plan_uniform(T, B, (size_t *)(memory + planned)),
-        .x = memory + x, .gates = memory + gates, .hidden = memory + hidden, .cells = memory + cells,
+        .x = memory + x, .gates = lean ? NULL : memory + gates, .hidden = memory + hidden, .cells = memory + cells,
     };
     *result = tape;
     return CLSTM_OK;
@@ -55,6 +57,7 @@ clstm_status PUBLIC(tape_read)(const clstm_tape *tape, clstm_tape_field field, s
     const size_t H = tape->config.hidden_size, total = tape->plan.total, B = tape->plan.batch;
     const size_t slot = (k * (B + total) + B) * H;
     const int is_gate = field < CLSTM_CELL_STATE;
+    if (is_gate && !tape->gates) return CLSTM_INVALID_ARGUMENT;
     const real *from = is_gate ? (const real *)tape->gates + k * total * 4 * H + (size_t)field * H
                                : (const real *)(field == CLSTM_CELL_STATE ? tape->cells : tape->hidden) + slot;
     for (size_t row = 0; row < total; row++)

@@ -1,0 +1,107 @@
+/* What a model keeps between calls, and lends: packs, the workspace of a pass, the memory of a tape. */
+#include "internal.h"
+
+/* Stands before the memory that is lent. */
+struct clstm_i_loan {
+    void *block;
+    size_t bytes;
+};
+
+enum { HEADER = 64 }; /* keeps the alignment of what follows */
+_Static_assert(sizeof(struct clstm_i_loan) <= HEADER, "the header must fit");
+
+/* Larger ones go back at once: what it costs to get a workspace is small beside its call, but the pages of a tape are
+   a twentieth of a training step. */
+static const size_t most[] = {[CLSTM_I_WORKSPACE] = (size_t)16 << 20, [CLSTM_I_TAPE] = (size_t)256 << 20};
+
+static void release_loan(const clstm_i_cache *cache, struct clstm_i_loan *loan) {
+    if (loan) clstm_i_release(&cache->context, loan->block);
+}
+
+clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status) {
+    clstm_i_layout layout = {0, 0};
+    clstm_i_reserve(&layout, 1, 1, sizeof(clstm_i_cache));
+    void *block;
+    clstm_i_cache *cache = (clstm_i_cache *)clstm_i_allocate(context, &layout, &block, status);
+    if (!cache) return NULL;
+    cache->context = *context;
+    cache->block = block;
+    atomic_init(&cache->users, 1);
+    atomic_init(&cache->closed, 0);
+    for (int k = 0; k < 2; k++) {
+        atomic_init(&cache->packs[k], NULL);
+        atomic_init(&cache->spares[k], NULL);
+    }
+    pthread_mutex_init(&cache->lock, NULL);
+    return cache;
+}
+
+static void drop(clstm_i_cache *cache) {
+    if (atomic_fetch_sub(&cache->users, 1) > 1) return;
+    const clstm_context context = cache->context;
+    pthread_mutex_destroy(&cache->lock);
+    clstm_i_release(&context, cache->block);
+}
+
+void clstm_i_cache_release_packs(clstm_i_cache *cache) {
+    for (int k = 0; k < 2; k++) {
+        clstm_i_owned *pack = atomic_exchange(&cache->packs[k], NULL);
+        if (pack) clstm_i_release(&cache->context, pack->block);
+    }
+}
+
+void clstm_i_cache_close(clstm_i_cache *cache) {
+    atomic_store(&cache->closed, 1);
+    clstm_i_cache_release_packs(cache);
+    for (int k = 0; k < 2; k++) release_loan(cache, atomic_exchange(&cache->spares[k], NULL));
+    drop(cache);
+}
+
+char *clstm_i_borrow(clstm_i_cache *cache, clstm_i_loan_kind kind, const clstm_i_layout *layout,
+                     clstm_status *status) {
+    struct clstm_i_loan *loan = atomic_exchange(&cache->spares[kind], NULL);
+    *status = CLSTM_OK;
+    if (loan && !layout->overflow && loan->bytes >= layout->bytes) return (char *)loan + HEADER;
+
+    release_loan(cache, loan);
+    clstm_i_layout whole = *layout;
+    void *block;
+    clstm_i_reserve(&whole, 1, 1, HEADER);
+    char *memory = clstm_i_allocate(&cache->context, &whole, &block, status);
+    if (!memory) return NULL;
+    *(struct clstm_i_loan *)memory = (struct clstm_i_loan){block, layout->bytes};
+    return memory + HEADER;
+}
+
+void clstm_i_give_back(clstm_i_cache *cache, clstm_i_loan_kind kind, char *memory) {
+    struct clstm_i_loan *loan = (struct clstm_i_loan *)(memory - HEADER);
+    if (loan->bytes <= most[kind] && !atomic_load(&cache->closed)) loan = atomic_exchange(&cache->spares[kind], loan);
+    release_loan(cache, loan);
+    if (atomic_load(&cache->closed)) release_loan(cache, atomic_exchange(&cache->spares[kind], NULL));
+}
+
+/* ---- Tapes: they may outlive their model, and come from the allocator of their call ---- */
+
+static int same_allocator(const clstm_context *a, const clstm_context *b) {
+    return a->allocate == b->allocate && a->release == b->release && a->user == b->user;
+}
+
+char *clstm_i_borrow_tape(const clstm_model *model, const clstm_context *context, const clstm_i_layout *layout,
+                          void **block, clstm_status *status) {
+    *block = NULL;
+    if (!same_allocator(&model->context, context)) return clstm_i_allocate(context, layout, block, status);
+    char *memory = clstm_i_borrow(model->cache, CLSTM_I_TAPE, layout, status);
+    if (memory) atomic_fetch_add(&model->cache->users, 1);
+    return memory;
+}
+
+void clstm_i_return_tape(clstm_tape *tape) {
+    const clstm_context context = tape->context;
+    clstm_i_cache *cache = tape->cache;
+    if (tape->block) {
+        clstm_i_release(&context, tape->block);
+        return;
+    }
+    clstm_i_give_back(cache, CLSTM_I_TAPE, (char *)tape);
+    drop(cache);
+}

@@ -1,0 +1,115 @@
+/* Steps forward, typed: from a product's sums to gates, cell state and hidden state. */
+
+/* The six equations, for n vectors of units at once: each line has n independent chains, as latency counts here. */
+ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int n) {
+    UNROLL for (int k = 0; k < n; k++) gates[k][0] = TYPED(sigmoid)(gates[k][0]);
+    UNROLL for (int k = 0; k < n; k++) gates[k][2] = TYPED(tanh)(gates[k][2]);
+    UNROLL for (int k = 0; k < n; k++) gates[k][1] = TYPED(sigmoid)(gates[k][1]);
+    UNROLL for (int k = 0; k < n; k++) c[k] = TYPED(fma)(gates[k][1], c[k], gates[k][0] * gates[k][2]);
+    UNROLL for (int k = 0; k < n; k++) gates[k][3] = TYPED(sigmoid)(gates[k][3]);
+    UNROLL for (int k = 0; k < n; k++) h[k] = gates[k][3] * TYPED(tanh)(c[k]);
+}
+
+static void TYPED(keep)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *gates, vreal c) {
+    const size_t H = step->hidden_size, n = H - unit < TYPED(LANES) ? H - unit : TYPED(LANES);
+    if (step->gates)
+        for (size_t gate = 0; gate < 4; gate++)
+            TYPED(put)(step->gates + (4 * row + gate) * H + unit, gates[gate], n);
+    if (step->cells) TYPED(put)(step->cells + row * H + unit, c, n);
+}
+
+/* From the sums of n blocks of one row, i f g o each, to their c_t and h_t. */
+ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
+                                 const int n) {
+    real *c_at = step->c + row * step->stride + unit, *h_at = step->h + row * step->stride + unit;
+    vreal gates[TYPED(WINDOW)][4], c[TYPED(WINDOW)], h[TYPED(WINDOW)];
+    UNROLL for (int k = 0; k < n; k++) {
+        UNROLL for (int gate = 0; gate < 4; gate++) gates[k][gate] = sums[4 * k + gate];
+        c[k] = TYPED(load)(c_at + k * TYPED(LANES));
+    }
+    TYPED(cells)(gates, c, h, n);
+    UNROLL for (int k = 0; k < n; k++) {
+        TYPED(store)(c_at + k * TYPED(LANES), c[k]);
+        TYPED(store)(h_at + k * TYPED(LANES), h[k]);
+    }
+    if (!step->gates && !step->cells) return;
+    for (int k = 0; k < n; k++) TYPED(keep)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
+}
+
+/* sums (rows, blocks, 4) of a last block hold i|f and g|o in the halves of two: each to a vector of its own. */
+static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
+    for (size_t row = 0; row < rows; row++) {
+        vreal *last = sums + 4 * ((row + 1) * blocks - 1);
+        last[3] = TYPED(swap_halves)(last[1]);
+        last[2] = last[1];
+        last[1] = TYPED(swap_halves)(last[0]);
+    }
+}
+
+/* One step of some rows and blocks: sums, then all that follows from them. Their way through the stack costs less than
+   activations that wait for each other, which are chains of some 50 cycles. */
+static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
+    vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
+    const size_t units = blocks.end - blocks.begin, unit = blocks.begin * TYPED(LANES);
+    TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
+    if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
+    for (size_t row = rows.begin; row < rows.end; row++, own += 4 * units) {
+        switch (units) {
+        case 1: TYPED(finish)(step, row, unit, own, 1); break;
+        case 2: TYPED(finish)(step, row, unit, own, 2); break;
+        case 3: TYPED(finish)(step, row, unit, own, 3); break;
+        }
+    }
+}
+_Static_assert(TYPED(WINDOW) == 3, "the cases above");
+
+/* One step of one row, of blocks that are a single tile: from sums to h_t nothing leaves the registers. A small step is
+   little more than the latency from h_{t-1} to h_t; the way through the stack would make it a quarter longer. */
+ALWAYS_INLINE void TYPED(step_in_registers)(const TYPED(clstm_i_steps) *step, size_t block, const int whole,
+                                            const int last) {
+    const int blocks = whole + (last > 0);
+    vreal sums[4 * TYPED(WINDOW)];
+    TYPED(sum_up)(sums, &step->product, 0, block, 1, 4 * whole, 0, last);
+    if (last) TYPED(spread)(sums, 1, (size_t)blocks);
+    TYPED(finish)(step, 0, block * TYPED(LANES), sums, blocks);
+}
+
+static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
+    const size_t last = blocks.end > step->product.whole, whole = blocks.end - blocks.begin - last;
+    switch (2 * whole + last) {
+    case 1: TYPED(step_in_registers)(step, blocks.begin, 0, 2); return;
+    case 2: TYPED(step_in_registers)(step, blocks.begin, 1, 0); return;
+    case 3: TYPED(step_in_registers)(step, blocks.begin, 1, 2); return;
+    case 4: TYPED(step_in_registers)(step, blocks.begin, 2, 0); return;
+    case 5: TYPED(step_in_registers)(step, blocks.begin, 2, 2); return;
+    case 6: TYPED(step_in_registers)(step, blocks.begin, 3, 0); return;
+    }
+}
+
+/* Every array moves on by a step; h_{t-1} is what the step before wrote. */
+static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
+    TYPED(clstm_i_product) *p = &now->product;
+    for (size_t n = 0; n + 1 < p->count; n++) p->parts[n].a += now->batch * p->parts[n].stride;
+    p->parts[p->count - 1].a = now->h;
+    p->start += now->batch * p->start_stride;
+    now->h += now->batch * now->stride;
+    if (now->gates) now->gates += now->batch * 4 * now->hidden_size;
+    if (now->cells) now->cells += now->batch * now->hidden_size;
+}
+
+/* Every other step goes through the blocks backwards: what the step before has left in a cache is read first. Worth
+   10 % where the weights are twice as large as the cache. */
+static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) {
+    TYPED(clstm_i_steps) now = *steps;
+    const TYPED(clstm_i_product) *p = &now.product;
+    const clstm_i_range all = {p->begin, p->end};
+    for (size_t t = 0; t < steps->steps; t++) {
+        if (t) TYPED(advance)(&now);
+        for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
+            const clstm_i_range blocks = TYPED(next_window)(all, left, (int)((steps->first + t) % 2));
+            if (p->rows == 1) TYPED(step_row)(&now, blocks);
+            else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest))
+                TYPED(step_rows)(&now, TYPED(next_rows)(p->rows, rest), blocks);
+        }
+    }
+}

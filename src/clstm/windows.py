@@ -1,0 +1,86 @@
+"""Truncated backpropagation through time: a long sequence in windows, with the state carried on."""
+
+import operator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .layout import Array, read_sequence
+from .tape import Tape
+
+if TYPE_CHECKING:
+    from .lstm import LSTM
+
+
+class Windows(Iterator[tuple[slice, Tape]]):
+    """Records a long sequence window by window, made by `LSTM.windows`.
+
+    Each step of the iteration gives the window, a slice of the steps of x, and its tape. Every
+    window starts from the state in which the one before has ended, but no gradient flows back into
+    that one: its gates are not kept. So the memory in use is that of one window. The model may be
+    changed between windows, by an optimiser's step for one.
+
+    Attributes
+    ----------
+    state : (ndarray, ndarray) or None
+        The final h and c of the last window; give it to another call to go on.
+
+    Notes
+    -----
+    R. J. Williams, J. Peng, "An efficient gradient-based algorithm for on-line training of
+    recurrent network trajectories", 1990; here a window's gradients stay inside it.
+
+    Examples
+    --------
+    >>> import clstm, numpy as np
+    >>> lstm = clstm.LSTM(1, 8, output_size=1, rng=0)
+    >>> sgd = clstm.optim.SGD(lstm, lr=0.1)
+    >>> x = np.sin(np.arange(1001))[:, np.newaxis]
+    >>> for window, tape in lstm.windows(x[:-1], 50):
+    ...     loss, dy = clstm.losses.mean_squared_error(tape.y, x[1:][window])
+    ...     sgd.step(tape.backward(dy))
+    """
+
+    def __init__(
+        self,
+        lstm: "LSTM",
+        x: ArrayLike,
+        length: int,
+        state: tuple[ArrayLike, ArrayLike] | None,
+        num_threads: int | None,
+    ) -> None:
+        self._length = operator.index(length)
+        if self._length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
+        array = np.asarray(x) if hasattr(x, "__array__") else x
+        some = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
+        _, layout = read_sequence(
+            some, "x", lstm.input_size, "input_size", lstm.dtype, lstm.batch_first
+        )
+        self.state = state
+        self._lstm = lstm
+        self._x: Array = np.asarray(array)
+        self._axis = int(layout.batched and layout.batch_first)
+        self._num_threads = num_threads
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Windows that are left; the last one may be shorter."""
+        left: int = self._x.shape[self._axis] - self._next
+        return -(-left // self._length)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[slice, Tape]:
+        if not len(self):
+            raise StopIteration
+        stop = min(self._next + self._length, self._x.shape[self._axis])
+        window = slice(self._next, stop)
+        part = self._x[:, window] if self._axis else self._x[window]
+        tape = self._lstm.record(part, self.state, num_threads=self._num_threads)
+        self.state = tape.state
+        self._next = stop
+        return window, tape
