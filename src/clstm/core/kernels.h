@@ -42,20 +42,31 @@ static void TYPED(gates_backward)(const TYPED(clstm_i_gates_backward) *step) {
     }
 }
 
-static void TYPED(sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums) {
-    /* In blocks of rows: one long chain of additions would lose as many roundings as there are rows. */
+/* Some vectors of columns, n numbers wide. In blocks of rows: one long chain of additions would lose as many roundings
+   as there are rows. */
+ALWAYS_INLINE void TYPED(sum_columns)(size_t rows, const real *a, size_t stride, real *sums, const int vectors,
+                                      size_t n) {
     const size_t block = 64;
-    for (size_t j = 0; j < columns; j += TYPED(LANES)) {
-        const size_t n = columns - j < TYPED(LANES) ? columns - j : TYPED(LANES);
-        vreal total = TYPED(take)(sums + j, n);
-        for (size_t first = 0; first < rows; first += block) {
-            const size_t last = rows - first < block ? rows : first + block;
-            vreal part = {0};
-            for (size_t row = first; row < last; row++) part += TYPED(take)(a + row * stride + j, n);
-            total += part;
-        }
-        TYPED(put)(sums + j, total, n);
+    vreal total[4], part[4];
+    UNROLL for (int v = 0; v < vectors; v++) total[v] = TYPED(take)(sums + v * TYPED(LANES), n);
+    for (size_t first = 0; first < rows; first += block) {
+        const size_t last = rows - first < block ? rows : first + block;
+        UNROLL for (int v = 0; v < vectors; v++) part[v] = TYPED(splat)(0);
+        for (size_t row = first; row < last; row++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                part[v] += TYPED(take)(a + row * stride + (size_t)v * TYPED(LANES), n);
+        UNROLL for (int v = 0; v < vectors; v++) total[v] += part[v];
     }
+    UNROLL for (int v = 0; v < vectors; v++) TYPED(put)(sums + v * TYPED(LANES), total[v], n);
+}
+
+static void TYPED(sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums) {
+    size_t j = 0;
+    for (; j + TYPED(BLOCK) <= columns; j += TYPED(BLOCK))
+        TYPED(sum_columns)(rows, a + j, stride, sums + j, 4, TYPED(LANES));
+    for (; j + TYPED(LANES) <= columns; j += TYPED(LANES))
+        TYPED(sum_columns)(rows, a + j, stride, sums + j, 1, TYPED(LANES));
+    if (j < columns) TYPED(sum_columns)(rows, a + j, stride, sums + j, 1, columns - j);
 }
 
 #define KERNEL_MAP(function)                                                              \
