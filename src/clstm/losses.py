@@ -149,9 +149,10 @@ def _weighted_rows(y: Array, weight: ArrayLike | None) -> tuple[Rows, Array]:
     """Return the rows of y that count, and each one's share of the mean, float64, in sum 1."""
     shape = y.shape[:-1]
     if weight is None:
-        weight = 1.0
         if y.size == 0:
             raise ValueError(f"y has no rows to take a mean over, got shape {y.shape}")
+        count = y.size // y.shape[-1]
+        return slice(None), np.full(count, 1 / count)
     given = np.asarray(weight)
     if given.dtype.kind not in "biuf":
         raise TypeError(f"weight must hold real numbers, not {given.dtype}")

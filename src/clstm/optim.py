@@ -75,7 +75,7 @@ def _flat_of(grad: "Gradients | Parameters") -> Array:
 
 
 def _gradient_for(lstm: "LSTM", grad: "Gradients | Parameters") -> Array:
-    flat, model = _flat_of(grad), lstm.parameters.flat
+    flat, model = _flat_of(grad), lstm._model.flat
     if flat.shape != model.shape:
         raise ValueError(f"grad has {flat.size} values, the model has {model.size} parameters")
     if flat.dtype != model.dtype:
@@ -85,7 +85,7 @@ def _gradient_for(lstm: "LSTM", grad: "Gradients | Parameters") -> Array:
 
 def _state_for(lstm: "LSTM", **arrays: Array) -> None:
     """Refuse an optimiser's state that a user has replaced by something else."""
-    like = lstm.parameters.flat
+    like = lstm._model.flat  # `parameters` makes all the views, which takes as long as a small step
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype != like.dtype:
             raise TypeError(f"{name} must be an array of {like.dtype}, as the model is")
