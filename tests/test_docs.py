@@ -64,7 +64,7 @@ def build_and_run(folder, source):
     if sanitizers := os.environ.get("CLSTM_SANITIZE"):  # the archive was built with them
         flags.append(f"-fsanitize={sanitizers}")
     include = f"-I{clstm.get_include()}"
-    command = ["cc", include, source, archive, *flags, "-lpthread", "-o", "program"]
+    command = ["cc", include, source, archive, *flags, "-lpthread", "-lm", "-o", "program"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     result = subprocess.run(["./program"], cwd=folder, check=True, capture_output=True, text=True)
     return result.stdout
