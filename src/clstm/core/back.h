@@ -7,21 +7,21 @@ typedef struct TYPED(back) {
     const TYPED(pack) *forward_pack; /* NULL where the tape has the gates, and for the blas engine */
     const clstm_i_plan *plan;
     clstm_i_split split;
-    int accumulate;      /* parameter gradients are added to: the caller's wish, or a later chunk */
+    int accumulate; /* parameter gradients are added to: the caller's wish, or a later chunk */
     size_t hidden_size;
-    size_t stride;       /* from one row of `below` to the next: whole vectors */
-    real *below; /* (total, stride) gradient of a layer's h: from y, then what each layer leaves to that below */
-    real *dc;            /* (B, H) in: gradient of the final cell state; out: of the initial one */
-    const real *zeros;   /* (stride,), and at least (4H,) */
-    clstm_i_counter *counters; /* of each thread's meetings */
-    char *memory;              /* all of these */
+    size_t stride;             /* from one row of `below` to the next: whole vectors */
     size_t capacity;           /* rows of a chunk whose gates are computed again; 0: the tape has them */
+    char *memory;              /* of the call, with what follows and the chunk's buffers */
+    real *below;               /* (total, stride) gradient of h: from y, then what each layer leaves to that below */
+    real *dc;                  /* (B, H) in: gradient of the final cell state; out: of the initial one */
+    const real *zeros;         /* (stride,), and at least (4H,) */
+    clstm_i_counter *counters; /* of each thread's meetings */
 
-    /* Of the chunk: all steps, where the tape has the gates; else some, and their gates are computed again. */
-    size_t first, last;    /* steps */
-    real *gates;           /* (rows, 4H) in: activated; then gradients of the pre-activations */
-    real *after;           /* (B, 4H) those gradients of step `last` */
-    real *states;          /* (2, rows, stride) c and h of gates that are computed again */
+    /* Of the chunk: all steps, where the tape has the gates; else some, whose gates are computed again. */
+    size_t first, last; /* steps */
+    real *gates;        /* (rows, 4H) in: activated; then gradients of the pre-activations */
+    real *after;        /* (B, 4H) those gradients of step `last` */
+    real *states;       /* (2, rows, stride) c and h that come with gates computed again */
 
     /* Of the layer. */
     const TYPED(packed) *packed;  /* its weight_hh^T; NULL: the blas engine */
@@ -33,8 +33,8 @@ typedef struct TYPED(back) {
     const real *h, *c;                 /* (B + total, H), slot 0 the initial state */
     const real *dh;                    /* (total, dh_stride) gradient of h from above: `below`, or the caller's dy */
     size_t dh_stride;
-    real *dh0;                       /* (B, H), or NULL */
-    real *dx;                        /* (total, dx_stride), or NULL */
+    real *dh0; /* (B, H), or NULL */
+    real *dx;  /* (total, dx_stride), or NULL */
     size_t dx_stride;
     real *d_weight_ih, *d_weight_hh; /* (4H, I), (4H, H), or NULL */
     real *d_bias;                    /* (4H,), or NULL */
@@ -51,11 +51,12 @@ static inline size_t TYPED(chunk_rows)(const TYPED(back) *back) {
     return back->plan->offsets[back->last] - TYPED(origin)(back);
 }
 
-/* The gates of a step of the chunk, or of the step after it, from a row on. */
+/* The gates of a step of the chunk, from a row on. */
 static inline real *TYPED(gates_at)(const TYPED(back) *back, size_t t, size_t row) {
     return back->gates + (back->plan->offsets[t] - TYPED(origin)(back) + row) * 4 * back->hidden_size;
 }
 
+/* Their gradients, of a step of the chunk or the one after it. */
 static inline const real *TYPED(gradients_at)(const TYPED(back) *back, size_t t, size_t row) {
     return t < back->last ? TYPED(gates_at)(back, t, row) : back->after + row * 4 * back->hidden_size;
 }

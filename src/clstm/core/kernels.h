@@ -42,8 +42,8 @@ static void TYPED(gates_backward)(const TYPED(clstm_i_gates_backward) *step) {
     }
 }
 
-/* Some vectors of columns, n numbers wide. In blocks of rows: one long chain of additions would lose as many roundings
-   as there are rows. */
+/* The sums of some vectors of n columns each. In blocks of rows: one long chain of additions would lose as many
+   roundings as there are rows. */
 ALWAYS_INLINE void TYPED(sum_columns)(size_t rows, const real *a, size_t stride, real *sums, const int vectors,
                                       size_t n) {
     const size_t block = 64;
