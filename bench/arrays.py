@@ -1,29 +1,72 @@
-"""What every engine computes with: the same weights and inputs of a shape, in every process."""
+"""What every engine computes with: the same weights, inputs and targets, in every process."""
 
 import numpy as np
-from shapes import Shape
+from shapes import CLASSES, Shape
+
+# Of the whole training step; Adam's other settings are everybody's defaults.
+LEARNING_RATE = 1e-3
+MAX_NORM = 1.0  # above every norm here: it is measured, and scales nothing
+DECAYS = (0.9, 0.999)
+EPSILON = 1e-8
 
 
-def weights(shape: Shape) -> dict[str, np.ndarray]:
-    """The float32 parameters of `shape` by their names in clstm, the same in every process.
+def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
+    """The float32 parameters of `shape` by their names in clstm; those of a readout for "step".
 
     Uniform within 1 / sqrt(H), as PyTorch draws them: gates neither saturate nor stay linear.
     """
     rng = np.random.default_rng(1)
     hidden = shape.hidden_size
-    arrays = {}
+    sizes = {}
     for layer, size in enumerate(shape.layer_inputs):
-        columns = {"weight_ih": (size,), "weight_hh": (hidden,), "bias": ()}
-        for name, rest in columns.items():
-            values = rng.uniform(-1.0, 1.0, (4 * hidden, *rest)) / np.sqrt(hidden)
-            arrays[f"{name}_l{layer}"] = values.astype(np.float32)
-    return arrays
+        sizes[f"weight_ih_l{layer}"] = (4 * hidden, size)
+        sizes[f"weight_hh_l{layer}"] = (4 * hidden, hidden)
+        sizes[f"bias_l{layer}"] = (4 * hidden,)
+    if mode == "step":
+        sizes |= {"weight_out": (CLASSES, hidden), "bias_out": (CLASSES,)}
+
+    def draw(size: tuple[int, ...]) -> np.ndarray:
+        # In place and never as float64: engines draw while their peak memory is measured.
+        values = rng.random(size, dtype=np.float32)
+        values -= np.float32(0.5)
+        values *= np.float32(2.0 / np.sqrt(hidden))
+        return values
+
+    return {name: draw(size) for name, size in sizes.items()}
 
 
-def inputs(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """x (T, B, I) and the loss's gradient dy (T, B, H), float32, the same in every process."""
-    rng = np.random.default_rng(2)
-    rows = (shape.steps, shape.batch)
-    x = rng.standard_normal((*rows, shape.input_size), dtype=np.float32)
-    dy = rng.standard_normal((*rows, shape.hidden_size), dtype=np.float32)
-    return x, dy
+def sequence(shape: Shape) -> np.ndarray:
+    """x (T, B, I), float32."""
+    size = (shape.steps, shape.batch, shape.input_size)
+    return np.random.default_rng(2).standard_normal(size, dtype=np.float32)
+
+
+def output_gradient(shape: Shape) -> np.ndarray:
+    """dy (T, B, H), the gradient of a loss, float32."""
+    size = (shape.steps, shape.batch, shape.hidden_size)
+    return np.random.default_rng(3).standard_normal(size, dtype=np.float32)
+
+
+def targets(shape: Shape) -> np.ndarray:
+    """The class of every time step's output (T, B), int64."""
+    return np.random.default_rng(4).integers(0, CLASSES, (shape.steps, shape.batch))
+
+
+def first_step(
+    shape: Shape,
+    loss: float,
+    parameters: dict[str, np.ndarray],
+    gradients: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """What a model's first training step did, in arrays that can be compared between engines.
+
+    Gradients are those of the sum over all rows: those of the mean would vanish beside the
+    tolerance. Adam's first change is about lr * sign(gradient), which is anything where a gradient
+    is nearly 0; weighted by the gradient's size it is as exact as the gradient.
+    """
+    found = {"loss": np.asarray(loss)}
+    for name, before in weights(shape, "step").items():
+        gradient = gradients[name] * (shape.steps * shape.batch)
+        change = (before - parameters[name]) / LEARNING_RATE
+        found |= {name: gradient, f"change of {name}": change * np.abs(gradient)}
+    return found

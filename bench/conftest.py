@@ -18,9 +18,9 @@ import limit
 import pytest
 import report
 import results
+from case import Case
 from peers import PAUSE_SECONDS, ROUNDS, Peers
 from shapes import THREADS, Shape, usable_cpus
-from worker import Case
 
 import clstm
 

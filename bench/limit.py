@@ -56,7 +56,7 @@ class Limit:
         return home.bandwidth[threads]
 
     def seconds(self, shape: Shape, mode: str, threads: int) -> float:
-        """The least time `shape` needs in `mode` ("forward" or "training") on `threads` threads."""
+        """The least time `shape` needs in `mode`, one of MODES, on `threads` threads."""
         everything = self.bandwidth(shape.weight_bytes, threads)
         total = 0.0
         for part in shape.parts(mode):

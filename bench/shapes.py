@@ -6,12 +6,15 @@ A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, lay
   to large batches (arithmetic decides), and includes MNIST's images read row by row.
 - ODD fits no register tile: H no multiple of 16, B of 2, 3, 5, 7 and 40, long sequences, layers.
 - SMALL is an audio model, one sample in and H units: the time of a step decides.
+- STEPS is trained as a whole: from images read row by row to a model of some hundred units, and one
+  so small that everything around the LSTM counts.
 """
 
 import os
 from typing import NamedTuple
 
-MODES = ("forward", "training")
+MODES = ("forward", "training", "step")
+CLASSES = 10  # of the readout that a "step" has
 
 
 class Part(NamedTuple):
@@ -23,7 +26,7 @@ class Part(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Sizes of one case; float32 throughout, no readout."""
+    """Sizes of one case; float32 throughout; only a "step" has a readout."""
 
     steps: int
     batch: int
@@ -53,8 +56,9 @@ class Shape(NamedTuple):
         """Operations of the matrix products, a multiply-add counted as two.
 
         Forward is 8 T B (I + H) H a layer. Backward does every product twice, once for the gradient
-        of its data and once for that of its weights, so training costs three times forward. Gates
-        are not counted.
+        of its data and once for that of its weights, so training costs three times forward. A
+        "step" adds the readout's products; x's gradient counts, though clstm alone hands it out.
+        Gates, loss and optimiser are not counted.
         """
         return sum(part.flop * part.repeats for part in self.parts(mode))
 
@@ -77,9 +81,11 @@ class Shape(NamedTuple):
             over_time = Part(8 * rows * size * hidden, 16 * size * hidden, 1)
             per_step = Part(8 * batch * hidden * hidden, 16 * hidden * hidden, steps)
             parts += [over_time, per_step]
-            if mode == "training":
+            if mode != "forward":
                 recurrent_weights = Part(8 * rows * hidden * hidden, 16 * hidden * hidden, 1)
                 parts += [over_time, per_step, over_time, recurrent_weights]
+        if mode == "step":
+            parts += 3 * [Part(2 * rows * hidden * CLASSES, 4 * hidden * CLASSES, 1)]
         return parts
 
 
@@ -123,6 +129,13 @@ ODD = _shapes(
 )
 
 SMALL = tuple(Shape(2000, 1, 1, hidden, 1) for hidden in (8, 16, 24, 32, 40, 48, 64, 80, 96))
+
+STEPS = _shapes(
+    (28, 64, 28, 128, 1),
+    (100, 32, 64, 256, 2),
+    (50, 128, 128, 512, 1),
+    (8, 64, 8, 64, 1),
+)
 
 
 def usable_cpus() -> int:

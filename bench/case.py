@@ -1,0 +1,55 @@
+"""One engine at one shape, which times itself: here or, for the peers, in a worker's process."""
+
+import math
+import time
+from statistics import median
+
+import numpy as np
+from engines import ENGINES
+from shapes import Shape
+
+BATCH_SECONDS = 1e-3
+TURN_SECONDS = 0.05
+
+
+class Case:
+    """An engine built for one shape, and the number of calls that fills a turn."""
+
+    def __init__(self, engine: str, shape: Shape, mode: str, threads: int) -> None:
+        self.engine = ENGINES[engine](shape, mode, threads)
+        self.calls = 1
+        self.batches = 1
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        with self.engine.scope():
+            return self.engine.outputs(self.engine.run())
+
+    def batch_seconds(self) -> float:
+        """Time of one call, from `calls` of them in a row.
+
+        Reading the clock at every call would add 1 % to the smallest shapes.
+        """
+        run = self.engine.run
+        start = time.perf_counter()
+        for _ in range(self.calls):
+            run()
+        return (time.perf_counter() - start) / self.calls
+
+    def calibrate(self) -> None:
+        """Choose how many calls make a batch and how many batches make a turn."""
+        with self.engine.scope():
+            seconds = self.batch_seconds()
+            if seconds < TURN_SECONDS:  # else it is the whole turn, however exactly it is known
+                seconds = min(self.batch_seconds() for _ in range(3))
+        self.calls = math.ceil(BATCH_SECONDS / seconds)
+        self.batches = math.ceil(TURN_SECONDS / (seconds * self.calls))
+
+    def turn(self) -> dict[str, float]:
+        """Median seconds of a call, and how many cores the process kept busy meanwhile."""
+        with self.engine.scope():
+            if self.batches > 1:  # wakes threads and warms caches; lost in calls longer than a turn
+                self.batch_seconds()
+            cpu, wall = time.process_time(), time.perf_counter()
+            seconds = median(self.batch_seconds() for _ in range(self.batches))
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        return {"seconds": seconds, "cores": cpu / wall}
