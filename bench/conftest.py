@@ -32,6 +32,7 @@ VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "MKL_ENABLE_INSTRUCTIONS",
     "OMP_NUM_THREADS",
+    "XLA_FLAGS",
 )
 
 RECORDS = pytest.StashKey[list]()

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import numpy as np
 from arrays import LEARNING_RATE, MAX_NORM, first_step, output_gradient, sequence, targets, weights
+from jax_engine import Jax
 from onnx_engines import OnnxRuntime, OpenVino
 from shapes import CLASSES, Shape
 
@@ -166,6 +167,7 @@ ENGINES = {
     "torch": Torch,
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
+    "jax": Jax,
 }
 PEERS = tuple(name for name in ENGINES if name != "clstm")
 

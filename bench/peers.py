@@ -2,10 +2,10 @@
 
     python bench/peers.py --shapes 100,1,256,256,1 28,64,28,128,1 --threads 1,2 --mode forward
 
-Each engine runs in a process of its own, which times itself. They take turns, one at a time and in
-an order that rotates: a turn is the median of calls that fill at least 50 ms, a round is one turn
-of each, and the figure is the median over rounds of peer / clstm within the same round: above 1,
-clstm is the faster one. So drifts of the machine cancel.
+Each engine runs in a process of its own for each number of threads, which times itself. They take
+turns, one at a time and in an order that rotates: a turn is the median of calls that fill at least
+50 ms, a round is one turn of each, and the figure is the median over rounds of peer / clstm within
+the same round: above 1, clstm is the faster one. So drifts of the machine cancel.
 
 Before anything is timed, every peer's outputs are compared with clstm's. A turn that kept more
 cores busy than threads were asked for is an error, because its figure would be worth nothing.
@@ -70,13 +70,13 @@ class Comparison:
 
 
 class Worker:
-    """The process of one engine, and the pipe to it."""
+    """The process of one engine on a number of threads, and the pipe to it."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, threads: int) -> None:
         self.engine = engine
         script = Path(__file__).with_name("worker.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(script), engine],
+            [sys.executable, str(script), engine, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -104,7 +104,7 @@ class Peers:
     """Workers for clstm and every installed peer, kept alive until the end of a `with` block."""
 
     def __init__(self) -> None:
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[tuple[str, int], Worker] = {}
 
     def __enter__(self) -> "Peers":
         return self
@@ -129,12 +129,12 @@ class Peers:
         expected = None
         with tempfile.TemporaryDirectory() as folder:
             for name in names:
-                if name not in self.workers:
-                    self.workers[name] = Worker(name)
+                if (name, threads) not in self.workers:
+                    self.workers[name, threads] = Worker(name, threads)
                 path = Path(folder) / f"{name}.npz"
                 time.sleep(PAUSE_SECONDS)
-                self.workers[name].ask(
-                    do="prepare", shape=list(shape), mode=mode, threads=threads, outputs=str(path)
+                self.workers[name, threads].ask(
+                    do="prepare", shape=list(shape), mode=mode, outputs=str(path)
                 )
                 with np.load(path) as outputs:
                     if expected is None:
@@ -144,7 +144,7 @@ class Peers:
 
     def _turn(self, name: str, threads: int) -> float:
         time.sleep(PAUSE_SECONDS)
-        turn = self.workers[name].ask(do="turn")
+        turn = self.workers[name, threads].ask(do="turn")
         if turn["cores"] > threads + CORES_TOLERANCE:
             raise RuntimeError(
                 f"{name} kept {turn['cores']:.2f} cores busy, asked for {threads} thread(s)"
@@ -179,7 +179,7 @@ def parse_arguments() -> argparse.Namespace:
         "--shapes", nargs="+", type=parse_shape, default=GRID, help="T,B,I,H,L ... (the grid)"
     )
     parser.add_argument("--threads", type=numbers, default=THREADS, help="default: 1,2")
-    parser.add_argument("--mode", type=modes, default=MODES, help="default: forward,training")
+    parser.add_argument("--mode", type=modes, default=MODES, help=f"default: {','.join(MODES)}")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--json", type=Path, default=Path("build/peers.json"))
     return parser.parse_args()

@@ -5,7 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-COLOURS = {"clstm": "#1b3a57", "torch": "#e4572e", "onnxruntime": "#4c9bd6", "openvino": "#8a6fb8"}
+COLOURS = {
+    "clstm": "#1b3a57",
+    "torch": "#e4572e",
+    "onnxruntime": "#4c9bd6",
+    "openvino": "#8a6fb8",
+    "jax": "#4a9d6f",
+}
 assert COLOURS.keys() == ENGINES.keys()
 WIDTH = 12.0  # inches
 DPI = 150

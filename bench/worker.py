@@ -1,6 +1,6 @@
 """One engine in a process of its own, which times itself when it is told to.
 
-    python bench/worker.py ENGINE
+    python bench/worker.py ENGINE THREADS
 
 It reads requests from stdin and answers each on stdout, one line of JSON both ways: `prepare`
 builds a case, runs it once and stores its outputs; `turn` times it. Between requests it waits for
@@ -13,10 +13,11 @@ import sys
 
 import numpy as np
 from case import Case
+from engines import ENGINES
 from shapes import Shape
 
 
-def serve(engine: str, requests, answers) -> None:
+def serve(engine: str, threads: int, requests, answers) -> None:
     """Answer requests until stdin ends."""
     case = None
     for line in requests:
@@ -24,7 +25,7 @@ def serve(engine: str, requests, answers) -> None:
         answer = {}
         if request["do"] == "prepare":
             case = None  # the memory of the last case, before the next one asks for its own
-            case = Case(engine, Shape(*request["shape"]), request["mode"], request["threads"])
+            case = Case(engine, Shape(*request["shape"]), request["mode"], threads)
             np.savez(request["outputs"], **case.outputs())
             case.calibrate()
         else:
@@ -36,7 +37,11 @@ def main() -> None:
     # Libraries that print must not write into the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    serve(sys.argv[1], sys.stdin, answers)
+    engine, threads = sys.argv[1], int(sys.argv[2])
+    bind_to_cpus = getattr(ENGINES[engine], "bind_to_cpus", None)
+    if bind_to_cpus:  # before the library is imported
+        bind_to_cpus(threads)
+    serve(engine, threads, sys.stdin, answers)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""JAX, which has no LSTM of its own: the scan of jax_model.py, compiled as a whole."""
+
+import os
+from contextlib import nullcontext
+
+import numpy as np
+from arrays import DECAYS, first_step, output_gradient, sequence, targets, weights
+from shapes import Shape
+
+# The system's mask of CPUs is the one thing that decides how many threads JAX starts and uses.
+CAN_SET_THREADS = hasattr(os, "sched_setaffinity")
+
+
+class Jax:
+    """JAX: gradients of x and every parameter, or a whole training step in one compiled function.
+
+    Its threads are counted once, when it is imported: `bind_to_cpus` comes before, in a process of
+    its own for each number.
+    """
+
+    title = "JAX"
+    modes = ("training", "step") if CAN_SET_THREADS else ()
+    modules = ("jax",)
+    distribution = "jax"
+    scope = nullcontext
+
+    def __init__(self, shape: Shape, mode: str, threads: int) -> None:
+        import jax
+        import jax_model
+
+        self.jax, self.model, self.shape = jax, jax_model, shape
+        # Copies: what a step is given to overwrite must not be memory of NumPy's.
+        self.parameters = jax.tree.map(jax.numpy.array, weights(shape, mode))
+        self.x = jax.numpy.asarray(sequence(shape))
+        if mode == "training":
+            self.dy = jax.numpy.asarray(output_gradient(shape))
+        else:
+            self.targets = jax.numpy.asarray(targets(shape).astype(np.int32))
+            self.averages = jax_model.no_averages(self.parameters)
+        self.run, self.outputs = getattr(self, mode), getattr(self, f"{mode}_outputs")
+
+    @staticmethod
+    def bind_to_cpus(threads: int) -> None:
+        """Let this process use as many CPUs as there may be threads."""
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+    def training(self):
+        return self.jax.block_until_ready(self.model.gradients(self.parameters, self.x, self.dy))
+
+    def training_outputs(self, result) -> dict[str, np.ndarray]:
+        y, gradients, x = result
+        return {name: np.asarray(a) for name, a in {"y": y, "x": x, **gradients}.items()}
+
+    def step(self):
+        loss, self.parameters, self.averages = self.jax.block_until_ready(
+            self.model.step(self.parameters, self.averages, self.x, self.targets)
+        )
+        return float(loss)
+
+    def step_outputs(self, loss: float) -> dict[str, np.ndarray]:
+        parameters = {name: np.asarray(a) for name, a in self.parameters.items()}
+        # The first average is the gradient, but for a factor: the step itself hands none out.
+        average, _, _ = self.averages
+        gradients = {name: np.asarray(a) / (1 - DECAYS[0]) for name, a in average.items()}
+        return first_step(self.shape, loss, parameters, gradients)
