@@ -19,7 +19,7 @@ import pytest
 import report
 import results
 from case import Case
-from peers import PAUSE_SECONDS, ROUNDS, Peers
+from peers import PAUSE_SECONDS, ROUNDS, Peers, peak_memory
 from shapes import THREADS, Shape, usable_cpus
 
 import clstm
@@ -107,6 +107,8 @@ def measure(request, benchmark, keep, rounds):
             workers = request.getfixturevalue("peers")
             beside = workers.compare(shape, mode, threads, rounds).as_dict()
             figures |= {"peers": beside["peers"], "clstm_beside_peers_us": beside["clstm_us"]}
+        if mode == "step":
+            figures["memory_mb"] = peak_memory(shape, mode, threads)
         keep(**figures)
 
     return run

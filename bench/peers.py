@@ -8,7 +8,8 @@ turns, one at a time and in an order that rotates: a turn is the median of calls
 the same round: above 1, clstm is the faster one. So drifts of the machine cancel.
 
 Before anything is timed, every peer's outputs are compared with clstm's. A turn that kept more
-cores busy than threads were asked for is an error, because its figure would be worth nothing.
+cores busy than threads were asked for is an error, because its figure would be worth nothing. Of
+mode "step" the peak memory is measured, too.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -152,6 +154,15 @@ class Peers:
         return turn["seconds"]
 
 
+def peak_memory(shape: Shape, mode: str, threads: int) -> dict[str, float]:
+    """Megabytes of clstm and every installed peer, each in a process begun for that."""
+    peaks = {}
+    for name in ("clstm", *engines.installed_peers(mode)):
+        with closing(Worker(name, threads)) as worker:
+            peaks[name] = worker.ask(do="memory", shape=list(shape), mode=mode)["mb"]
+    return peaks
+
+
 def table_row(comparison: Comparison) -> str:
     """One line for the terminal."""
     peers = "".join(
@@ -162,6 +173,12 @@ def table_row(comparison: Comparison) -> str:
     )
     case = f"{comparison.shape!s:20}{comparison.mode:9}{comparison.threads:2}"
     return f"{case}  clstm {comparison.seconds('clstm') * 1e6:.1f} us{peers}"
+
+
+def memory_row(peaks: dict[str, float]) -> str:
+    """One line for the terminal."""
+    megabytes = (f"{engines.ENGINES[name].title} {peak:.1f} MB" for name, peak in peaks.items())
+    return " " * 33 + "  ".join(megabytes)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -185,6 +202,17 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def measure(peers: Peers, shape: Shape, mode: str, threads: int, rounds: int) -> dict:
+    """Print what a case took; return it as plain data."""
+    comparison = peers.compare(shape, mode, threads, rounds)
+    print(table_row(comparison), flush=True)
+    figures = comparison.as_dict()
+    if mode == "step":
+        figures["memory_mb"] = peak_memory(shape, mode, threads)
+        print(memory_row(figures["memory_mb"]), flush=True)
+    return figures
+
+
 def main() -> None:
     arguments = parse_arguments()
     if not engines.installed_peers():
@@ -194,9 +222,7 @@ def main() -> None:
         for mode in arguments.mode:
             for shape in arguments.shapes:
                 for threads in arguments.threads:
-                    comparison = peers.compare(shape, mode, threads, arguments.rounds)
-                    print(table_row(comparison), flush=True)
-                    results.append(comparison.as_dict())
+                    results.append(measure(peers, shape, mode, threads, arguments.rounds))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"versions": engines.versions(), "results": results}
     arguments.json.write_text(json.dumps(report, indent=1) + "\n")

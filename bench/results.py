@@ -50,6 +50,11 @@ class Result:
         values = [record["extra_info"].get(name) for record in self.records]
         return None if None in values else median(values)
 
+    def memory(self, engine: str) -> float | None:
+        """Peak megabytes of an engine, the median run; None where it was not measured."""
+        values = [record["extra_info"].get("memory_mb", {}).get(engine) for record in self.records]
+        return None if None in values else median(values)
+
     def ratio(self, *peers: str) -> float:
         """`ratios`, the median run."""
         return median(self.ratios(*peers))

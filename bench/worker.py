@@ -3,8 +3,9 @@
     python bench/worker.py ENGINE THREADS
 
 It reads requests from stdin and answers each on stdout, one line of JSON both ways: `prepare`
-builds a case, runs it once and stores its outputs; `turn` times it. Between requests it waits for
-the next line, so it uses no CPU.
+builds a case, runs it once and stores its outputs; `turn` times it; `memory` measures a case's peak
+in a process that has had no other request. Between requests it waits for the next line, so it uses
+no CPU.
 """
 
 import json
@@ -14,6 +15,7 @@ import sys
 import numpy as np
 from case import Case
 from engines import ENGINES
+from memory import peak_megabytes
 from shapes import Shape
 
 
@@ -23,13 +25,16 @@ def serve(engine: str, threads: int, requests, answers) -> None:
     for line in requests:
         request = json.loads(line)
         answer = {}
-        if request["do"] == "prepare":
+        if request["do"] == "turn":
+            answer = case.turn()
+        elif request["do"] == "memory":
+            what = (Shape(*request["shape"]), request["mode"], threads)
+            answer = {"mb": peak_megabytes(engine, *what)}
+        else:
             case = None  # the memory of the last case, before the next one asks for its own
             case = Case(engine, Shape(*request["shape"]), request["mode"], threads)
             np.savez(request["outputs"], **case.outputs())
             case.calibrate()
-        else:
-            answer = case.turn()
         print(json.dumps(answer), file=answers, flush=True)
 
 
