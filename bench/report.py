@@ -8,10 +8,12 @@ pytest's terminal summary shows the same tables, made by the same functions.
 import argparse
 from pathlib import Path
 
+from arrays import MAX_NORM
 from engines import ENGINES, PEERS
 from markdown_table import number, table
+from memory import TRAINED_STEPS
 from results import Result, best_limit, choose, cpu, merge, read
-from shapes import GRID, ODD, SMALL
+from shapes import CLASSES, GRID, ODD, SMALL, STEPS
 from summary import (
     ACTIVATIONS_BELOW,
     ACTIVATIONS_NS,
@@ -29,12 +31,18 @@ turns in processes of their own, the median over rounds: above 1, clstm is the f
 in the column `clstm us` comes from pytest's own process. Of several runs, the figures are those of
 the median run, and `worst` is the ratio of the worst one."""
 SUMMARY_NOTE = f"""\
-The ratio here is the time of the faster of PyTorch and ONNX Runtime, divided by clstm's. A shape is
-below {BEHIND} if it is in any run. Ranges name the shape of their worse end."""
+The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train, divided
+by clstm's. A shape is below {BEHIND} if it is in any run. Ranges name the shape of their worse end;
+those of a whole step's times are of the worst run."""
 SMALL_NOTE = f"""\
 One sequence, one feature, 2000 steps: nanoseconds a step, of the peers microseconds a call. The
 bound is {STEP_FACTOR} times the limit, and where H < {ACTIVATIONS_BELOW} another
 {ACTIVATIONS_NS:.0f} ns for the latency of the activations."""
+STEP_NOTE = f"""\
+Forward, a linear readout to {CLASSES} classes, softmax cross-entropy of every time step, backward,
+clipping to norm {MAX_NORM:g}, Adam. `MB` is the most memory that was resident while a model was
+built and trained for {TRAINED_STEPS} steps, without what the library took once it had started; each
+in a process of its own. JAX's includes what its compiler took."""
 PLOTS = """\
 ![Time of the peers divided by clstm's](ratios.png)
 
@@ -62,7 +70,7 @@ def _peer_columns(results: list[Result]) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def _engine_table(results: list[Result]) -> str:
+def _engine_cells(results: list[Result]) -> tuple[list[str], list[list[str]]]:
     """clstm, the limit and every peer that was there; one row per shape and number of threads."""
     peer_head, peer_rows = _peer_columns(results)
     head = ["T,B,I,H,L", "threads", "clstm us", "GFLOP/s", "% of limit", *peer_head]
@@ -71,7 +79,21 @@ def _engine_table(results: list[Result]) -> str:
         row = [str(result.shape), str(result.threads), number(result.seconds * 1e6)]
         row += [number(result.figure("gflops")), number(result.figure("percent_of_limit"), 0)]
         rows.append(row + cells)
-    return table(head, rows)
+    return head, rows
+
+
+def _engine_table(results: list[Result]) -> str:
+    return table(*_engine_cells(results))
+
+
+def _step_table(results: list[Result]) -> str:
+    """As the others, and the memory of everyone."""
+    head, rows = _engine_cells(results)
+    present = [name for name in ENGINES if any(r.memory(name) is not None for r in results)]
+    head += [f"{ENGINES[name].title} MB" for name in present]
+    for result, row in zip(results, rows, strict=True):
+        row += [number(result.memory(name)) for name in present]
+    return f"{STEP_NOTE}\n\n{table(head, rows)}"
 
 
 def _small_table(results: list[Result]) -> str:
@@ -109,6 +131,7 @@ def tables(results: list[Result]) -> str:
         ("Forward, odd shapes", _engine_table, choose(results, ODD)),
         ("Forward, small models, one thread", _small_table, choose(results, SMALL)),
         ("Forward and backward", _engine_table, choose(results, GRID, "training")),
+        ("Whole training step", _step_table, choose(results, STEPS, "step")),
         (
             "One stacked product against four",
             _stacked_table,

@@ -1,18 +1,20 @@
 """What all the tables say in a few lines: where clstm is behind, and how close to the limit it is.
 
 Everything here is computed from a run. The criterion is the faster of PyTorch and ONNX Runtime:
-OpenVINO stands beside them in the tables, but isn't part of it.
+OpenVINO and JAX stand beside them in the tables, but aren't part of it. ONNX Runtime doesn't train
+LSTMs: there PyTorch alone counts.
 """
 
 from collections.abc import Callable
 from statistics import geometric_mean
 
-from engines import ENGINES
+from engines import ENGINES, PEERS
 from markdown_table import table
 from results import Result, choose
-from shapes import GRID, ODD, SMALL
+from shapes import GRID, ODD, SMALL, STEPS
 
 RIVALS = ("torch", "onnxruntime")
+LONG = tuple(shape for shape in GRID if shape.steps > 1)  # one step has no time to go back through
 BEHIND = 0.97  # what is nearer to 1 than this is noise
 
 # A small model's step: so many times the limit, and the activations' latency below some size.
@@ -101,8 +103,7 @@ def _large_weights(shape) -> bool:
     return shape.batch == 1 and shape.hidden_size >= 256
 
 
-def _column(results: list[Result], threads: int) -> dict[str, str]:
-    """The figures of one number of threads; empty where nothing was measured."""
+def _forward(results: list[Result], threads: int) -> dict[str, str]:
     both = choose(results, GRID + ODD)
     chosen = [result for result in both if result.threads == threads]
     compared = [result for result in chosen if rivals(result)]
@@ -121,25 +122,71 @@ def _column(results: list[Result], threads: int) -> dict[str, str]:
     }
 
 
+def _training(results: list[Result], threads: int) -> dict[str, str]:
+    chosen = [r for r in choose(results, GRID, "training") if r.threads == threads]
+    compared = [result for result in choose(chosen, LONG, "training") if rivals(result)]
+    return {
+        f"shapes of the grid, T > 1, below {BEHIND} in any run": _count(compared),
+        "geometric mean over the grid, T > 1": _mean(compared),
+        "% of the multiply-add peak, B >= 32, H >= 256": _percent(
+            chosen, "percent_of_peak", lambda shape: shape.batch >= 32 and shape.hidden_size >= 256
+        ),
+    }
+
+
+def _whole_step(results: list[Result], threads: int) -> dict[str, str]:
+    chosen = [r for r in choose(results, STEPS, "step") if r.threads == threads]
+    rows = {}
+    for peer in (name for name in PEERS if "step" in ENGINES[name].modes):
+        times = {str(r.shape): min(r.ratios(peer)) for r in chosen if peer in r.peers}
+        rows[f"time of {ENGINES[peer].title} / clstm"] = _range(times, 2)
+        rows[f"memory of {ENGINES[peer].title} / clstm"] = _range(_memory_ratios(chosen, peer), 2)
+    return rows
+
+
+def _memory_ratios(results: list[Result], peer: str) -> dict[str, float]:
+    peaks = {str(r.shape): (r.memory(peer), r.memory("clstm")) for r in results}
+    # Where nothing seems to have been taken, pages that were there already have served.
+    return {shape: theirs / ours for shape, (theirs, ours) in peaks.items() if theirs and ours}
+
+
+# Mode -> head of its table, what fills a column of it, shapes that are named if clstm is behind.
+TABLES = {
+    "forward": ("forward", _forward, GRID + ODD),
+    "training": ("forward and backward", _training, LONG),
+    "step": ("whole training step", _whole_step, STEPS),
+}
+
+
+def _table(results: list[Result], mode: str) -> str:
+    """A column per number of threads, rows that have a figure; empty where there is none."""
+    head, fill, _ = TABLES[mode]
+    counts = sorted({result.threads for result in results if result.mode == mode})
+    columns = [fill(results, threads) for threads in counts]
+    names = [name for name in (columns[0] if columns else ()) if any(c[name] for c in columns)]
+    rows = [[name, *(column[name] for column in columns)] for name in names]
+    return table([head, *(f"{threads} thread(s)" for threads in counts)], rows) if rows else ""
+
+
 def _list_of_those_behind(results: list[Result], threads: int) -> str:
-    compared = [r for r in choose(results, GRID + ODD) if r.threads == threads and rivals(r)]
     names = []
-    for result in sorted(_behind(compared), key=worst):
+    for result in sorted(_behind([r for r in results if r.threads == threads]), key=worst):
         fastest = min(rivals(result), key=lambda peer: min(result.ratios(peer)))
         names.append(f"{result.shape} ({worst(result):.2f}, {ENGINES[fastest].title})")
     return f"Below {BEHIND} on {threads} thread(s): {'; '.join(names) or 'none'}."
 
 
-def summary(results: list[Result]) -> str:
-    """A table with a column per number of threads, then the shapes where clstm is behind.
+def _lists(results: list[Result], mode: str) -> list[str]:
+    """The shapes where clstm is behind, a line for each number of threads."""
+    chosen = choose(results, TABLES[mode][2], mode)
+    compared = [result for result in chosen if rivals(result)]
+    counts = sorted({result.threads for result in chosen})
+    return [_list_of_those_behind(compared, threads) for threads in counts]
 
-    Empty where nothing ran forward.
-    """
-    counts = sorted({result.threads for result in choose(results, GRID + ODD + SMALL)})
-    if not counts:
-        return ""
-    columns = [_column(results, threads) for threads in counts]
-    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-    head = ["forward", *(f"{threads} thread(s)" for threads in counts)]
-    lists = [_list_of_those_behind(results, threads) for threads in counts]
-    return "\n\n".join([table(head, [row for row in rows if any(row[1:])]), *lists])
+
+def summary(results: list[Result]) -> str:
+    """Of every mode a table, and the shapes where clstm is behind; empty where nothing ran."""
+    parts = []
+    for mode in TABLES:
+        parts += [_table(results, mode), *_lists(results, mode)]
+    return "\n\n".join(part for part in parts if part)

@@ -1,12 +1,12 @@
 """The summary on invented figures, whose results are known."""
 
 from results import merge
-from shapes import GRID, ODD, SMALL, Shape
+from shapes import GRID, ODD, SMALL, STEPS, Shape
 from summary import step_ns, summary
 
 
 def record(shape: Shape, threads: int, microseconds: float, **figures) -> dict:
-    """As in the JSON; `ratios` maps peers to peer / clstm."""
+    """As in the JSON, by default forward; `ratios` maps peers to peer / clstm."""
     ratios = figures.pop("ratios", {})
     peers = {name: {"us": microseconds * ratio, "ratio": ratio} for name, ratio in ratios.items()}
     case = {"mode": "forward", "shape": list(shape), "threads": threads, "peers": peers}
@@ -64,5 +64,62 @@ def test_the_bound_of_small_models():
     assert row(summary([small, large]), "small models") == ["1 of 2"]
 
 
-def test_nothing_forward_nothing_to_say():
+def test_training_is_compared_with_pytorch_where_there_is_more_than_one_step():
+    def run(ratio: float) -> list[dict]:
+        return [
+            record(GRID[0], 1, 9.0, mode="training", ratios={"torch": 0.5}),
+            record(GRID[3], 1, 9.0, mode="training", ratios={"torch": 8.0, "jax": 0.1}),
+            record(GRID[4], 1, 9.0, mode="training", ratios={"torch": ratio}),
+        ]
+
+    assert GRID[0].steps == 1 < min(GRID[3].steps, GRID[4].steps)
+    text = summary(merge([run(2.0), run(2.0), run(0.5)]))
+    assert row(text, "shapes of the grid, T > 1, below") == ["1 of 2"]
+    assert row(text, "geometric mean over the grid, T > 1") == ["4.00 (worst runs: 2.00)"]
+    assert f"Below 0.97 on 1 thread(s): {GRID[4]} (0.50, PyTorch)." in text
+
+
+def test_share_of_the_peak_in_training():
+    wide = Shape(100, 32, 512, 512, 1)
+    records = [
+        record(wide, 1, 9.0, mode="training", percent_of_peak=80.0),
+        record(Shape(100, 16, 256, 256, 1), 1, 9.0, mode="training", percent_of_peak=7.0),
+        record(Shape(50, 128, 512, 512, 1), 1, 9.0, mode="training", percent_of_peak=85.0),
+    ]
+    text = summary(merge([records]))
+    assert row(text, "% of the multiply-add peak, B >= 32") == [f"80 to 85 ({wide})"]
+
+
+def test_whole_steps_tell_the_worst_run_and_the_memory_of_every_peer():
+    def run(ratio: float) -> list[dict]:
+        first = {"ratios": {"torch": ratio, "jax": 3.0}}
+        first["memory_mb"] = {"clstm": 2.0, "torch": 9.0, "jax": 8.0}
+        second = {"ratios": {"torch": 2.5}, "memory_mb": {"clstm": 4.0, "torch": 6.0}}
+        return [
+            record(STEPS[0], 1, 9.0, mode="step", **first),
+            record(STEPS[1], 1, 9.0, mode="step", **second),
+        ]
+
+    text = summary(merge([run(1.5), run(0.9), run(2.0)]))
+    assert row(text, "time of PyTorch / clstm") == [f"0.90 to 2.50 ({STEPS[0]})"]
+    assert row(text, "memory of PyTorch / clstm") == [f"1.50 to 4.50 ({STEPS[1]})"]
+    assert row(text, "time of JAX / clstm") == [f"3.00 ({STEPS[0]})"]
+    assert row(text, "memory of JAX / clstm") == [f"4.00 ({STEPS[0]})"]
+    assert f"Below 0.97 on 1 thread(s): {STEPS[0]} (0.90, PyTorch)." in text
+
+
+def test_each_mode_has_a_table_of_its_own():
+    modes = {"forward": GRID[4], "training": GRID[4], "step": STEPS[0]}
+    records = [
+        record(shape, 1, 9.0, mode=mode, ratios={"torch": 2.0}) for mode, shape in modes.items()
+    ]
+    heads = [line for line in summary(merge([records])).splitlines() if "1 thread(s) |" in line]
+    assert [head.split("|")[1].strip() for head in heads] == [
+        "forward",
+        "forward and backward",
+        "whole training step",
+    ]
+
+
+def test_nothing_measured_nothing_to_say():
     assert summary([]) == ""
