@@ -200,6 +200,17 @@ def test_a_call_takes_no_memory_for_its_length(plain, case, threads):
     assert taken[long] < long * case.batch * case.hidden_size * np.dtype(case.dtype).itemsize
 
 
+def test_a_tape_of_states_alone_takes_less_than_half(plain):
+    """Beyond what both passes take, gradients of y among it: I + 2 H numbers a row, not I + 6 H."""
+    case = Case(steps=20_000, batch=4, input_size=8, hidden_size=64)
+    gates, states = (plain.run_case(case, gradients=kind).workspace for kind in (1, 2))
+    row = case.steps * case.batch * np.dtype(case.dtype).itemsize
+    shared, buffers = row * case.hidden_size, 8 << 20
+    assert gates >= row * (8 + 6 * 64)
+    assert states <= row * (8 + 2 * 64) + shared + buffers
+    assert states - shared < (gates - shared) / 2
+
+
 @pytest.mark.parametrize("gradients", [0, 1, 2])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_out_of_memory_leaves_everything_usable(plain, gradients, threads):
