@@ -217,6 +217,7 @@ import os, signal, sys, threading, time
 import numpy as np
 import clstm
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs in the background
 model = clstm.LSTM(64, 256, 2, rng=0)
 x = np.zeros((10000, 32, 64), np.float32)
 model(x[:2])
