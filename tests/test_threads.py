@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,6 +259,31 @@ def test_ctrl_c_ends_a_long_call(what):
 
 def child_call(queue, model, x):
     queue.put(model(x, num_threads=2)[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads affinities from /proc")
+def test_threads_may_run_where_they_might_before():
+    """A thread that shares its CPU with another moves; its affinity is given back."""
+    code = """
+import glob, os, time
+import numpy as np, clstm
+
+model = clstm.LSTM(64, 256, rng=0)
+x = np.zeros((20, 8, 64), np.float32)
+for _ in range(10):
+    model(x, num_threads=3)
+    time.sleep(0.01)  # they fall asleep, and wake up together
+masks = set()
+for path in glob.glob("/proc/self/task/*/status"):
+    with open(path) as file:
+        masks |= {line for line in file if line.startswith("Cpus_allowed:")}
+print(len(masks), len(os.listdir("/proc/self/task")))
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    masks, threads = map(int, result.stdout.split())
+    assert masks == 1
+    assert threads >= 3 or not clstm.config()["openmp"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

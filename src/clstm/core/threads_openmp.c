@@ -1,10 +1,12 @@
 /* The OpenMP team: the only file with a parallel region, so that a program which brings its own team links no OpenMP
    runtime (one in a plug-in that is unloaded crashes the host). */
+#define _GNU_SOURCE /* sched_getcpu, sched_setaffinity */
 #include "internal.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
 
 /* A forked child inherits a runtime whose threads do not exist: entering a region hangs. */
 static atomic_int forked;
@@ -15,14 +17,58 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void in_child(void) { atomic_store(&forked, 1); }
 static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
+/* ---- A CPU for each thread ----
+
+   A thread that has slept may be woken on the CPU of the one that woke it, and Linux then leaves both there for tens of
+   milliseconds while another CPU idles: one step of H = 512 on two threads took 150 to 250 us instead of 65. So the
+   second thread that finds itself on a CPU moves to a free one that it may use; its affinity is the same afterwards. */
+
+#if defined(__linux__)
+typedef struct seats {
+    atomic_ullong taken[CPU_SETSIZE / 64];
+} seats;
+
+static int is_taken(const seats *seats, int cpu) {
+    return (int)(atomic_load_explicit(&seats->taken[cpu / 64], memory_order_relaxed) >> (cpu % 64) & 1);
+}
+
+/* Whether no other thread of the region has said before that it runs on this one's CPU. */
+static int take_seat(seats *seats) {
+    const int cpu = sched_getcpu();
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return 1;
+    const unsigned long long bit = 1ULL << (cpu % 64);
+    return !(atomic_fetch_or_explicit(&seats->taken[cpu / 64], bit, memory_order_relaxed) & bit);
+}
+
+static void find_seat(seats *seats) {
+    cpu_set_t own, others;
+    if (take_seat(seats) || sched_getaffinity(0, sizeof own, &own)) return;
+    CPU_ZERO(&others);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &own) && !is_taken(seats, cpu)) CPU_SET(cpu, &others);
+    if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof others, &others)) return;
+    sched_setaffinity(0, sizeof own, &own);
+    take_seat(seats);
+}
+#else
+typedef int seats;
+static int take_seat(seats *seats) { return (void)seats, 1; }
+static void find_seat(seats *seats) { (void)seats; }
+#endif
+
 static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t), void *argument) {
     (void)user;
     if (atomic_load(&forked) || omp_in_parallel() || atomic_flag_test_and_set(&busy)) {
         task(argument, 0, 1);
         return;
     }
+    seats seats = {0};
+    take_seat(&seats);
 #pragma omp parallel num_threads((int)wanted)
-    task(argument, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
+    {
+        if (omp_get_thread_num()) find_seat(&seats);
+        task(argument, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
+    }
     atomic_flag_clear(&busy);
 }
 
