@@ -70,8 +70,12 @@ class Build:
     emulator: tuple[str, ...] = ()
     isa: str | None = None  # None: the best
 
-    def compile_core(self):
-        sources = sorted((ROOT / "src" / "clstm" / "core").glob("*.c"))
+    def compile_core(self, base=None):
+        """Compile every file, or, beside the objects of a base, kernels_generic.c alone."""
+        pattern = "kernels_generic.c" if base else "*.c"
+        sources = sorted((ROOT / "src" / "clstm" / "core").glob(pattern))
+        for made in base.folder.glob("*.o") if base else ():
+            shutil.copy(made, self.folder)
         flags = [*CORE_FLAGS, *self.flags, f"-I{INCLUDE}"]
         with ThreadPool() as pool:  # of compilers: this is most of the time of these tests
             pool.map(lambda s: execute(self.compiler, *flags, "-c", s, cwd=self.folder), sources, 1)
