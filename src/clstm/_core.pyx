@@ -234,7 +234,7 @@ cdef class Model:
         view.flags.writeable = False
         return view
 
-    # Optimisers, between begin_edit and end_edit; g and the state are flat arrays, written in place.
+    # Optimisers, between begin_edit and end_edit. All arrays are flat; the model and the state are written in place.
 
     def adam_step(self, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, settings, size_t threads):
         """One step of Adam; settings are t, lr, beta1, beta2, eps."""

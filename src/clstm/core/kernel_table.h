@@ -66,7 +66,7 @@ typedef struct TYPED(clstm_i_steps_backward) {
     size_t batch; /* rows from one step to the next, in all arrays over time */
 } TYPED(clstm_i_steps_backward);
 
-/* One step of an optimiser over some elements. */
+/* One step of an optimiser, over flat arrays. */
 typedef struct TYPED(clstm_i_adam) {
     real *p;
     const real *g;
@@ -94,8 +94,8 @@ typedef struct TYPED(clstm_i_kernels) {
     void (*sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums);
     void (*tanh)(size_t n, const real *x, real *y);
     void (*sigmoid)(size_t n, const real *x, real *y);
-    void (*adam)(const TYPED(clstm_i_adam) *, size_t n);
-    void (*sgd)(const TYPED(clstm_i_sgd) *, size_t n);
+    void (*adam)(const TYPED(clstm_i_adam) *, size_t begin, size_t end);
+    void (*sgd)(const TYPED(clstm_i_sgd) *, size_t begin, size_t end);
     double (*sum_squares)(size_t n, const real *a);
     void (*scale)(size_t n, real *a, real factor);
 } TYPED(clstm_i_kernels);

@@ -1,13 +1,13 @@
 /* Passes over flat arrays of parameters and gradients, typed: all that is to be done to an element is done while it is
    in a register, because memory is what bounds them. */
 
-/* m, v and p of n elements by one step of Adam. Algorithm 1 of D. P. Kingma, J. Ba, "Adam: a method for stochastic
+/* m, v and p of some elements by one step of Adam. Algorithm 1 of D. P. Kingma, J. Ba, "Adam: a method for stochastic
    optimization", 2015, with the corrections of the bias in `rate` and `divisor`. */
-static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t n) {
+static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t begin, size_t end) {
     const vreal toward1 = TYPED(splat)(step->toward1), toward2 = TYPED(splat)(step->toward2);
     const vreal rate = TYPED(splat)(step->rate), divisor = TYPED(splat)(step->divisor), eps = TYPED(splat)(step->eps);
-    for (size_t k = 0; k < n; k += TYPED(LANES)) {
-        const size_t part = n - k < TYPED(LANES) ? n - k : TYPED(LANES);
+    for (size_t k = begin; k < end; k += TYPED(LANES)) {
+        const size_t part = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
         const vreal g = TYPED(take)(step->g + k, part);
         vreal m = TYPED(take)(step->m + k, part), v = TYPED(take)(step->v + k, part);
         m = TYPED(fma)(g - m, toward1, m);
@@ -19,11 +19,11 @@ static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t n) {
     }
 }
 
-/* velocity and p of n elements by one step of gradient descent with momentum. */
-static void TYPED(sgd)(const TYPED(clstm_i_sgd) *step, size_t n) {
+/* velocity and p of some elements by one step of gradient descent with momentum. */
+static void TYPED(sgd)(const TYPED(clstm_i_sgd) *step, size_t begin, size_t end) {
     const vreal rate = TYPED(splat)(step->rate), momentum = TYPED(splat)(step->momentum);
-    for (size_t k = 0; k < n; k += TYPED(LANES)) {
-        const size_t part = n - k < TYPED(LANES) ? n - k : TYPED(LANES);
+    for (size_t k = begin; k < end; k += TYPED(LANES)) {
+        const size_t part = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
         const vreal velocity = momentum * TYPED(take)(step->velocity + k, part) + TYPED(take)(step->g + k, part);
         TYPED(put)(step->velocity + k, velocity, part);
         TYPED(put)(step->p + k, TYPED(take)(step->p + k, part) - rate * velocity, part);

@@ -10,29 +10,35 @@ static size_t TYPED(pass_threads)(const clstm_i_call *call, size_t n, double num
     return clstm_i_wanted(call, numbers * (double)n, SIZE_MAX);
 }
 
-static clstm_status TYPED(check_step)(const clstm_model *model, const void *settings, const void *gradients,
-                                      const void *state) {
-    if (!model || !settings || !gradients || !state) return CLSTM_INVALID_ARGUMENT;
-    return model->is_f64 == REAL_IS_F64 ? CLSTM_OK : CLSTM_WRONG_DTYPE;
+/* ---- Steps ---- */
+
+/* A step of one optimiser; the other is NULL. */
+typedef struct TYPED(step_task) {
+    const TYPED(clstm_i_kernels) *kernels;
+    size_t n;
+    const TYPED(clstm_i_adam) *adam;
+    const TYPED(clstm_i_sgd) *sgd;
+} TYPED(step_task);
+
+static void TYPED(run_step)(void *argument, size_t index, size_t count) {
+    const TYPED(step_task) *task = argument;
+    const clstm_i_range own = TYPED(elements)(task->n, index, count);
+    if (task->adam) task->kernels->adam(task->adam, own.begin, own.end);
+    else task->kernels->sgd(task->sgd, own.begin, own.end);
 }
 
-/* ---- Adam ---- */
+static clstm_status TYPED(step)(clstm_model *model, const TYPED(clstm_i_adam) *adam, const TYPED(clstm_i_sgd) *sgd,
+                                const clstm_context *given) {
+    clstm_context context;
+    const clstm_status status = clstm_i_context(given, &context);
+    const clstm_i_isa *isa = clstm_i_dispatch();
+    if (status || !isa) return status ? status : CLSTM_UNKNOWN_ISA;
 
-typedef struct TYPED(adam_task) {
-    const TYPED(clstm_i_kernels) *kernels;
-    TYPED(clstm_i_adam) step;
-    size_t n;
-} TYPED(adam_task);
-
-static void TYPED(run_adam)(void *argument, size_t index, size_t count) {
-    const TYPED(adam_task) *task = argument;
-    const clstm_i_range own = TYPED(elements)(task->n, index, count);
-    TYPED(clstm_i_adam) step = task->step;
-    step.p += own.begin;
-    step.g += own.begin;
-    step.m += own.begin;
-    step.v += own.begin;
-    task->kernels->adam(&step, own.end - own.begin);
+    TYPED(step_task) task = {isa->KERNELS, model->elements, adam, sgd};
+    const clstm_i_call call = {.context = &context};
+    clstm_i_run(&call, TYPED(pass_threads)(&call, task.n, adam ? 7 : 5), TYPED(run_step), &task);
+    clstm_i_new_version(model);
+    return CLSTM_OK;
 }
 
 /* base^n, without libm's pow: as exact as n roundings. */
@@ -44,64 +50,30 @@ static double TYPED(power)(double base, size_t n) {
 }
 
 clstm_status PUBLIC(adam_step)(clstm_model *model, const clstm_adam *adam, const real *gradients, real *m, real *v,
-                               const clstm_context *given) {
-    clstm_context context;
-    clstm_status status = TYPED(check_step)(model, adam, gradients, m);
-    if (!status && (!v || adam->size != sizeof *adam || !adam->step)) status = CLSTM_INVALID_ARGUMENT;
-    if (!status) status = clstm_i_context(given, &context);
-    const clstm_i_isa *isa = clstm_i_dispatch();
-    if (!status && !isa) status = CLSTM_UNKNOWN_ISA;
-    if (status) return status;
-
+                               const clstm_context *context) {
+    if (!model || !adam || !gradients || !m || !v) return CLSTM_INVALID_ARGUMENT;
+    if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    if (adam->size != sizeof *adam || !adam->step) return CLSTM_INVALID_ARGUMENT;
     const double correct1 = 1 - TYPED(power)(adam->beta1, adam->step);
     const double correct2 = 1 - TYPED(power)(adam->beta2, adam->step);
-    TYPED(adam_task) task = {isa->KERNELS, {
+    const TYPED(clstm_i_adam) step = {
         .p = model->parameters, .g = gradients, .m = m, .v = v,
         .toward1 = (real)(1 - adam->beta1), .toward2 = (real)(1 - adam->beta2),
         .rate = (real)(adam->lr / correct1), .divisor = (real)__builtin_sqrt(correct2), .eps = (real)adam->eps,
-    }, model->elements};
-    const clstm_i_call call = {.context = &context};
-    clstm_i_run(&call, TYPED(pass_threads)(&call, task.n, 7), TYPED(run_adam), &task);
-    clstm_i_new_version(model);
-    return CLSTM_OK;
-}
-
-/* ---- Gradient descent ---- */
-
-typedef struct TYPED(sgd_task) {
-    const TYPED(clstm_i_kernels) *kernels;
-    TYPED(clstm_i_sgd) step;
-    size_t n;
-} TYPED(sgd_task);
-
-static void TYPED(run_sgd)(void *argument, size_t index, size_t count) {
-    const TYPED(sgd_task) *task = argument;
-    const clstm_i_range own = TYPED(elements)(task->n, index, count);
-    TYPED(clstm_i_sgd) step = task->step;
-    step.p += own.begin;
-    step.g += own.begin;
-    step.velocity += own.begin;
-    task->kernels->sgd(&step, own.end - own.begin);
+    };
+    return TYPED(step)(model, &step, NULL, context);
 }
 
 clstm_status PUBLIC(sgd_step)(clstm_model *model, const clstm_sgd *sgd, const real *gradients, real *velocity,
-                              const clstm_context *given) {
-    clstm_context context;
-    clstm_status status = TYPED(check_step)(model, sgd, gradients, velocity);
-    if (!status && sgd->size != sizeof *sgd) status = CLSTM_INVALID_ARGUMENT;
-    if (!status) status = clstm_i_context(given, &context);
-    const clstm_i_isa *isa = clstm_i_dispatch();
-    if (!status && !isa) status = CLSTM_UNKNOWN_ISA;
-    if (status) return status;
-
-    TYPED(sgd_task) task = {isa->KERNELS, {
+                              const clstm_context *context) {
+    if (!model || !sgd || !gradients || !velocity) return CLSTM_INVALID_ARGUMENT;
+    if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    if (sgd->size != sizeof *sgd) return CLSTM_INVALID_ARGUMENT;
+    const TYPED(clstm_i_sgd) step = {
         .p = model->parameters, .g = gradients, .velocity = velocity,
         .rate = (real)sgd->lr, .momentum = (real)sgd->momentum,
-    }, model->elements};
-    const clstm_i_call call = {.context = &context};
-    clstm_i_run(&call, TYPED(pass_threads)(&call, task.n, 5), TYPED(run_sgd), &task);
-    clstm_i_new_version(model);
-    return CLSTM_OK;
+    };
+    return TYPED(step)(model, NULL, &step, context);
 }
 
 /* ---- Clipping ---- */

@@ -24,12 +24,11 @@ typedef struct TYPED(pack) {
     TYPED(packed) layers[];
 } TYPED(pack);
 
-static TYPED(packed) TYPED(packed_shape)(const clstm_config *config, size_t layer, size_t lanes) {
-    const size_t readout = layer == config->num_layers;
-    const size_t block = readout ? 4 * lanes : lanes, n = readout ? config->output_size : config->hidden_size;
-    const size_t rest = n % block;
-    TYPED(packed) shape = {.input_size = clstm_i_layer_offsets(config, layer).input_size, .whole = n / block};
-    if (readout) shape.last = (rest + lanes - 1) / lanes;
+/* n units with their four gates, or, if `plain`, n columns. */
+static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, int plain) {
+    const size_t block = plain ? 4 * lanes : lanes, rest = n % block;
+    TYPED(packed) shape = {.input_size = depth, .whole = n / block};
+    if (plain) shape.last = (rest + lanes - 1) / lanes;
     else if (rest) shape.last = rest <= lanes / 2 ? 2 : 4;
     if (shape.last == 4) {
         shape.whole++;
@@ -38,6 +37,13 @@ static TYPED(packed) TYPED(packed_shape)(const clstm_config *config, size_t laye
     shape.blocks = shape.whole + (shape.last > 0);
     shape.width = (4 * shape.whole + shape.last) * lanes;
     return shape;
+}
+
+/* Of a layer in the forward pass, or of the readout. */
+static TYPED(packed) TYPED(layer_shape)(const clstm_config *config, size_t layer, size_t lanes) {
+    const int readout = layer == config->num_layers;
+    const size_t depth = clstm_i_layer_offsets(config, layer).input_size;
+    return TYPED(packed_shape)(readout ? config->output_size : config->hidden_size, depth, lanes, readout);
 }
 
 /* The row of the stacked weights that stands in a lane of a block's vectors; SIZE_MAX where none does. */
@@ -116,7 +122,7 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
     clstm_i_reserve(&layout, count, 1, sizeof(TYPED(packed)));
     const clstm_i_layout head = layout;
     for (size_t k = 0; k < count; k++) {
-        const TYPED(packed) shape = TYPED(packed_shape)(config, k, lanes);
+        const TYPED(packed) shape = TYPED(layer_shape)(config, k, lanes);
         TYPED(reserve_packed)(&layout, config, k, &shape);
     }
     void *block;
@@ -127,7 +133,7 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
     pack->owned.block = block;
     layout = head;
     for (size_t k = 0; k < count; k++) {
-        pack->layers[k] = TYPED(packed_shape)(config, k, lanes);
+        pack->layers[k] = TYPED(layer_shape)(config, k, lanes);
         const TYPED(pack_offsets) at = TYPED(reserve_packed)(&layout, config, k, &pack->layers[k]);
         TYPED(fill_packed)(model, k, lanes, memory, &at, &pack->layers[k]);
     }
@@ -135,15 +141,6 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
 }
 
 /* ---- Backwards ---- */
-
-/* weight_hh^T of a layer: H columns of 4H rows. */
-static TYPED(packed) TYPED(transposed_shape)(const clstm_config *config, size_t lanes) {
-    const size_t H = config->hidden_size, block = 4 * lanes, last = (H % block + lanes - 1) / lanes;
-    TYPED(packed) shape = {.input_size = 4 * H, .whole = H / block + (last == 4), .last = last % 4};
-    shape.blocks = shape.whole + (shape.last > 0);
-    shape.width = (4 * shape.whole + shape.last) * lanes;
-    return shape;
-}
 
 /* to (blocks, 4H, vectors, LANES) from weight_hh (4H, H): pieces of its rows, zeros after the last unit. */
 static void TYPED(pack_transposed)(const TYPED(packed) *shape, size_t H, size_t lanes, const real *from, real *to) {
@@ -160,7 +157,7 @@ static void TYPED(pack_transposed)(const TYPED(packed) *shape, size_t H, size_t 
 static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
     const clstm_config *config = &model->config;
     const size_t H = config->hidden_size, L = config->num_layers;
-    const TYPED(packed) shape = TYPED(transposed_shape)(config, lanes);
+    const TYPED(packed) shape = TYPED(packed_shape)(H, 4 * H, lanes, 1); /* weight_hh^T, of any layer */
     clstm_i_layout layout = {0, 0};
     clstm_i_reserve(&layout, 1, 1, sizeof(TYPED(pack)) + L * sizeof(TYPED(packed)));
     const size_t weights = clstm_i_reserve(&layout, L * 4 * H, shape.width, sizeof(real));

@@ -17,8 +17,8 @@ enum {
     TYPED(LINE) = 64 / VECTOR_BYTES, /* vectors of a cache line */
 };
 
-/* How many of the rows that are left the next tile has. Where registers are few no tile of 5 rows would have enough sums,
-   and the taller ones come first: they read their weights least often, which is worth 4 % of 32 rows. */
+/* How many of the rows that are left the next tile has. Where registers are few no tile of 5 rows would have enough
+   sums, and the taller ones come first: they read their weights least often, which is worth 4 % of 32 rows. */
 static inline size_t TYPED(tile_rows)(size_t left) {
     static const char few[12] = {0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4};
     if (TILE_VECTORS < 16) return left < 12 ? (size_t)few[left] : 6;
