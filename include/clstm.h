@@ -11,11 +11,14 @@
        c_t = f_t * c_{t-1} + i_t * g_t                 cell state
        h_t = o_t * tanh(c_t)                           hidden state
 
-   Layer k > 0 reads the h of layer k - 1. With a readout, y_t = weight_out h_t + bias_out of the last
-   layer; without one y_t is its h_t, and O below stands for H.
+   With a projection h_t = weight_hr (o_t * tanh(c_t)), of R elements; without one R below stands for H. Layer
+   k > 0 reads the h of layer k - 1. A bidirectional layer is two of these, one from the first step to the last and one
+   back, and its h are both of theirs side by side. With a readout, y_t = weight_out h_t + bias_out of the last layer;
+   without one y_t is its h_t, and O below stands for D R.
 
-   T steps, B batch rows, I input_size, H hidden_size, L num_layers, O output_size. Arrays are C-contiguous,
-   aligned as their type, and never alias unless a comment allows it.
+   T steps, B batch rows, I input_size, H hidden_size, R proj_size, L num_layers, D directions (1 or 2), O
+   output_size. Arrays are C-contiguous, aligned as their type, and never alias unless a comment allows it. Where an
+   array has L D parts, layer k's direction d is number k D + d, the reverse direction of two the second.
 
    2. A complete program
 
@@ -84,7 +87,7 @@ const char *clstm_version(void);
 typedef enum clstm_status {
     CLSTM_OK = 0,
     CLSTM_INVALID_ARGUMENT, /* a NULL pointer or a struct of unknown size where a valid one is needed */
-    CLSTM_INVALID_CONFIG,   /* input_size or hidden_size is zero */
+    CLSTM_INVALID_CONFIG,   /* a size is zero, the projection is no smaller than H, or the direction unknown */
     CLSTM_OVERFLOW,         /* the sizes multiply to more than memory can address */
     CLSTM_OUT_OF_MEMORY,    /* the allocator returned NULL */
     CLSTM_WRONG_DTYPE,      /* a float32 call on a float64 model or tape, or the reverse */
@@ -186,6 +189,13 @@ const char *const *clstm_engine_list(void);
 
 /* ---- Models ---------------------------------------------------------------------------------------------- */
 
+/* Which way through time. A row of its own length goes back from its own last step. */
+typedef enum clstm_direction {
+    CLSTM_FORWARD = 0,
+    CLSTM_REVERSE = 1,
+    CLSTM_BIDIRECTIONAL = 2 /* both: D = 2 */
+} clstm_direction;
+
 typedef struct clstm_config {
     size_t size;
     size_t input_size;  /* I >= 1 */
@@ -193,13 +203,17 @@ typedef struct clstm_config {
     size_t num_layers;  /* L; 0 means 1 */
     size_t output_size; /* O; 0 means no readout */
     int no_bias;        /* 1: no bias_l{k}, no bias_out */
+    clstm_direction direction;
+    size_t proj_size;   /* R < H; 0 means no projection */
+    int learn_state;    /* 1: the initial state is a parameter */
 } clstm_config;
-#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0}
+#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0, CLSTM_FORWARD, 0, 0}
 
 /* One named tensor of the flat parameter array. Gate blocks are stacked i, f, g, o along the rows. */
 typedef struct clstm_parameter {
-    char name[48];  /* weight_ih_l{k} (4H, I or H), weight_hh_l{k} (4H, H), bias_l{k} (4H,) of every layer k in
-                       turn, then weight_out (O, H), bias_out (O,) */
+    char name[48];  /* weight_ih_l{k} (4H, I or D R), weight_hh_l{k} (4H, R), bias_l{k} (4H,), weight_hr_l{k} (R, H) of
+                       every layer k in turn, with "_reverse" after them for the reverse direction; then weight_out
+                       (O, D R), bias_out (O,); then h0 (L D, R), c0 (L D, H) */
     size_t rows;
     size_t columns; /* 0: one-dimensional */
     size_t offset;  /* of the first element in the flat array */
@@ -236,24 +250,33 @@ void clstm_model_free(clstm_model *model);
 
 /* What clstm_record keeps. */
 typedef enum clstm_keep {
-    CLSTM_KEEP_GATES = 0, /* gates and states: about (I + 6 L H) T B elements */
-    CLSTM_KEEP_STATES = 1 /* states, (I + 2 L H) T B: clstm_backward computes the gates again, same to rounding */
+    CLSTM_KEEP_GATES = 0, /* gates and states: about (I + 6 L D H) T B elements */
+    CLSTM_KEEP_STATES = 1 /* states, (I + 2 L D H) T B: clstm_backward computes the gates again, same to rounding */
 } clstm_keep;
 
-/* What one call reads and writes. All memory is the caller's. T = 0 and B = 0 work: the state passes through. */
+/* What one call reads and writes. All memory is the caller's. T = 0, B = 0 and lengths of 0 work: the state passes
+   through. Sequences are (T, B, .), and where a row is shorter than T nothing of x after its end is read and y is zero
+   there; or, if ragged, without padding, the steps of one row after those of the other, (sum of lengths, .). */
 typedef struct clstm_sequence {
     size_t size;
     size_t steps; /* T */
     size_t batch; /* B */
     const float *x;  /* (T, B, I); may be NULL if T * B = 0 */
-    const float *h0; /* (L, B, H) initial hidden state, or NULL: zero */
-    const float *c0; /* (L, B, H) initial cell state, or NULL: zero */
+    const float *h0; /* (L D, B, R) initial hidden state, or NULL: the model's own, or zero */
+    const float *c0; /* (L D, B, H) initial cell state, or NULL: the model's own, or zero */
     float *y;        /* (T, B, O), or NULL: not wanted; shares no memory with what is read */
-    float *hn;       /* (L, B, H) final hidden state, or NULL: not wanted; may be h0 */
-    float *cn;       /* (L, B, H) final cell state, or NULL: not wanted; may be c0 */
+    float *hn;       /* (L D, B, R) hidden state after each row's own last step, or NULL: not wanted; may be h0 */
+    float *cn;       /* (L D, B, H) cell state likewise, or NULL: not wanted; may be c0 */
     clstm_keep keep; /* of clstm_record */
+    const size_t *lengths; /* (B,) steps of each row, in any order, at most T; or NULL: all T */
+    int ragged;            /* 1: no padding; T is then only a limit to the lengths */
+    /* Of clstm_record alone: factors, 0 or 1 / (1 - p) where p is the probability of a zero. They must stay until
+       clstm_backward has returned. */
+    const float *dropout;           /* (L - 1, T, B, D R) of each layer's h on its way to the next one, or NULL */
+    const float *recurrent_dropout; /* (L D, B, R) of h_{t-1} in the gates, the same at all steps, or NULL */
 } clstm_sequence;
-#define CLSTM_SEQUENCE_INIT {sizeof(clstm_sequence), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES}
+#define CLSTM_SEQUENCE_INIT \
+    {sizeof(clstm_sequence), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES, NULL, 0, NULL, NULL}
 
 typedef struct clstm_sequence_f64 {
     size_t size;
@@ -266,9 +289,13 @@ typedef struct clstm_sequence_f64 {
     double *hn;
     double *cn;
     clstm_keep keep;
+    const size_t *lengths;
+    int ragged;
+    const double *dropout;
+    const double *recurrent_dropout;
 } clstm_sequence_f64;
 #define CLSTM_SEQUENCE_F64_INIT \
-    {sizeof(clstm_sequence_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES}
+    {sizeof(clstm_sequence_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES, NULL, 0, NULL, NULL}
 
 /* Runs the model over a sequence. */
 clstm_status clstm_forward(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context);
@@ -280,14 +307,14 @@ clstm_status clstm_forward_f64(const clstm_model *model, const clstm_sequence_f6
 /* A recorded forward pass: a copy of x, and what clstm_keep says. One caller's at a time. */
 typedef struct clstm_tape clstm_tape;
 
-/* What can be read from a tape, one layer at a time, each (T, B, H). */
+/* What can be read from a tape, one direction of one layer at a time. */
 typedef enum clstm_tape_field {
-    CLSTM_INPUT_GATE = 0,  /* i_t */
-    CLSTM_FORGET_GATE = 1, /* f_t */
-    CLSTM_CELL_GATE = 2,   /* g_t */
-    CLSTM_OUTPUT_GATE = 3, /* o_t */
-    CLSTM_CELL_STATE = 4,  /* c_t */
-    CLSTM_HIDDEN_STATE = 5 /* h_t */
+    CLSTM_INPUT_GATE = 0,  /* i_t, (T, B, H) */
+    CLSTM_FORGET_GATE = 1, /* f_t, (T, B, H) */
+    CLSTM_CELL_GATE = 2,   /* g_t, (T, B, H) */
+    CLSTM_OUTPUT_GATE = 3, /* o_t, (T, B, H) */
+    CLSTM_CELL_STATE = 4,  /* c_t, (T, B, H) */
+    CLSTM_HIDDEN_STATE = 5 /* h_t, (T, B, R) */
 } clstm_tape_field;
 
 /* clstm_forward that keeps what clstm_backward needs (sequence->keep). On failure *tape is NULL. */
@@ -296,22 +323,23 @@ clstm_status clstm_record(const clstm_model *model, const clstm_sequence *sequen
 clstm_status clstm_record_f64(const clstm_model *model, const clstm_sequence_f64 *sequence,
                               const clstm_context *context, clstm_tape **tape);
 
-/* Copies one field of one layer, which the tape must have kept: element (t, b, j) goes to
-   out[(t B + b) row_stride + j]. */
-clstm_status clstm_tape_read(const clstm_tape *tape, clstm_tape_field field, size_t layer, float *out,
+/* Copies one field, which the tape must have kept, of part k D + d: element (t, b, j) goes to
+   out[(t B + b) row_stride + j], zero after a row's end; the rows of a ragged sequence lie as in y. */
+clstm_status clstm_tape_read(const clstm_tape *tape, clstm_tape_field field, size_t part, float *out,
                              size_t row_stride);
-clstm_status clstm_tape_read_f64(const clstm_tape *tape, clstm_tape_field field, size_t layer, double *out,
+clstm_status clstm_tape_read_f64(const clstm_tape *tape, clstm_tape_field field, size_t part, double *out,
                                  size_t row_stride);
 
-/* Gradients of a loss: dy, dhn and dcn come in, the others go out. */
+/* Gradients of a loss: dy, dhn and dcn come in, the others go out. dy and dx lie as y and x did; after a row's end dy
+   is not read, and dx is zero. */
 typedef struct clstm_gradients {
     size_t size;
     const float *dy;   /* (T, B, O), or NULL: zero */
-    const float *dhn;  /* (L, B, H), or NULL: zero */
-    const float *dcn;  /* (L, B, H), or NULL: zero */
+    const float *dhn;  /* (L D, B, R), or NULL: zero */
+    const float *dcn;  /* (L D, B, H), or NULL: zero */
     float *dx;         /* (T, B, I), or NULL: not wanted, and not computed */
-    float *dh0;        /* (L, B, H), or NULL: not wanted */
-    float *dc0;        /* (L, B, H), or NULL: not wanted */
+    float *dh0;        /* (L D, B, R), or NULL: not wanted */
+    float *dc0;        /* (L D, B, H), or NULL: not wanted */
     float *parameters; /* flat, as the model's; or NULL: not wanted, and not computed */
     int accumulate; /* 1: added to what `parameters` holds, as for truncated backpropagation; 0: overwrites it */
 } clstm_gradients;

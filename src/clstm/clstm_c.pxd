@@ -54,9 +54,17 @@ cdef extern from "clstm.h" nogil:
     const char *clstm_engine()
     const char *const *clstm_engine_list()
 
+    ctypedef enum clstm_direction:
+        CLSTM_FORWARD
+        CLSTM_REVERSE
+        CLSTM_BIDIRECTIONAL
+
     ctypedef struct clstm_config:
         size_t input_size, hidden_size, num_layers, output_size
         int no_bias
+        clstm_direction direction
+        size_t proj_size
+        int learn_state
 
     clstm_config CLSTM_CONFIG_INIT "((clstm_config)CLSTM_CONFIG_INIT)"
 
@@ -93,6 +101,10 @@ cdef extern from "clstm.h" nogil:
         float *hn
         float *cn
         clstm_keep keep
+        const size_t *lengths
+        int ragged
+        const float *dropout
+        const float *recurrent_dropout
 
     ctypedef struct clstm_sequence_f64:
         size_t steps, batch
@@ -103,6 +115,10 @@ cdef extern from "clstm.h" nogil:
         double *hn
         double *cn
         clstm_keep keep
+        const size_t *lengths
+        int ragged
+        const double *dropout
+        const double *recurrent_dropout
 
     clstm_sequence CLSTM_SEQUENCE_INIT "((clstm_sequence)CLSTM_SEQUENCE_INIT)"
     clstm_sequence_f64 CLSTM_SEQUENCE_F64_INIT "((clstm_sequence_f64)CLSTM_SEQUENCE_F64_INIT)"
@@ -128,9 +144,9 @@ cdef extern from "clstm.h" nogil:
     clstm_status clstm_record_f64(
         const clstm_model *model, const clstm_sequence_f64 *sequence, const clstm_context *context, clstm_tape **tape)
     clstm_status clstm_tape_read(
-        const clstm_tape *tape, clstm_tape_field field, size_t layer, float *out, size_t row_stride)
+        const clstm_tape *tape, clstm_tape_field field, size_t part, float *out, size_t row_stride)
     clstm_status clstm_tape_read_f64(
-        const clstm_tape *tape, clstm_tape_field field, size_t layer, double *out, size_t row_stride)
+        const clstm_tape *tape, clstm_tape_field field, size_t part, double *out, size_t row_stride)
     void clstm_tape_free(clstm_tape *tape)
 
     ctypedef struct clstm_gradients:

@@ -4,7 +4,7 @@
 /* sums = x weight_ih^T, hoisted over all steps of the chunk, of a worker's part of the rows. */
 static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     const TYPED(pass) *pass = worker->pass;
-    const clstm_i_offsets at = clstm_i_layer_offsets(&pass->model->config, chunk->layer);
+    const clstm_i_offsets at = clstm_i_part_offsets(&pass->model->config, chunk->part);
     const clstm_i_range rows = clstm_i_slice(chunk->n, 1, worker->index, worker->count);
     const PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = pass->width, .k = at.input_size,
@@ -15,64 +15,85 @@ static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *c
     TYPED(product)(pass->call, worker->thread, &product);
 }
 
-/* Step t of a range of the batch: sums += h_{t-1} weight_hh^T, then sums -> c_t, h_t. */
-static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range range, size_t t) {
+/* h_t = weight_hr (o_t tanh(c_t)) of a worker's rows of a step. */
+static void TYPED(blas_projection)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
+                                   const TYPED(step_place) *at) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_config *config = &pass->model->config;
+    const clstm_i_offsets weights = clstm_i_part_offsets(config, chunk->part);
+    const size_t H = config->hidden_size, R = pass->recurrent_size;
+    const PUBLIC(gemm) product = {
+        .m = at->rows.end - at->rows.begin, .n = R, .k = H,
+        .a = chunk->outputs + at->first * H, .lda = H,
+        .b = (const real *)pass->model->parameters + weights.projection, .ldb = H, .transpose_b = 1,
+        .c = chunk->hidden + at->rows.begin * R, .ldc = R,
+    };
+    TYPED(product)(pass->call, worker->thread, &product);
+}
+
+/* Step t of a worker's rows: sums += h_{t-1} weight_hh^T, then sums -> c_t, h_t. */
+static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
     const TYPED(pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     const clstm_i_plan *plan = &pass->plan;
-    const clstm_i_offsets weights = clstm_i_layer_offsets(config, chunk->layer);
+    const clstm_i_offsets weights = clstm_i_part_offsets(config, chunk->part);
     const real *parameters = pass->model->parameters;
-    const size_t H = config->hidden_size, active = plan->rows[t], end = range.end < active ? range.end : active;
-    if (range.begin >= end) return;
+    const size_t H = config->hidden_size, R = pass->recurrent_size;
+    const TYPED(step_place) at = TYPED(place_step)(worker, chunk, t);
+    const size_t rows = at.rows.end - at.rows.begin;
+    if (!rows) return;
 
-    const size_t at = plan->offsets[t] - chunk->origin + range.begin;
-    const size_t state = (chunk->layer * plan->batch + range.begin) * H;
-    const real *before = pass->h + state;
-    if (t > chunk->first) before = chunk->hidden + (plan->offsets[t - 1] - chunk->origin + range.begin) * H;
+    size_t stride;
+    const real *before = TYPED(before_step)(worker, chunk, t, &at, &stride);
+    real *sums = chunk->sums + at.rows.begin * 4 * H, *c = pass->c + (chunk->part * plan->batch + at.first) * H;
     const PUBLIC(gemm) product = {
-        .m = end - range.begin, .n = 4 * H, .k = H,
-        .a = before, .lda = H,
-        .b = parameters + weights.recurrent, .ldb = H, .transpose_b = 1,
-        .c = chunk->sums + at * 4 * H, .ldc = 4 * H, .accumulate = 1,
+        .m = rows, .n = 4 * H, .k = R,
+        .a = before, .lda = stride,
+        .b = parameters + weights.recurrent, .ldb = R, .transpose_b = 1,
+        .c = sums, .ldc = 4 * H, .accumulate = 1,
     };
     TYPED(product)(pass->call, worker->thread, &product);
 
-    TYPED(clstm_i_gates) gates = {
-        .rows = end - range.begin, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
+    const TYPED(clstm_i_gates) gates = {
+        .rows = rows, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
         .bias = config->no_bias ? pass->zeros : parameters + weights.bias,
-        .gates = chunk->sums + at * 4 * H, .c_before = pass->c + state, .c = pass->c + state,
-        .h = chunk->hidden + at * H,
+        .gates = sums, .c_before = c, .c = c,
+        .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * H,
     };
     pass->kernels->gates(&gates);
+    if (chunk->outputs) TYPED(blas_projection)(worker, chunk, &at);
     if (!pass->tape) return;
-    real *cells = (real *)pass->tape->cells + (chunk->layer * (plan->batch + plan->total) + plan->batch) * H;
-    memcpy(cells + (chunk->origin + at) * H, gates.c, gates.rows * H * sizeof(real));
+    TYPED(keep_between)(worker, chunk, &at);
+    real *cells = TYPED(slots)(pass->tape, pass->tape->cells, chunk->part, H) + (plan->batch + at.slot) * H;
+    memcpy(cells, c, rows * H * sizeof(real));
 }
 
 /* The product is shared by rows of all steps, the steps by rows of the batch: those never meet. */
 static void TYPED(blas_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const clstm_i_range range = clstm_i_slice(worker->pass->plan.batch, 1, worker->index, worker->count);
+    TYPED(worker) alone = *worker;
+    alone.rows = clstm_i_plan_share(&worker->pass->plan, worker->index, worker->count);
+    alone.index = 0;
+    alone.count = 1;
     TYPED(blas_input)(worker, chunk);
     TYPED(meet)(worker);
     for (size_t t = chunk->first; t < chunk->last && !clstm_i_cancelled(worker->pass->call); t++)
-        TYPED(blas_step)(worker, chunk, range, t);
+        TYPED(blas_step)(&alone, chunk, t);
     TYPED(meet)(worker);
 }
 
-/* y (rows, O) = h weight_out^T + bias_out of some rows of a chunk. */
-static void TYPED(blas_readout)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows, real *y) {
+/* y (rows, O) = h weight_out^T + bias_out of some rows. */
+static void TYPED(blas_readout)(const TYPED(worker) *worker, const real *h, size_t stride, size_t rows, real *y) {
     const TYPED(pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     const real *parameters = pass->model->parameters;
-    const size_t H = config->hidden_size, O = config->output_size;
-    const clstm_i_offsets at = clstm_i_layer_offsets(config, config->num_layers);
+    const size_t O = config->output_size, width = clstm_i_layer_size(config);
+    const clstm_i_offsets at = clstm_i_part_offsets(config, clstm_i_parts(config));
     if (!config->no_bias)
-        for (size_t row = 0; row < rows.end - rows.begin; row++)
-            memcpy(y + row * O, parameters + at.bias, O * sizeof(real));
+        for (size_t row = 0; row < rows; row++) memcpy(y + row * O, parameters + at.bias, O * sizeof(real));
     const PUBLIC(gemm) product = {
-        .m = rows.end - rows.begin, .n = O, .k = H,
-        .a = chunk->hidden + rows.begin * H, .lda = H,
-        .b = parameters + at.input, .ldb = H, .transpose_b = 1,
+        .m = rows, .n = O, .k = width,
+        .a = h, .lda = stride,
+        .b = parameters + at.input, .ldb = width, .transpose_b = 1,
         .c = y, .ldc = O, .accumulate = !config->no_bias,
     };
     TYPED(product)(pass->call, worker->thread, &product);

@@ -1,36 +1,54 @@
 /* The blas engine's recurrence backwards, typed: a product by the context's gemm for each step, then one fused loop
    over the gates. Here dh is `below`, and each step's product is added to it. */
 
-/* The gradients of a step's gates give to the h before them: to += dG weight_hh. */
-static void TYPED(give_back)(const TYPED(back) *back, size_t index, const real *d_gates, real *to, size_t rows,
-                             int accumulate) {
-    const size_t H = back->hidden_size;
+/* The gradients of a step's gates give to the h before them: to += or = dG weight_hh. */
+static void TYPED(give_back)(const TYPED(back) *back, size_t thread, size_t t, clstm_i_range rows, real *to, int add) {
+    const size_t H = back->pass->hidden_size, R = back->pass->recurrent_size;
+    if (rows.begin >= rows.end) return;
     const PUBLIC(gemm) product = {
-        .m = rows, .n = H, .k = 4 * H,
-        .a = d_gates, .lda = 4 * H,
-        .b = back->weight_hh, .ldb = H,
-        .c = to, .ldc = H, .accumulate = accumulate,
+        .m = rows.end - rows.begin, .n = R, .k = 4 * H,
+        .a = TYPED(gradients_at)(back, t, rows.begin), .lda = 4 * H,
+        .b = back->weight_hh, .ldb = R,
+        .c = back->dropped ? back->dropped + rows.begin * R : to, .ldc = R,
+        .accumulate = add && !back->dropped,
     };
-    TYPED(product)(back->call, index, &product);
+    TYPED(product)(back->pass->call, thread, &product);
+    if (back->dropped) TYPED(through_dropout)(back, rows, to, R, add);
+}
+
+/* From the gradient of h_t to that of o tanh(c): back through the projection. */
+static void TYPED(blas_projection_back)(const TYPED(back) *back, size_t thread, size_t t, clstm_i_range rows) {
+    const size_t H = back->pass->hidden_size, R = back->pass->recurrent_size, n = rows.end - rows.begin;
+    const real *dh = back->below + (back->pass->plan->offsets[t] + rows.begin) * R;
+    if (!back->weight_hr) {
+        memcpy(back->dm + rows.begin * H, dh, n * H * sizeof(real));
+        return;
+    }
+    const PUBLIC(gemm) product = {
+        .m = n, .n = H, .k = R,
+        .a = dh, .lda = R,
+        .b = back->weight_hr, .ldb = H,
+        .c = back->dm + rows.begin * H, .ldc = H,
+    };
+    TYPED(product)(back->pass->call, thread, &product);
 }
 
 /* The chunk's steps of a thread's rows of the batch, the last first: these rows never meet others. */
-static void TYPED(blas_backward)(const TYPED(back) *back, size_t index, size_t count) {
-    const clstm_i_plan *plan = back->plan;
-    const size_t H = back->hidden_size;
-    const clstm_i_range own = clstm_i_slice(plan->batch, 1, index, count);
-    for (size_t t = back->last; t-- > back->first && !clstm_i_cancelled(back->call);) {
-        const size_t active = plan->rows[t], go_on = TYPED(active)(back, t + 1);
-        const size_t end = own.end < active ? own.end : active, last = end < go_on ? end : go_on;
-        if (own.begin >= end) continue;
-        real *dh = back->below + (plan->offsets[t] + own.begin) * H;
-        if (own.begin < last)
-            TYPED(give_back)(back, index, TYPED(gradients_at)(back, t + 1, own.begin), dh, last - own.begin, 1);
-        const TYPED(clstm_i_gates_backward) step = TYPED(gates_step)(back, t, (clstm_i_range){own.begin, end});
-        back->kernels->gates_backward(&step);
+static void TYPED(blas_backward)(const TYPED(back) *back, clstm_i_seat seat) {
+    const TYPED(back_pass) *pass = back->pass;
+    const clstm_i_plan *plan = pass->plan;
+    const size_t R = pass->recurrent_size;
+    const clstm_i_range own = clstm_i_plan_share(plan, seat.index, seat.count);
+    for (size_t t = pass->last; t-- > pass->first && !clstm_i_cancelled(pass->call);) {
+        const clstm_i_range rows = TYPED(among)(own, plan->rows[t]);
+        if (rows.begin >= rows.end) continue;
+        TYPED(give_back)(back, seat.thread, t + 1, TYPED(among)(rows, TYPED(active)(pass, t + 1)),
+                         back->below + (plan->offsets[t] + rows.begin) * R, 1);
+        if (back->dm) TYPED(blas_projection_back)(back, seat.thread, t, rows);
+        const TYPED(clstm_i_gates_backward) step = TYPED(gates_step)(back, t, rows);
+        pass->kernels->gates_backward(&step);
     }
-    const size_t started = TYPED(active)(back, 0), last = own.end < started ? own.end : started;
-    if (back->first == 0 && back->dh0 && own.begin < last)
-        TYPED(give_back)(back, index, TYPED(gates_at)(back, 0, own.begin), back->dh0 + own.begin * H,
-                         last - own.begin, 0);
+    const clstm_i_range started = TYPED(among)(own, TYPED(active)(pass, 0));
+    if (pass->first == 0 && back->dh0)
+        TYPED(give_back)(back, seat.thread, 0, started, back->dh0 + started.begin * R, 0);
 }

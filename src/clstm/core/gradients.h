@@ -1,52 +1,84 @@
-/* A layer's weight and input gradients, typed: one product each over all rows of a chunk. */
+/* A part's weight and input gradients, typed: one product each over all rows of a chunk. */
+
+/* dG^T h_{t-1}, of some of the 4H rows of the weights: h lies one slot behind, with the rows before each step. */
+static void TYPED(recurrent_gradients)(const TYPED(back) *back, size_t index, clstm_i_range rows) {
+    const TYPED(back_pass) *pass = back->pass;
+    const clstm_i_plan *plan = pass->plan;
+    const size_t H = pass->hidden_size, R = pass->recurrent_size;
+    PUBLIC(gemm) product = {
+        .m = rows.end - rows.begin, .n = R, .lda = 4 * H, .transpose_a = 1, .ldb = R,
+        .c = back->d_weight_hh + rows.begin * R, .ldc = R, .accumulate = pass->accumulate,
+    };
+    size_t t = pass->first, end;
+    do {
+        end = TYPED(together)(pass, t);
+        product.k = plan->offsets[end] - plan->offsets[t];
+        product.a = back->gates + (plan->offsets[t] - TYPED(origin)(pass)) * 4 * H + rows.begin;
+        product.b = back->h + clstm_i_slot_before(plan, t) * R;
+        TYPED(product)(pass->call, index, &product);
+        product.accumulate = 1;
+        t = end;
+    } while (t < pass->last);
+}
 
 /* Weight gradients, dG^T x, dG^T h_{t-1} and the sums of dG, of some of the 4H rows of the weights. */
 static void TYPED(weight_gradients)(const TYPED(back) *back, size_t index, clstm_i_range rows) {
-    const size_t I = back->input_size, H = back->hidden_size, n = TYPED(chunk_rows)(back);
-    PUBLIC(gemm) product = {
+    const TYPED(back_pass) *pass = back->pass;
+    const size_t I = back->input_size, H = pass->hidden_size, n = TYPED(chunk_rows)(pass);
+    const PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = I, .k = n,
         .a = back->gates + rows.begin, .lda = 4 * H, .transpose_a = 1,
-        .b = back->x + TYPED(origin)(back) * I, .ldb = I,
-        .c = back->d_weight_ih + rows.begin * I, .ldc = I, .accumulate = back->accumulate,
+        .b = back->x + TYPED(origin)(pass) * I, .ldb = I,
+        .c = back->d_weight_ih + rows.begin * I, .ldc = I, .accumulate = pass->accumulate,
     };
-    TYPED(product)(back->call, index, &product);
-
-    product.n = product.ldb = product.ldc = H;
-    product.c = back->d_weight_hh + rows.begin * H;
-    size_t t = back->first, end;
-    do {
-        end = TYPED(together)(back, t);
-        product.k = back->plan->offsets[end] - back->plan->offsets[t];
-        product.a = back->gates + (back->plan->offsets[t] - TYPED(origin)(back)) * 4 * H + rows.begin;
-        product.b = back->h + TYPED(slot_before)(back->plan, t) * H; /* one slot behind: the rows before each step */
-        TYPED(product)(back->call, index, &product);
-        product.accumulate = 1;
-        t = end;
-    } while (t < back->last);
+    TYPED(product)(pass->call, index, &product);
+    TYPED(recurrent_gradients)(back, index, rows);
 
     if (!back->d_bias) return;
     real *d_bias = back->d_bias + rows.begin;
-    if (!back->accumulate) memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
-    back->kernels->sum_rows(n, rows.end - rows.begin, back->gates + rows.begin, 4 * H, d_bias);
+    if (!pass->accumulate) memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
+    pass->kernels->sum_rows(n, rows.end - rows.begin, back->gates + rows.begin, 4 * H, d_bias);
+}
+
+/* Of the projection, dh^T (o tanh(c)): a task over its R rows. Before the input gradients, which may go where dh is. */
+static void TYPED(projection_gradients)(void *argument, size_t index, size_t count) {
+    const TYPED(back) *back = argument;
+    const TYPED(back_pass) *pass = back->pass;
+    const size_t H = pass->hidden_size, stride = pass->h_stride;
+    const clstm_i_range rows = clstm_i_slice(pass->recurrent_size, 1, index, count);
+    const PUBLIC(gemm) product = {
+        .m = rows.end - rows.begin, .n = H, .k = TYPED(chunk_rows)(pass),
+        .a = back->below + TYPED(origin)(pass) * stride + rows.begin, .lda = stride, .transpose_a = 1,
+        .b = back->outputs, .ldb = back->outputs_stride,
+        .c = back->d_weight_hr + rows.begin * H, .ldc = H, .accumulate = pass->accumulate,
+    };
+    TYPED(product)(pass->call, index, &product);
 }
 
 /* Input gradients, dG weight_ih, of some of the chunk's rows. */
 static void TYPED(input_gradients)(const TYPED(back) *back, size_t index, clstm_i_range rows) {
-    const size_t I = back->input_size, H = back->hidden_size;
+    const TYPED(back_pass) *pass = back->pass;
+    const size_t I = back->input_size, H = pass->hidden_size;
+    real *dx = back->dx + (back->dx_to.data ? 0 : TYPED(origin)(pass) * back->dx_stride);
     const PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = I, .k = 4 * H,
         .a = back->gates + rows.begin * 4 * H, .lda = 4 * H,
         .b = back->weight_ih, .ldb = I,
-        .c = back->dx + (TYPED(origin)(back) + rows.begin) * back->dx_stride, .ldc = back->dx_stride,
+        .c = dx + rows.begin * back->dx_stride, .ldc = back->dx_stride,
+        .accumulate = back->dx_adds && !back->dx_to.data,
     };
-    TYPED(product)(back->call, index, &product);
+    TYPED(product)(pass->call, index, &product);
+    if (!back->dx_to.data || pass->first == pass->last) return;
+    const TYPED(own_rows) own = {dx, I, I, {pass->first, pass->last}, rows};
+    TYPED(exchange_rows)(pass->plan, back->dx_adds ? TYPED(add_rows) : TYPED(give_rows), &own, &back->dx_to);
 }
 
-/* A thread's part of both. */
+/* A thread's part of all. */
 static void TYPED(products_backward)(void *argument, size_t index, size_t count) {
     const TYPED(back) *back = argument;
+    const TYPED(back_pass) *pass = back->pass;
     const size_t line = 64 / sizeof(real); /* no cache line of the gradients has two writers */
     if (back->d_weight_ih)
-        TYPED(weight_gradients)(back, index, clstm_i_slice(4 * back->hidden_size, line, index, count));
-    if (back->dx) TYPED(input_gradients)(back, index, clstm_i_slice(TYPED(chunk_rows)(back), 1, index, count));
+        TYPED(weight_gradients)(back, index, clstm_i_slice(4 * pass->hidden_size, line, index, count));
+    if (back->dx) TYPED(input_gradients)(back, index, clstm_i_slice(TYPED(chunk_rows)(pass), 1, index, count));
 }

@@ -10,6 +10,11 @@
 
 #pragma GCC visibility push(hidden)
 
+/* From begin to end - 1. */
+typedef struct clstm_i_range {
+    size_t begin, end;
+} clstm_i_range;
+
 /* ---- Memory: one block a call (status.c) ------------------------------------------------------------------ */
 
 /* Reserve every array first, then allocate once. Offsets are multiples of 64 bytes, a cache line and the widest
@@ -80,40 +85,119 @@ char *clstm_i_borrow_tape(const clstm_model *model, const clstm_context *context
                           void **block, clstm_status *status);
 void clstm_i_return_tape(clstm_tape *tape);
 
-/* Where the tensors of one layer stand in the flat array. The readout's are those of layer L: weight_out in `input`,
-   bias_out in `bias`. */
+/* Where the tensors of one direction of one layer stand in the flat array: part k D + d. What belongs to no layer are
+   those of part L D: weight_out in `input`, bias_out in `bias`, h0 in `h0`, c0 in `c0`. */
 typedef struct clstm_i_offsets {
     size_t input_size;
-    size_t input, recurrent, bias;
+    size_t input, recurrent, bias, projection;
+    size_t h0, c0;
 } clstm_i_offsets;
 
-clstm_i_offsets clstm_i_layer_offsets(const clstm_config *config, size_t layer);
+clstm_i_offsets clstm_i_part_offsets(const clstm_config *config, size_t part);
+
+/* D, and L D. */
+static inline size_t clstm_i_directions(const clstm_config *config) {
+    return config->direction == CLSTM_BIDIRECTIONAL ? 2 : 1;
+}
+
+static inline size_t clstm_i_parts(const clstm_config *config) {
+    return config->num_layers * clstm_i_directions(config);
+}
+
+/* R, and D R. */
+static inline size_t clstm_i_recurrent_size(const clstm_config *config) {
+    return config->proj_size ? config->proj_size : config->hidden_size;
+}
+
+static inline size_t clstm_i_layer_size(const clstm_config *config) {
+    return clstm_i_directions(config) * clstm_i_recurrent_size(config);
+}
+
+/* I of a layer, and O. */
+static inline size_t clstm_i_input_size(const clstm_config *config, size_t layer) {
+    return layer ? clstm_i_layer_size(config) : config->input_size;
+}
 
 static inline size_t clstm_i_output_size(const clstm_config *config) {
-    return config->output_size ? config->output_size : config->hidden_size;
+    return config->output_size ? config->output_size : clstm_i_layer_size(config);
+}
+
+/* Whether a direction goes through the caller's sequence from its end. */
+static inline int clstm_i_goes_back(const clstm_config *config, size_t direction) {
+    return config->direction == CLSTM_REVERSE || direction == 1;
 }
 
 /* ---- Plan (plan.c) ---------------------------------------------------------------------------------------- */
 
+/* Where the rows of a sequence lie in an array: that of step t and row r is number at[t] + first[r]. */
+typedef struct clstm_i_map {
+    const size_t *at;    /* (steps,) */
+    const size_t *first; /* (batch,), or NULL: r itself */
+} clstm_i_map;
+
 /* Which rows are active at which step. Rows are sorted by length, so that rows[t] never grows with t and the active
-   ones are the first; arrays over time are packed, (total, .), so that padding is never read. */
+   ones are the first; arrays over time are packed, (total, .), so that padding is never read. A direction that goes
+   back has its steps in its own order: the first is each row's last, and all else is the same. */
 typedef struct clstm_i_plan {
     size_t steps, batch, total;
     const size_t *rows;    /* (steps,) */
     const size_t *offsets; /* (steps + 1,): rows before each step; the last is total */
+    const size_t *lengths; /* (batch,) that never grow, or NULL: all rows have all steps */
+    const size_t *order;   /* (batch,) the caller's number of each row, or NULL: the same */
+    clstm_i_map caller;    /* where the caller has them */
+    size_t caller_steps;   /* T, of rows that are padded to it; 0: without padding */
 } clstm_i_plan;
 
-/* Reserves the arrays of a plan in which every row is active at every step. */
-size_t clstm_i_plan_reserve(clstm_i_layout *layout, size_t steps, size_t batch);
-clstm_i_plan clstm_i_plan_uniform(size_t steps, size_t batch, size_t *memory);
+/* What a plan is made of: CLSTM_OVERFLOW where T B rows can't be counted, CLSTM_INVALID_ARGUMENT for a length above
+   T. */
+typedef struct clstm_i_extent {
+    size_t steps, batch;
+    const size_t *lengths; /* (batch,) in the caller's order, or NULL */
+    int ragged;
+} clstm_i_extent;
+
+int clstm_i_plan_is_uniform(const clstm_i_extent *extent); /* all rows have all steps, and lie packed */
+clstm_status clstm_i_plan_total(const clstm_i_extent *extent, size_t *total);
+size_t clstm_i_plan_reserve(clstm_i_layout *layout, const clstm_i_extent *extent);
+clstm_i_plan clstm_i_plan_make(const clstm_i_extent *extent, size_t *memory);
+
+/* Where packed arrays have their rows, in forward order. */
+static inline clstm_i_map clstm_i_packed_map(const clstm_i_plan *plan) {
+    return (clstm_i_map){plan->offsets, NULL};
+}
+
+/* The number of the row of a direction's step s in an array. */
+static inline size_t clstm_i_place(const clstm_i_plan *plan, const clstm_i_map *map, int back, size_t s, size_t row) {
+    const size_t length = plan->lengths ? plan->lengths[row] : plan->steps, t = back ? length - 1 - s : s;
+    return map->at[t] + (map->first ? map->first[row] : row);
+}
+
+/* On a tape: slot of the rows before step t, in h and c. */
+static inline size_t clstm_i_slot_before(const clstm_i_plan *plan, size_t t) {
+    return t ? plan->batch + plan->offsets[t - 1] : 0;
+}
+
+/* How many rows the caller's sequences have. */
+static inline size_t clstm_i_caller_rows(const clstm_i_plan *plan) {
+    return plan->caller_steps ? plan->caller_steps * plan->batch : plan->total;
+}
+
+/* The caller's number of a row. */
+static inline size_t clstm_i_caller_row(const clstm_i_plan *plan, size_t row) {
+    return plan->order ? plan->order[row] : row;
+}
 
 /* The step after the longest chunk from `first` that has at most `rows` rows, or one step. */
 size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows);
 
+/* The rows of the batch that fall to one of `count` threads: so many that all have as many steps of rows. */
+clstm_i_range clstm_i_plan_share(const clstm_i_plan *plan, size_t index, size_t count);
+
 /* ---- Tape ------------------------------------------------------------------------------------------------- */
 
 /* A recorded pass. Slot 0 of hidden and cells is the initial state, so that the rows before step t are those of slot t
-   and the recurrent weight's gradient is one product. All but x per layer, layers one after the other. */
+   and the recurrent weight's gradient is one product. Each part's arrays are in the order of its own steps; x and inputs
+   are in forward order, or in that of the one direction that there is. */
 struct clstm_tape {
     clstm_context context; /* for its allocator */
     void *block;           /* NULL: lent by the cache */
@@ -123,12 +207,17 @@ struct clstm_tape {
     clstm_config config; /* a copy: a tape can be read after its model is gone */
     int is_f64;
     int consumed;
+    int own_h0, own_c0; /* began from the model's own initial state */
     clstm_i_plan plan;
-    void *x;      /* (total, I) */
-    void *gates;  /* (L, total, 4H), activated, i f g o; clstm_backward overwrites them by their gradients; NULL where
-                     only states are kept */
-    void *hidden; /* (L, B + total, H) */
-    void *cells;  /* (L, B + total, H) */
+    const void *dropout, *recurrent_dropout; /* the caller's, or NULL */
+    void *x;         /* (total, I) */
+    void *inputs;    /* (L, total, D R) of layers 1 to L - 1 and the readout; NULL: the h of the layer below */
+    void *gates;     /* (L D, total, 4H), activated, i f g o; clstm_backward overwrites them by their gradients; NULL
+                        where only states are kept */
+    void *hidden;    /* (L D, B + total, R) */
+    void *recurrent; /* (L D, B + total, R) hidden as the gates see it, if dropped in part; else hidden itself */
+    void *cells;     /* (L D, B + total, H) */
+    void *outputs;   /* (L D, total, H) o_t tanh(c_t) before a projection, or NULL where gates is */
 };
 
 /* ---- One call, and its threads (threads.c) ---------------------------------------------------------------- */
@@ -164,11 +253,12 @@ void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, siz
 void clstm_i_meet(const clstm_i_call *call, clstm_i_counter *counters, size_t index, size_t count);
 
 /* The part of n items that falls to one of `count` threads, in multiples of `grain`. */
-typedef struct clstm_i_range {
-    size_t begin, end;
-} clstm_i_range;
-
 clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count);
+
+/* A thread's place: its number in the team, and its own among those that share what is meant. */
+typedef struct clstm_i_seat {
+    size_t thread, index, count;
+} clstm_i_seat;
 
 /* How the threads of a pass share it. */
 typedef enum clstm_i_split {
@@ -179,7 +269,7 @@ typedef enum clstm_i_split {
 
 /* What the choice depends on. */
 typedef struct clstm_i_shape {
-    size_t steps, batch, input_size, hidden_size, num_layers;
+    size_t steps, batch, input_size, hidden_size, num_layers, directions;
     size_t element; /* bytes of a number */
 } clstm_i_shape;
 

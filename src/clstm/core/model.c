@@ -9,41 +9,64 @@ static clstm_status normalise(const clstm_config *given, clstm_config *config, s
     if (!given || given->size != sizeof *given) return CLSTM_INVALID_ARGUMENT;
     *config = *given;
     if (!config->num_layers) config->num_layers = 1;
-    if (!config->input_size || !config->hidden_size) return CLSTM_INVALID_CONFIG;
+    if (!config->input_size || !config->hidden_size || (config->proj_size && config->proj_size >= config->hidden_size)
+        || (unsigned)config->direction > CLSTM_BIDIRECTIONAL) return CLSTM_INVALID_CONFIG;
 
     const size_t biased = !config->no_bias, H = config->hidden_size, O = config->output_size;
-    size_t gates, first, rest, out;
+    const size_t D = clstm_i_directions(config), R = clstm_i_recurrent_size(config);
+    size_t gates, projection, first, rest, out, states, parts;
     if (__builtin_mul_overflow(4, H, &gates)
-        /* the first layer: (I + H + 1) 4H */
-        || __builtin_add_overflow(config->input_size, H + biased, &first)
+        || __builtin_mul_overflow(config->proj_size, H, &projection)
+        || __builtin_mul_overflow(D, config->num_layers, &parts)
+        /* a part of the first layer: (I + R + 1) 4H + R H */
+        || __builtin_add_overflow(config->input_size, R + biased, &first)
         || __builtin_mul_overflow(first, gates, &first)
-        /* the others: (2H + 1) 4H each */
-        || __builtin_mul_overflow(2 * H + biased, gates, &rest)
-        || __builtin_mul_overflow(rest, config->num_layers - 1, &rest)
-        /* the readout: O (H + 1) */
-        || __builtin_mul_overflow(O, H + biased, &out)
+        || __builtin_add_overflow(first, projection, &first)
+        || __builtin_mul_overflow(first, D, &first)
+        /* of the others: (D R + R + 1) 4H + R H each */
+        || __builtin_mul_overflow(D * R + R + biased, gates, &rest)
+        || __builtin_add_overflow(rest, projection, &rest)
+        || __builtin_mul_overflow(rest, parts - D, &rest)
+        /* the readout: O (D R + 1) */
+        || __builtin_mul_overflow(O, D * R + biased, &out)
+        /* the initial state: L D (R + H) */
+        || __builtin_mul_overflow(config->learn_state ? parts : 0, R + H, &states)
         || __builtin_add_overflow(first, rest, elements)
-        || __builtin_add_overflow(*elements, out, elements))
+        || __builtin_add_overflow(*elements, out, elements)
+        || __builtin_add_overflow(*elements, states, elements))
         return CLSTM_OVERFLOW;
     return *elements > PTRDIFF_MAX / sizeof(double) ? CLSTM_OVERFLOW : CLSTM_OK;
 }
 
-clstm_i_offsets clstm_i_layer_offsets(const clstm_config *config, size_t layer) {
-    const size_t H = config->hidden_size, I = config->input_size, biased = !config->no_bias;
-    clstm_i_offsets at = {layer ? H : I, 0, 0, 0};
-    if (layer) at.input = 4 * H * (I + H + biased) + (layer - 1) * 4 * H * (2 * H + biased);
+/* Elements of a part of a layer. */
+static size_t part_elements(const clstm_config *config, size_t layer) {
+    const size_t H = config->hidden_size, R = clstm_i_recurrent_size(config), biased = !config->no_bias;
+    return 4 * H * (clstm_i_input_size(config, layer) + R + biased) + config->proj_size * H;
+}
+
+clstm_i_offsets clstm_i_part_offsets(const clstm_config *config, size_t part) {
+    const size_t H = config->hidden_size, R = clstm_i_recurrent_size(config), D = clstm_i_directions(config);
+    const size_t layer = part / D, biased = !config->no_bias;
+    clstm_i_offsets at = {.input_size = clstm_i_input_size(config, layer)};
+    if (layer) at.input = D * part_elements(config, 0) + (part - D) * part_elements(config, 1);
+    else at.input = part * part_elements(config, 0);
     if (layer == config->num_layers) {
-        at.bias = at.input + config->output_size * H;
+        at.bias = at.input + config->output_size * D * R;
+        at.h0 = at.bias + biased * config->output_size;
+        at.c0 = at.h0 + config->num_layers * D * R;
         return at;
     }
     at.recurrent = at.input + 4 * H * at.input_size;
-    at.bias = at.recurrent + 4 * H * H;
+    at.bias = at.recurrent + 4 * H * R;
+    at.projection = at.bias + biased * 4 * H;
     return at;
 }
 
+static size_t tensors_per_part(const clstm_config *config) { return 2 + !config->no_bias + (config->proj_size > 0); }
+
 static size_t count_tensors(const clstm_config *config) {
-    const size_t biased = !config->no_bias, readout = config->output_size > 0;
-    return config->num_layers * (2 + biased) + readout * (1 + biased);
+    const size_t readout = config->output_size ? 1 + !config->no_bias : 0;
+    return clstm_i_parts(config) * tensors_per_part(config) + readout + (config->learn_state ? 2 : 0);
 }
 
 clstm_status clstm_config_count(const clstm_config *config, size_t *tensors, size_t *elements) {
@@ -57,6 +80,35 @@ clstm_status clstm_config_count(const clstm_config *config, size_t *tensors, siz
     return CLSTM_OK;
 }
 
+/* The tensors of the layers, in the order of the flat array. */
+static clstm_parameter layer_parameter(const clstm_config *config, size_t index) {
+    static const char *const names[] = {"weight_ih_l%zu%s", "weight_hh_l%zu%s", "bias_l%zu%s", "weight_hr_l%zu%s"};
+    const size_t H = config->hidden_size, R = clstm_i_recurrent_size(config), D = clstm_i_directions(config);
+    const size_t part = index / tensors_per_part(config), place = index % tensors_per_part(config);
+    const size_t kind = config->no_bias && place == 2 ? 3 : place;
+    const clstm_i_offsets at = clstm_i_part_offsets(config, part);
+    const size_t rows[] = {4 * H, 4 * H, 4 * H, R}, columns[] = {at.input_size, R, 0, H};
+    const size_t offsets[] = {at.input, at.recurrent, at.bias, at.projection};
+    clstm_parameter parameter = {"", rows[kind], columns[kind], offsets[kind]};
+    snprintf(parameter.name, sizeof parameter.name, names[kind], part / D,
+             clstm_i_goes_back(config, part % D) ? "_reverse" : "");
+    return parameter;
+}
+
+/* What belongs to no layer. */
+static clstm_parameter other_parameter(const clstm_config *config, size_t index) {
+    const size_t parts = clstm_i_parts(config);
+    const clstm_i_offsets at = clstm_i_part_offsets(config, parts);
+    const clstm_parameter all[] = {
+        {"weight_out", config->output_size, clstm_i_layer_size(config), at.input},
+        {"bias_out", config->output_size, 0, at.bias},
+        {"h0", parts, clstm_i_recurrent_size(config), at.h0},
+        {"c0", parts, config->hidden_size, at.c0},
+    };
+    if (!config->output_size) return all[index + 2];
+    return all[index && config->no_bias ? index + 1 : index];
+}
+
 clstm_status clstm_config_parameter(const clstm_config *config, size_t index, clstm_parameter *parameter) {
     clstm_config own;
     size_t elements;
@@ -65,18 +117,9 @@ clstm_status clstm_config_parameter(const clstm_config *config, size_t index, cl
     if (status) return status;
     if (index >= count_tensors(&own)) return CLSTM_INVALID_ARGUMENT;
 
-    const size_t H = own.hidden_size, per_layer = own.no_bias ? 2 : 3, layer = index / per_layer;
-    const clstm_i_offsets at = clstm_i_layer_offsets(&own, layer);
-    if (layer == own.num_layers) {
-        if (index % per_layer == 0) *parameter = (clstm_parameter){"weight_out", own.output_size, H, at.input};
-        else *parameter = (clstm_parameter){"bias_out", own.output_size, 0, at.bias};
-        return CLSTM_OK;
-    }
-    static const char *const names[] = {"weight_ih_l%zu", "weight_hh_l%zu", "bias_l%zu"};
-    const size_t columns[] = {at.input_size, H, 0}, offsets[] = {at.input, at.recurrent, at.bias};
-    const size_t kind = index % per_layer;
-    *parameter = (clstm_parameter){"", 4 * H, columns[kind], offsets[kind]};
-    snprintf(parameter->name, sizeof parameter->name, names[kind], layer);
+    const size_t of_layers = clstm_i_parts(&own) * tensors_per_part(&own);
+    if (index < of_layers) *parameter = layer_parameter(&own, index);
+    else *parameter = other_parameter(&own, index - of_layers);
     return CLSTM_OK;
 }
 

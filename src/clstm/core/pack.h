@@ -7,27 +7,31 @@
    pack of its own for the backward pass, the transposed recurrent weights, units in the place of outputs. */
 
 typedef struct TYPED(packed) {
+    size_t n;      /* units with four gates each; or, if plain, columns */
+    int plain;
     size_t input_size;
+    size_t recurrent_size;
     size_t whole;  /* blocks of four vectors */
     size_t last;   /* vectors of the block after them, or 0 */
     size_t blocks; /* with it */
     size_t width;  /* lanes of all vectors together */
-    const real *input;     /* weight_ih or weight_out: (blocks, input_size, vectors, LANES); backwards weight_hh^T,
-                              with input_size 4H */
-    const real *recurrent; /* weight_hh: (blocks, H, vectors, LANES); NULL for the readout and backwards */
+    const real *input;     /* weight_ih, weight_hr or weight_out: (blocks, input_size, vectors, LANES); backwards
+                              weight_hh^T with input_size 4H, or weight_hr^T with R */
+    const real *recurrent; /* weight_hh: (blocks, recurrent_size, vectors, LANES); else NULL */
     const real *bias;      /* (blocks, vectors, LANES); zeros where the model has none; NULL backwards */
 } TYPED(packed);
 
-/* All layers, then the readout. */
+/* All parts, their projections where the model has any, and the readout. */
 typedef struct TYPED(pack) {
     clstm_i_owned owned;
-    TYPED(packed) layers[];
+    const TYPED(packed) *parts, *projections, *readout;
+    TYPED(packed) all[];
 } TYPED(pack);
 
 /* n units with their four gates, or, if `plain`, n columns. */
 static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, int plain) {
     const size_t block = plain ? 4 * lanes : lanes, rest = n % block;
-    TYPED(packed) shape = {.input_size = depth, .whole = n / block};
+    TYPED(packed) shape = {.n = n, .plain = plain, .input_size = depth, .whole = n / block};
     if (plain) shape.last = (rest + lanes - 1) / lanes;
     else if (rest) shape.last = rest <= lanes / 2 ? 2 : 4;
     if (shape.last == 4) {
@@ -39,24 +43,15 @@ static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, i
     return shape;
 }
 
-/* Of a layer in the forward pass, or of the readout. */
-static TYPED(packed) TYPED(layer_shape)(const clstm_config *config, size_t layer, size_t lanes) {
-    const int readout = layer == config->num_layers;
-    const size_t depth = clstm_i_layer_offsets(config, layer).input_size;
-    return TYPED(packed_shape)(readout ? config->output_size : config->hidden_size, depth, lanes, readout);
-}
-
-/* The row of the stacked weights that stands in a lane of a block's vectors; SIZE_MAX where none does. */
-static size_t TYPED(source_row)(const clstm_config *config, size_t layer, const TYPED(packed) *shape, size_t block,
-                                size_t lane, size_t lanes) {
-    const size_t H = config->hidden_size;
-    if (layer == config->num_layers) {
+/* The row of the weights that stands in a lane of a block's vectors; SIZE_MAX where none does. */
+static size_t TYPED(source_row)(const TYPED(packed) *shape, size_t block, size_t lane, size_t lanes) {
+    if (shape->plain) {
         const size_t row = block * 4 * lanes + lane;
-        return row < config->output_size ? row : SIZE_MAX;
+        return row < shape->n ? row : SIZE_MAX;
     }
     const size_t part = block < shape->whole ? lanes : lanes / 2; /* lanes of one gate */
     const size_t gate = lane / part, unit = block * lanes + lane % part;
-    return unit < H ? gate * H + unit : SIZE_MAX;
+    return unit < shape->n ? gate * shape->n + unit : SIZE_MAX;
 }
 
 /* to (depth, width), the rows of `from` side by side; zeros for a row of SIZE_MAX. */
@@ -71,108 +66,135 @@ static void TYPED(pack_block)(const real *from, size_t depth, const size_t *rows
 }
 
 /* to (blocks, depth, vectors, LANES) from (rows, depth), or zeros if that is NULL. */
-static void TYPED(pack_matrix)(const clstm_config *config, size_t layer, const TYPED(packed) *shape, size_t lanes,
-                               const real *from, size_t depth, real *to) {
+static void TYPED(pack_matrix)(const TYPED(packed) *shape, size_t lanes, const real *from, size_t depth, real *to) {
     size_t rows[4 * 64 / sizeof(real)]; /* no vector is longer than 64 bytes */
     for (size_t block = 0; block < shape->blocks; block++) {
         const size_t width = (block < shape->whole ? 4 : shape->last) * lanes;
         for (size_t lane = 0; lane < width; lane++)
-            rows[lane] = from ? TYPED(source_row)(config, layer, shape, block, lane, lanes) : SIZE_MAX;
+            rows[lane] = from ? TYPED(source_row)(shape, block, lane, lanes) : SIZE_MAX;
         TYPED(pack_block)(from, depth, rows, width, to);
         to += depth * width;
     }
 }
 
-/* Where the arrays of a pack stand in its memory. */
-typedef struct TYPED(pack_offsets) {
-    size_t input, recurrent, bias;
-} TYPED(pack_offsets);
+/* What number `index` of a pack is made of. */
+typedef struct TYPED(pack_source) {
+    TYPED(packed) shape;
+    const real *input, *recurrent, *bias; /* NULL: zeros, or nothing */
+} TYPED(pack_source);
 
-static TYPED(pack_offsets) TYPED(reserve_packed)(clstm_i_layout *layout, const clstm_config *config, size_t layer,
-                                                 const TYPED(packed) *shape) {
-    const int readout = layer == config->num_layers;
-    TYPED(pack_offsets) at;
-    at.input = clstm_i_reserve(layout, shape->input_size, shape->width, sizeof(real));
-    at.recurrent = clstm_i_reserve(layout, readout ? 0 : config->hidden_size, shape->width, sizeof(real));
-    at.bias = clstm_i_reserve(layout, 1, shape->width, sizeof(real));
-    return at;
-}
-
-static void TYPED(fill_packed)(const clstm_model *model, size_t layer, size_t lanes, char *memory,
-                               const TYPED(pack_offsets) *at, TYPED(packed) *packed) {
+static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t index, size_t lanes) {
     const clstm_config *config = &model->config;
-    const clstm_i_offsets from = clstm_i_layer_offsets(config, layer);
+    const size_t parts = clstm_i_parts(config), H = config->hidden_size, R = clstm_i_recurrent_size(config);
     const real *weights = model->parameters;
-    real *input = (real *)(memory + at->input), *bias = (real *)(memory + at->bias);
-    TYPED(pack_matrix)(config, layer, packed, lanes, weights + from.input, from.input_size, input);
-    TYPED(pack_matrix)(config, layer, packed, lanes, config->no_bias ? NULL : weights + from.bias, 1, bias);
-    packed->input = input;
-    packed->bias = bias;
-    if (layer == config->num_layers) return;
-    real *recurrent = (real *)(memory + at->recurrent);
-    TYPED(pack_matrix)(config, layer, packed, lanes, weights + from.recurrent, config->hidden_size, recurrent);
-    packed->recurrent = recurrent;
+    const int is_projection = config->proj_size && index >= parts && index < 2 * parts;
+    if (is_projection)
+        return (TYPED(pack_source)){TYPED(packed_shape)(R, H, lanes, 1),
+                                    weights + clstm_i_part_offsets(config, index - parts).projection, NULL, NULL};
+
+    const int is_readout = index >= parts;
+    const clstm_i_offsets at = clstm_i_part_offsets(config, is_readout ? parts : index);
+    TYPED(pack_source) source = {
+        .shape = TYPED(packed_shape)(is_readout ? config->output_size : H, at.input_size, lanes, is_readout),
+        .input = weights + at.input, .bias = config->no_bias ? NULL : weights + at.bias,
+    };
+    if (is_readout) return source;
+    source.shape.recurrent_size = R;
+    source.recurrent = weights + at.recurrent;
+    return source;
 }
 
-static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
-    const clstm_config *config = &model->config;
-    const size_t count = config->num_layers + (config->output_size > 0);
+static size_t TYPED(pack_count)(const clstm_config *config) {
+    return clstm_i_parts(config) * (1 + (config->proj_size > 0)) + (config->output_size > 0);
+}
+
+/* Memory for a pack, nothing in it yet. */
+static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, size_t count, clstm_i_layout whole,
+                                         clstm_status *status) {
+    void *block;
+    char *memory = clstm_i_allocate(&model->context, &whole, &block, status);
+    if (!memory) return NULL;
+    TYPED(pack) *pack = (TYPED(pack) *)memory;
+    const size_t parts = clstm_i_parts(&model->config);
+    pack->owned.block = block;
+    pack->parts = pack->all;
+    pack->projections = pack->all + parts;
+    pack->readout = pack->all + count - 1;
+    return pack;
+}
+
+static clstm_i_layout TYPED(pack_head)(size_t count) {
     clstm_i_layout layout = {0, 0};
     clstm_i_reserve(&layout, 1, 1, sizeof(TYPED(pack)));
     clstm_i_reserve(&layout, count, 1, sizeof(TYPED(packed)));
-    const clstm_i_layout head = layout;
-    for (size_t k = 0; k < count; k++) {
-        const TYPED(packed) shape = TYPED(layer_shape)(config, k, lanes);
-        TYPED(reserve_packed)(&layout, config, k, &shape);
-    }
-    void *block;
-    char *memory = clstm_i_allocate(&model->context, &layout, &block, status);
-    if (!memory) return NULL;
+    return layout;
+}
 
-    TYPED(pack) *pack = (TYPED(pack) *)memory;
-    pack->owned.block = block;
-    layout = head;
-    for (size_t k = 0; k < count; k++) {
-        pack->layers[k] = TYPED(layer_shape)(config, k, lanes);
-        const TYPED(pack_offsets) at = TYPED(reserve_packed)(&layout, config, k, &pack->layers[k]);
-        TYPED(fill_packed)(model, k, lanes, memory, &at, &pack->layers[k]);
+static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
+    const size_t count = TYPED(pack_count)(&model->config);
+    clstm_i_layout layout = TYPED(pack_head)(count), whole = layout;
+    for (size_t index = 0; index < count; index++) {
+        const TYPED(packed) shape = TYPED(forward_source)(model, index, lanes).shape;
+        clstm_i_reserve(&whole, shape.input_size + shape.recurrent_size + 1, shape.width, sizeof(real));
+    }
+    TYPED(pack) *pack = TYPED(allocate_pack)(model, count, whole, status);
+    for (size_t index = 0; pack && index < count; index++) {
+        const TYPED(pack_source) source = TYPED(forward_source)(model, index, lanes);
+        TYPED(packed) *packed = &pack->all[index];
+        *packed = source.shape;
+        const size_t depth = packed->input_size + packed->recurrent_size + 1;
+        real *input = (real *)((char *)pack + clstm_i_reserve(&layout, depth, packed->width, sizeof(real)));
+        real *recurrent = input + packed->input_size * packed->width;
+        real *bias = recurrent + packed->recurrent_size * packed->width;
+        TYPED(pack_matrix)(packed, lanes, source.input, packed->input_size, input);
+        TYPED(pack_matrix)(packed, lanes, source.recurrent, packed->recurrent_size, recurrent);
+        TYPED(pack_matrix)(packed, lanes, source.bias, 1, bias);
+        packed->input = input;
+        packed->recurrent = source.recurrent ? recurrent : NULL;
+        packed->bias = bias;
     }
     return pack;
 }
 
 /* ---- Backwards ---- */
 
-/* to (blocks, 4H, vectors, LANES) from weight_hh (4H, H): pieces of its rows, zeros after the last unit. */
-static void TYPED(pack_transposed)(const TYPED(packed) *shape, size_t H, size_t lanes, const real *from, real *to) {
+/* to (blocks, depth, vectors, LANES) from (depth, n): pieces of its rows, zeros after the last column. */
+static void TYPED(pack_transposed)(const TYPED(packed) *shape, size_t lanes, const real *from, real *to) {
     for (size_t block = 0; block < shape->blocks; block++) {
         const size_t width = (block < shape->whole ? 4 : shape->last) * lanes, first = block * 4 * lanes;
-        const size_t n = H - first < width ? H - first : width;
-        for (size_t row = 0; row < 4 * H; row++, to += width) {
-            memcpy(to, from + row * H + first, n * sizeof(real));
+        const size_t n = shape->n - first < width ? shape->n - first : width;
+        for (size_t row = 0; row < shape->input_size; row++, to += width) {
+            memcpy(to, from + row * shape->n + first, n * sizeof(real));
             memset(to + n, 0, (width - n) * sizeof(real));
         }
     }
 }
 
-static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
+static TYPED(pack_source) TYPED(backward_source)(const clstm_model *model, size_t index, size_t lanes) {
     const clstm_config *config = &model->config;
-    const size_t H = config->hidden_size, L = config->num_layers;
-    const TYPED(packed) shape = TYPED(packed_shape)(H, 4 * H, lanes, 1); /* weight_hh^T, of any layer */
-    clstm_i_layout layout = {0, 0};
-    clstm_i_reserve(&layout, 1, 1, sizeof(TYPED(pack)) + L * sizeof(TYPED(packed)));
-    const size_t weights = clstm_i_reserve(&layout, L * 4 * H, shape.width, sizeof(real));
-    void *block;
-    char *memory = clstm_i_allocate(&model->context, &layout, &block, status);
-    if (!memory) return NULL;
+    const size_t parts = clstm_i_parts(config), H = config->hidden_size, R = clstm_i_recurrent_size(config);
+    const clstm_i_offsets at = clstm_i_part_offsets(config, index % parts);
+    const real *weights = model->parameters;
+    if (index >= parts)
+        return (TYPED(pack_source)){TYPED(packed_shape)(H, R, lanes, 1), weights + at.projection, NULL, NULL};
+    return (TYPED(pack_source)){TYPED(packed_shape)(R, 4 * H, lanes, 1), weights + at.recurrent, NULL, NULL};
+}
 
-    TYPED(pack) *pack = (TYPED(pack) *)memory;
-    pack->owned.block = block;
-    real *to = (real *)(memory + weights);
-    for (size_t k = 0; k < L; k++, to += 4 * H * shape.width) {
-        const size_t from = clstm_i_layer_offsets(config, k).recurrent;
-        TYPED(pack_transposed)(&shape, H, lanes, (const real *)model->parameters + from, to);
-        pack->layers[k] = shape;
-        pack->layers[k].input = to;
+static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {
+    const size_t count = clstm_i_parts(&model->config) * (1 + (model->config.proj_size > 0));
+    clstm_i_layout layout = TYPED(pack_head)(count), whole = layout;
+    for (size_t index = 0; index < count; index++) {
+        const TYPED(packed) shape = TYPED(backward_source)(model, index, lanes).shape;
+        clstm_i_reserve(&whole, shape.input_size, shape.width, sizeof(real));
+    }
+    TYPED(pack) *pack = TYPED(allocate_pack)(model, count, whole, status);
+    for (size_t index = 0; pack && index < count; index++) {
+        const TYPED(pack_source) source = TYPED(backward_source)(model, index, lanes);
+        TYPED(packed) *packed = &pack->all[index];
+        *packed = source.shape;
+        real *to = (real *)((char *)pack + clstm_i_reserve(&layout, packed->input_size, packed->width, sizeof(real)));
+        TYPED(pack_transposed)(packed, lanes, source.input, to);
+        packed->input = to;
     }
     return pack;
 }

@@ -57,42 +57,77 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
                                 clstm_i_range blocks, size_t t, size_t count) {
     const TYPED(pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
-    const size_t H = pass->model->config.hidden_size, stride = pass->stride, k = chunk->layer;
-    const clstm_i_range rows = TYPED(rows_at)(worker, chunk, t);
-    const size_t first = rows.begin + chunk->origin - plan->offsets[t]; /* of the batch */
-    const size_t state = (k * plan->batch + first) * stride;
-    const real *before = pass->h + state;
-    if (t > chunk->first) before = chunk->hidden + (plan->offsets[t - 1] - chunk->origin + first) * stride;
+    const size_t H = pass->model->config.hidden_size, stride = pass->stride, part = chunk->part;
+    const TYPED(step_place) at = TYPED(place_step)(worker, chunk, t);
+    size_t before_stride;
+    const real *before = TYPED(before_step)(worker, chunk, t, &at, &before_stride);
 
     TYPED(clstm_i_steps) steps = {
-        .product = {.rows = rows.end - rows.begin, .whole = packed->whole, .last = packed->last, .start = packed->bias},
-        .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + state,
-        .h = chunk->hidden + rows.begin * stride, .stride = stride, .hidden_size = H,
+        .product = {
+            .rows = at.rows.end - at.rows.begin, .whole = packed->whole, .last = packed->last, .start = packed->bias,
+        },
+        .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + (part * plan->batch + at.first) * stride,
+        .h = chunk->outputs ? chunk->outputs + at.first * stride : chunk->hidden + at.rows.begin * stride,
+        .stride = stride, .hidden_size = H,
     };
     TYPED(clstm_i_product) *product = &steps.product;
     if (chunk->sums) {
-        product->start = chunk->sums + rows.begin * pass->width;
+        product->start = chunk->sums + at.rows.begin * pass->width;
         product->start_stride = pass->width;
     } else {
         product->parts[product->count++] = (TYPED(clstm_i_part)){
-            chunk->x + rows.begin * chunk->x_stride, chunk->x_stride, packed->input, packed->input_size,
+            chunk->x + at.rows.begin * chunk->x_stride, chunk->x_stride, packed->input, packed->input_size,
         };
     }
-    product->parts[product->count++] = (TYPED(clstm_i_part)){before, stride, packed->recurrent, H};
+    product->parts[product->count++] = (TYPED(clstm_i_part)){
+        before, before_stride, packed->recurrent, packed->recurrent_size,
+    };
     if (pass->tape) {
-        const size_t slot = chunk->origin + rows.begin, total = plan->total, B = plan->batch;
-        if (pass->tape->gates) steps.gates = (real *)pass->tape->gates + (k * total + slot) * 4 * H;
-        steps.cells = (real *)pass->tape->cells + (k * (B + total) + B + slot) * H;
+        const size_t total = plan->total, B = plan->batch;
+        if (pass->tape->gates) steps.gates = (real *)pass->tape->gates + (part * total + at.slot) * 4 * H;
+        steps.cells = TYPED(slots)(pass->tape, pass->tape->cells, part, H) + (B + at.slot) * H;
     }
     TYPED(run_steps)(worker, packed, steps, blocks);
 }
 
+/* h_t = weight_hr (o_t tanh(c_t)) of a worker's part of a step: some columns, or rows where there are too few. */
+static void TYPED(packed_projection)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
+                                     const TYPED(step_place) *at) {
+    const TYPED(pass) *pass = worker->pass;
+    const TYPED(packed) *packed = &pass->pack->projections[chunk->part];
+    clstm_i_range blocks = {0, packed->blocks}, rows = {0, at->rows.end - at->rows.begin};
+    if (packed->blocks >= worker->count) blocks = clstm_i_slice(packed->blocks, 1, worker->index, worker->count);
+    else rows = clstm_i_slice(rows.end, 1, worker->index, worker->count);
+    const TYPED(clstm_i_product) product = {
+        .rows = rows.end - rows.begin, .whole = packed->whole, .last = packed->last, .count = 1,
+        .parts = {{chunk->outputs + (at->first + rows.begin) * pass->stride, pass->stride, packed->input,
+                   packed->input_size}},
+        .start = packed->bias,
+    };
+    TYPED(packed_multiply)(worker, packed, product, blocks,
+                           chunk->hidden + (at->rows.begin + rows.begin) * pass->h_stride, pass->h_stride,
+                           pass->recurrent_size);
+}
+
+/* What follows a step before the next one may begin. */
+static void TYPED(packed_between)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
+    const TYPED(pass) *pass = worker->pass;
+    const TYPED(step_place) at = TYPED(place_step)(worker, chunk, t);
+    if (chunk->outputs) {
+        TYPED(packed_projection)(worker, chunk, &at);
+        TYPED(meet)(worker);
+    }
+    if (!pass->tape) return;
+    TYPED(keep_between)(worker, chunk, &at);
+    TYPED(meet)(worker);
+}
+
 /* How many steps from t on one kernel call can take: alone, no thread waits for it; and the host is asked in time. */
-static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
+static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t, int between) {
     const TYPED(pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)chunk->x_stride;
-    if (worker->count > 1) return 1;
+    if (worker->count > 1 || between) return 1;
     const double each = (double)plan->rows[t] * (double)pass->width * depth;
     size_t last = t + 1;
     while (last < chunk->last && plan->rows[last] == plan->rows[t] && (double)(last - t) * each < most) last++;
@@ -100,28 +135,28 @@ static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chun
 }
 
 static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(packed) *packed = &worker->pass->pack->layers[chunk->layer];
-    const size_t line = 64 / sizeof(real) / worker->pass->kernels->lanes; /* no cache line of h has two writers */
+    const TYPED(pass) *pass = worker->pass;
+    const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
+    const size_t line = 64 / sizeof(real) / pass->kernels->lanes; /* no cache line of h has two writers */
     const clstm_i_range blocks = clstm_i_slice(packed->blocks, line ? line : 1, worker->index, worker->count);
+    const int between = chunk->outputs || TYPED(drops_recurrent)(pass->tape);
     if (chunk->sums) TYPED(packed_input)(worker, chunk, packed, blocks);
-    for (size_t t = chunk->first, count; t < chunk->last && !clstm_i_cancelled(worker->pass->call); t += count) {
-        count = TYPED(steps_at_once)(worker, chunk, t);
+    for (size_t t = chunk->first, count; t < chunk->last && !clstm_i_cancelled(pass->call); t += count) {
+        count = TYPED(steps_at_once)(worker, chunk, t, between);
         TYPED(packed_steps)(worker, chunk, packed, blocks, t, count);
         TYPED(meet)(worker);
+        if (between) TYPED(packed_between)(worker, chunk, t);
     }
 }
 
-/* y (rows, O) = h weight_out^T + bias_out of some rows of a chunk. */
-static void TYPED(packed_readout)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows,
-                                  real *y) {
-    const TYPED(pass) *pass = worker->pass;
-    const clstm_config *config = &pass->model->config;
-    const TYPED(packed) *packed = &pass->pack->layers[config->num_layers];
+/* y (rows, O) = h weight_out^T + bias_out of some rows. */
+static void TYPED(packed_readout)(const TYPED(worker) *worker, const real *h, size_t stride, size_t rows, real *y) {
+    const TYPED(packed) *packed = worker->pass->pack->readout;
     const TYPED(clstm_i_product) product = {
-        .rows = rows.end - rows.begin, .whole = packed->whole, .last = packed->last, .count = 1,
-        .parts = {{chunk->hidden + rows.begin * pass->stride, pass->stride, packed->input, config->hidden_size}},
+        .rows = rows, .whole = packed->whole, .last = packed->last, .count = 1,
+        .parts = {{h, stride, packed->input, packed->input_size}},
         .start = packed->bias,
     };
     const clstm_i_range blocks = {0, packed->blocks};
-    TYPED(packed_multiply)(worker, packed, product, blocks, y, config->output_size, config->output_size);
+    TYPED(packed_multiply)(worker, packed, product, blocks, y, packed->n, packed->n);
 }

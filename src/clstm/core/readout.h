@@ -7,7 +7,7 @@ typedef struct TYPED(readout_back) {
     const clstm_config *config;
     const real *weights; /* the model's flat array */
     size_t rows;
-    const real *h, *dy;  /* (rows, H), (rows, O) */
+    const real *h, *dy;  /* (rows, D R), (rows, O) */
     real *d_weights;     /* flat, or NULL */
     int accumulate;      /* d_weights is added to */
     real *dh;            /* (rows, dh_stride) */
@@ -17,14 +17,14 @@ typedef struct TYPED(readout_back) {
 /* dy^T h and the sums of dy: a task over the O rows of weight_out. */
 static void TYPED(readout_weight_gradients)(void *argument, size_t index, size_t count) {
     const TYPED(readout_back) *out = argument;
-    const size_t H = out->config->hidden_size, O = out->config->output_size;
-    const clstm_i_offsets at = clstm_i_layer_offsets(out->config, out->config->num_layers);
+    const size_t width = clstm_i_layer_size(out->config), O = out->config->output_size;
+    const clstm_i_offsets at = clstm_i_part_offsets(out->config, clstm_i_parts(out->config));
     const clstm_i_range rows = clstm_i_slice(O, 1, index, count);
     const PUBLIC(gemm) product = {
-        .m = rows.end - rows.begin, .n = H, .k = out->rows,
+        .m = rows.end - rows.begin, .n = width, .k = out->rows,
         .a = out->dy + rows.begin, .lda = O, .transpose_a = 1,
-        .b = out->h, .ldb = H,
-        .c = out->d_weights + at.input + rows.begin * H, .ldc = H, .accumulate = out->accumulate,
+        .b = out->h, .ldb = width,
+        .c = out->d_weights + at.input + rows.begin * width, .ldc = width, .accumulate = out->accumulate,
     };
     TYPED(product)(out->call, index, &product);
     if (out->config->no_bias) return;
@@ -36,13 +36,13 @@ static void TYPED(readout_weight_gradients)(void *argument, size_t index, size_t
 /* dy weight_out: a task over the rows. */
 static void TYPED(readout_input_gradients)(void *argument, size_t index, size_t count) {
     const TYPED(readout_back) *out = argument;
-    const size_t H = out->config->hidden_size, O = out->config->output_size;
-    const clstm_i_offsets at = clstm_i_layer_offsets(out->config, out->config->num_layers);
+    const size_t width = clstm_i_layer_size(out->config), O = out->config->output_size;
+    const clstm_i_offsets at = clstm_i_part_offsets(out->config, clstm_i_parts(out->config));
     const clstm_i_range rows = clstm_i_slice(out->rows, 1, index, count);
     const PUBLIC(gemm) product = {
-        .m = rows.end - rows.begin, .n = H, .k = O,
+        .m = rows.end - rows.begin, .n = width, .k = O,
         .a = out->dy + rows.begin * O, .lda = O,
-        .b = out->weights + at.input, .ldb = H,
+        .b = out->weights + at.input, .ldb = width,
         .c = out->dh + rows.begin * out->dh_stride, .ldc = out->dh_stride,
     };
     TYPED(product)(out->call, index, &product);
@@ -50,7 +50,7 @@ static void TYPED(readout_input_gradients)(void *argument, size_t index, size_t 
 
 static void TYPED(run_readout_backward)(TYPED(readout_back) *out) {
     const size_t O = out->config->output_size;
-    const double work = (double)out->rows * (double)O * (double)out->config->hidden_size;
+    const double work = (double)out->rows * (double)O * (double)clstm_i_layer_size(out->config);
     const size_t outputs = clstm_i_wanted(out->call, work, O), rows = clstm_i_wanted(out->call, work, out->rows);
     if (out->d_weights) clstm_i_run(out->call, outputs, TYPED(readout_weight_gradients), out);
     clstm_i_run(out->call, rows, TYPED(readout_input_gradients), out);
@@ -58,6 +58,6 @@ static void TYPED(run_readout_backward)(TYPED(readout_back) *out) {
 
 /* Without a dy the readout has no part in the loss. */
 static void TYPED(no_readout_gradients)(const clstm_config *config, real *d_weights) {
-    const size_t begin = clstm_i_layer_offsets(config, config->num_layers).input;
-    memset(d_weights + begin, 0, config->output_size * (config->hidden_size + !config->no_bias) * sizeof(real));
+    const size_t begin = clstm_i_part_offsets(config, clstm_i_parts(config)).input;
+    memset(d_weights + begin, 0, config->output_size * (clstm_i_layer_size(config) + !config->no_bias) * sizeof(real));
 }

@@ -8,24 +8,26 @@ typedef struct TYPED(rows_again) {
 
 static void TYPED(packed_again)(const TYPED(back) *back, const TYPED(rows_again) *rows) {
     const TYPED(packed) *weights = back->forward;
-    const size_t I = back->input_size, H = back->hidden_size, stride = back->stride;
-    real *c = back->states + rows->at * stride, *h = c + TYPED(chunk_rows)(back) * stride;
+    const TYPED(back_pass) *pass = back->pass;
+    const size_t I = back->input_size, H = pass->hidden_size, R = pass->recurrent_size, stride = pass->stride;
+    real *c = back->states + rows->at * stride, *h = c + TYPED(chunk_rows)(pass) * stride;
     TYPED(copy_rows)(c, stride, back->c + rows->slot * H, H, rows->count, H);
     const TYPED(clstm_i_steps) steps = {
         .product = {
             .rows = rows->count, .begin = 0, .end = weights->blocks, .whole = weights->whole, .last = weights->last,
             .count = 2, .parts = {{back->x + rows->row * I, I, weights->input, I},
-                                  {back->h + rows->slot * H, H, weights->recurrent, H}},
+                                  {back->h + rows->slot * R, R, weights->recurrent, R}},
             .start = weights->bias,
         },
         .steps = 1, .batch = rows->count, .c = c, .h = h, .stride = stride, .hidden_size = H,
         .gates = back->gates + rows->at * 4 * H,
     };
-    back->kernels->steps(&steps);
+    pass->kernels->steps(&steps);
 }
 
-static void TYPED(blas_again)(const TYPED(back) *back, size_t index, const TYPED(rows_again) *rows) {
-    const size_t I = back->input_size, H = back->hidden_size;
+static void TYPED(blas_again)(const TYPED(back) *back, size_t thread, const TYPED(rows_again) *rows) {
+    const TYPED(back_pass) *pass = back->pass;
+    const size_t I = back->input_size, H = pass->hidden_size, R = pass->recurrent_size;
     real *gates = back->gates + rows->at * 4 * H, *c = back->states + rows->at * H;
     PUBLIC(gemm) product = {
         .m = rows->count, .n = 4 * H, .k = I,
@@ -33,35 +35,37 @@ static void TYPED(blas_again)(const TYPED(back) *back, size_t index, const TYPED
         .b = back->weight_ih, .ldb = I, .transpose_b = 1,
         .c = gates, .ldc = 4 * H,
     };
-    TYPED(product)(back->call, index, &product);
-    product.k = product.lda = product.ldb = H;
-    product.a = back->h + rows->slot * H;
+    TYPED(product)(pass->call, thread, &product);
+    product.k = product.lda = product.ldb = R;
+    product.a = back->h + rows->slot * R;
     product.b = back->weight_hh;
     product.accumulate = 1;
-    TYPED(product)(back->call, index, &product);
+    TYPED(product)(pass->call, thread, &product);
     const TYPED(clstm_i_gates) step = {
         .rows = rows->count, .hidden_size = H, .keep = 1, .bias = back->bias, .gates = gates,
-        .c_before = back->c + rows->slot * H, .c = c, .h = c + TYPED(chunk_rows)(back) * H,
+        .c_before = back->c + rows->slot * H, .c = c, .h = c + TYPED(chunk_rows)(pass) * H,
     };
-    back->kernels->gates(&step);
+    pass->kernels->gates(&step);
 }
 
 /* A task: a thread's part of the chunk's rows, some at a time, so that the host can cancel. */
 static void TYPED(gates_again)(void *argument, size_t index, size_t count) {
     const TYPED(back) *back = argument;
-    const clstm_i_plan *plan = back->plan;
-    const double each = 4 * (double)back->hidden_size * (double)(back->input_size + back->hidden_size), most = 1e8;
+    const TYPED(back_pass) *pass = back->pass;
+    const clstm_i_plan *plan = pass->plan;
+    const double depth = (double)(back->input_size + pass->recurrent_size), most = 1e8;
+    const double each = 4 * (double)pass->hidden_size * depth;
     const size_t at_once = each < most ? (size_t)(most / each) : 1;
-    for (size_t t = back->first, end; t < back->last; t = end) {
-        end = TYPED(together)(back, t);
-        const size_t first = plan->offsets[t], slot = TYPED(slot_before)(plan, t);
+    for (size_t t = pass->first, end; t < pass->last; t = end) {
+        end = TYPED(together)(pass, t);
+        const size_t first = plan->offsets[t], slot = clstm_i_slot_before(plan, t);
         clstm_i_range own = clstm_i_slice(plan->offsets[end] - first, 1, index, count);
-        while (own.begin < own.end && !clstm_i_cancelled(back->call)) {
+        while (own.begin < own.end && !clstm_i_cancelled(pass->call)) {
             const size_t left = own.end - own.begin, n = left < at_once ? left : at_once, row = first + own.begin;
-            const TYPED(rows_again) rows = {row - TYPED(origin)(back), row, slot + own.begin, n};
+            const TYPED(rows_again) rows = {row - TYPED(origin)(pass), row, slot + own.begin, n};
             if (back->forward) TYPED(packed_again)(back, &rows);
             else TYPED(blas_again)(back, index, &rows);
-            if (index == 0) clstm_i_poll(back->call, each * (double)n);
+            if (index == 0) clstm_i_poll(pass->call, each * (double)n);
             own.begin += n;
         }
     }

@@ -1,112 +1,18 @@
-/* The time loop of the forward pass, typed: chunks of steps through all layers and the readout. */
+/* The time loop of the forward pass, typed: chunks of steps through all layers and the readout, shared by threads. */
 
-/* ---- One layer, one chunk ---- */
+/* ---- One direction ---- */
 
-static real *TYPED(tape_hidden)(const TYPED(pass) *pass, size_t k, size_t origin) {
-    const size_t total = pass->plan.total, B = pass->plan.batch;
-    return (real *)pass->tape->hidden + (k * (B + total) + B + origin) * pass->model->config.hidden_size;
-}
-
-/* Where the h of layer k goes, for the rows of a chunk: at once to where it is wanted, if the rows lie there as the
-   engine needs them, which saves 1 % of B = 16, H = 256 and 2 % of B = 4; else to the buffer of that number. */
-static real *TYPED(hidden_at)(const TYPED(pass) *pass, size_t k, size_t origin, size_t buffer) {
-    const clstm_config *config = &pass->model->config;
-    if (pass->stride == config->hidden_size) {
-        if (pass->tape) return TYPED(tape_hidden)(pass, k, origin);
-        if (pass->y && !config->output_size && k + 1 == config->num_layers)
-            return pass->y + origin * config->hidden_size;
-    }
-    return pass->hidden + buffer * pass->capacity * pass->stride;
-}
-
-/* Layer k over the steps from `first` on. */
-static TYPED(chunk) TYPED(chunk_at)(const TYPED(worker) *worker, size_t number, size_t first, size_t last, size_t k) {
-    const TYPED(pass) *pass = worker->pass;
-    const clstm_i_plan *plan = &pass->plan;
-    const int in_turn = pass->split == CLSTM_I_LAYERS;
-    const size_t own = in_turn ? 2 * k + number % 2 : k % 2, below = in_turn ? own - 2 : (k + 1) % 2;
-    TYPED(chunk) chunk = {
-        .first = first, .last = last, .origin = plan->offsets[first], .n = plan->offsets[last] - plan->offsets[first],
-        .layer = k, .x_stride = pass->stride, .hidden = TYPED(hidden_at)(pass, k, plan->offsets[first], own),
-    };
-    if (k) chunk.x = TYPED(hidden_at)(pass, k - 1, chunk.origin, below);
-    else chunk.x_stride = pass->model->config.input_size, chunk.x = pass->x + chunk.origin * chunk.x_stride;
-
-    const size_t few = 4; /* columns, which are cheaper in the step than on the way through memory */
-    if (!pass->pack || (pass->hoist && pass->pack->layers[k].input_size > few))
-        chunk.sums = pass->sums + (in_turn ? worker->thread : 0) * pass->capacity * pass->width;
-    if (!pass->pack && pass->tape && pass->tape->gates)
-        chunk.sums = (real *)pass->tape->gates + (k * plan->total + chunk.origin) * pass->width;
-    return chunk;
-}
-
-/* h after the chunk becomes the layer's state: each row's own last one. */
-static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(pass) *pass = worker->pass;
-    const clstm_i_plan *plan = &pass->plan;
-    const size_t stride = pass->stride;
-    real *state = pass->h + chunk->layer * plan->batch * stride;
-    clstm_i_range own = worker->rows;
-    if (worker->count > 1) own = clstm_i_slice(plan->batch, 1, worker->index, worker->count);
-    for (size_t t = chunk->first; t < chunk->last; t++) {
-        const size_t go_on = t + 1 < chunk->last ? plan->rows[t + 1] : 0;
-        const size_t begin = own.begin > go_on ? own.begin : go_on;
-        const size_t end = own.end < plan->rows[t] ? own.end : plan->rows[t];
-        if (begin >= end) continue;
-        const real *from = chunk->hidden + (plan->offsets[t] - chunk->origin + begin) * stride;
-        memcpy(state + begin * stride, from, (end - begin) * stride * sizeof(real));
-    }
-}
-
-static void TYPED(keep_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
-    const TYPED(pass) *pass = worker->pass;
-    const size_t H = pass->model->config.hidden_size;
-    real *slots = TYPED(tape_hidden)(pass, chunk->layer, chunk->origin);
-    if (slots == chunk->hidden) return;
-    TYPED(copy_rows)(slots + rows.begin * H, H, chunk->hidden + rows.begin * pass->stride, pass->stride,
-                     rows.end - rows.begin, H);
-}
-
-static void TYPED(write_y)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
-    const TYPED(pass) *pass = worker->pass;
-    const clstm_config *config = &pass->model->config;
-    real *y = pass->y + (chunk->origin + rows.begin) * clstm_i_output_size(config);
-    if (pass->y + chunk->origin * config->hidden_size == chunk->hidden) return;
-    if (!config->output_size)
-        TYPED(copy_rows)(y, config->hidden_size, chunk->hidden + rows.begin * pass->stride, pass->stride,
-                         rows.end - rows.begin, config->hidden_size);
-    else if (pass->pack) TYPED(packed_readout)(worker, chunk, rows, y);
-    else TYPED(blas_readout)(worker, chunk, rows, y);
-}
-
-static void TYPED(run_chunk)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(pass) *pass = worker->pass;
-    const int last = chunk->layer + 1 == pass->model->config.num_layers;
-    if (pass->pack) TYPED(packed_layer)(worker, chunk);
-    else TYPED(blas_layer)(worker, chunk);
-    if (clstm_i_cancelled(pass->call)) return;
-
-    TYPED(carry_state)(worker, chunk);
-    for (size_t n = 0; n < TYPED(spans)(worker, chunk); n++) {
-        const clstm_i_range rows = TYPED(span)(worker, chunk, n);
-        if (pass->tape) TYPED(keep_hidden)(worker, chunk, rows);
-        if (last && pass->y) TYPED(write_y)(worker, chunk, rows);
-    }
-}
-
-/* ---- All chunks ---- */
-
-/* Chunk after chunk, each through all layers. */
-static void TYPED(chunk_by_chunk)(const TYPED(worker) *worker) {
+/* Chunk after chunk, each through the layers from `begin` to `end`. */
+static void TYPED(chunk_by_chunk)(const TYPED(worker) *worker, size_t begin, size_t end) {
     const TYPED(pass) *pass = worker->pass;
     size_t last;
     for (size_t first = 0; first < pass->plan.steps && !clstm_i_cancelled(pass->call); first = last) {
         last = clstm_i_plan_chunk(&pass->plan, first, pass->capacity);
-        for (size_t k = 0; k < pass->model->config.num_layers; k++) {
+        for (size_t k = begin; k < end; k++) {
             const TYPED(chunk) chunk = TYPED(chunk_at)(worker, 0, first, last, k);
             TYPED(run_chunk)(worker, &chunk);
         }
-        TYPED(meet)(worker); /* the next chunk writes where this one was read */
+        TYPED(meet_peers)(worker);
     }
 }
 
@@ -118,7 +24,7 @@ static void TYPED(layers_in_turn)(const TYPED(worker) *worker, size_t threads) {
     const clstm_i_plan *plan = &pass->plan;
     const size_t L = pass->model->config.num_layers, each = pass->capacity / plan->batch;
     const size_t chunks = (plan->steps + each - 1) / each;
-    clstm_i_counter *done = pass->counters + pass->threads; /* chunks of each layer */
+    clstm_i_counter *done = pass->counters + 2 * pass->threads; /* chunks of each layer */
     size_t task = 0;
     for (size_t diagonal = 0; diagonal < chunks + L - 1; diagonal++) {
         for (size_t k = 0; k < L && k <= diagonal; k++) {
@@ -136,79 +42,182 @@ static void TYPED(layers_in_turn)(const TYPED(worker) *worker, size_t threads) {
     }
 }
 
+/* ---- Two directions: layer by layer, as each reads all steps of the one below ---- */
+
+/* What a thread of all has to do once both directions of a layer are through: the next layer's input is dropped in
+   part, or y read out. */
+static void TYPED(after_layer)(const TYPED(worker) *all, size_t layer) {
+    const TYPED(pass) *pass = all->pass;
+    const clstm_config *config = &pass->model->config;
+    const clstm_i_plan *plan = &pass->plan;
+    const int reads = layer + 1 == config->num_layers && config->output_size && pass->y.data;
+    const TYPED(port) h = TYPED(source)(pass, layer + 1, 0);
+    size_t last;
+    if (layer + 1 < config->num_layers)
+        TYPED(drop_input)(pass->tape, layer + 1, 0, plan->steps,
+                          clstm_i_slice(plan->total, 1, all->index, all->count));
+    for (size_t first = 0; reads && first < plan->steps && !clstm_i_cancelled(pass->call); first = last) {
+        last = clstm_i_plan_chunk(plan, first, pass->capacity);
+        const size_t origin = plan->offsets[first];
+        const TYPED(chunk) chunk = {.first = first, .last = last, .origin = origin, .n = plan->offsets[last] - origin};
+        const clstm_i_range rows = clstm_i_slice(chunk.n, 1, all->index, all->count);
+        TYPED(read_out)(all, &chunk, rows, h.data + origin * h.stride, h.stride);
+        TYPED(meet)(all);
+    }
+    TYPED(meet)(all);
+}
+
+/* Half of the threads go forward and half back, or a single one does both in turn. */
+static void TYPED(both_directions)(TYPED(worker) *worker, size_t count) {
+    const TYPED(pass) *pass = worker->pass;
+    const clstm_i_plan *plan = &pass->plan;
+    const size_t groups = count > 1 ? 2 : 1, each = count / groups, group = worker->thread / each;
+    if (group >= groups) return; /* an odd one out */
+    TYPED(worker) all = *worker;
+    all.index = worker->thread;
+    all.count = groups * each;
+    all.peers = groups * each;
+    all.counters = pass->counters + pass->threads;
+    worker->counters = pass->counters + group * each;
+    worker->peer = worker->thread % each;
+    worker->peers = each;
+    if (pass->split == CLSTM_I_ROWS) worker->rows = clstm_i_plan_share(plan, worker->peer, each);
+    else worker->index = worker->peer, worker->count = each;
+    for (size_t k = 0; k < pass->model->config.num_layers && !clstm_i_cancelled(pass->call); k++) {
+        for (size_t direction = 0; direction < 2; direction++) {
+            worker->direction = direction;
+            if (groups == 1 || group == direction) TYPED(chunk_by_chunk)(worker, k, k + 1);
+        }
+        TYPED(meet)(&all);
+        TYPED(after_layer)(&all, k);
+    }
+}
+
+/* ---- A thread's task ---- */
+
 static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
     const TYPED(pass) *pass = argument;
-    TYPED(worker) worker = {pass, index, 0, 1, {0, pass->plan.batch}};
+    TYPED(worker) worker = {
+        .pass = pass, .thread = index, .count = 1, .rows = {0, pass->plan.batch},
+        .peer = index, .peers = count, .counters = pass->counters,
+    };
+    if (pass->directions > 1) {
+        TYPED(both_directions)(&worker, count);
+        return;
+    }
     switch (pass->split) {
-    case CLSTM_I_ROWS: worker.rows = clstm_i_slice(pass->plan.batch, 1, index, count); break;
+    case CLSTM_I_ROWS: worker.rows = clstm_i_plan_share(&pass->plan, index, count); break;
     case CLSTM_I_UNITS: worker.index = index, worker.count = count; break;
     case CLSTM_I_LAYERS: TYPED(layers_in_turn)(&worker, count); return;
     }
-    TYPED(chunk_by_chunk)(&worker);
+    TYPED(chunk_by_chunk)(&worker, 0, pass->model->config.num_layers);
 }
 
 /* ---- The call ---- */
 
-static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence) *sequence) {
+static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence) *sequence, int records) {
     if (!model || !sequence || sequence->size != sizeof *sequence) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
     if (!sequence->x && sequence->steps && sequence->batch) return CLSTM_INVALID_ARGUMENT;
     if ((unsigned)sequence->keep > CLSTM_KEEP_STATES) return CLSTM_INVALID_ARGUMENT;
+    if (sequence->ragged && !sequence->lengths && sequence->batch) return CLSTM_INVALID_ARGUMENT;
+    if (!records && (sequence->dropout || sequence->recurrent_dropout)) return CLSTM_INVALID_ARGUMENT;
+    if (sequence->dropout && model->config.num_layers == 1) return CLSTM_INVALID_ARGUMENT;
     return CLSTM_OK;
 }
 
+static clstm_i_extent TYPED(extent)(const PUBLIC(sequence) *sequence) {
+    return (clstm_i_extent){sequence->steps, sequence->batch, sequence->lengths, sequence->ragged};
+}
+
 /* Chooses engine and split. */
-static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, size_t steps, size_t batch) {
+static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *extent) {
     const clstm_config *config = &pass->model->config;
     const clstm_i_isa *isa;
     int packed;
     clstm_status status = clstm_i_chosen(&isa, &packed);
+    if (!status) status = clstm_i_plan_total(extent, &pass->plan.total);
     if (status) return status;
     pass->kernels = isa->KERNELS;
+    pass->directions = clstm_i_directions(config);
+    pass->recurrent_size = clstm_i_recurrent_size(config);
+    pass->direct = clstm_i_plan_is_uniform(extent) && config->direction != CLSTM_REVERSE;
     pass->stride = config->hidden_size;
+    pass->h_stride = pass->recurrent_size;
     pass->width = 4 * config->hidden_size;
     if (packed) {
         const size_t lanes = pass->kernels->lanes;
         pass->pack = TYPED(get_pack)(pass->model, 0, lanes, &status);
         if (!pass->pack) return status;
         pass->stride = (config->hidden_size + lanes - 1) / lanes * lanes;
-        pass->width = pass->pack->layers[0].width;
+        pass->h_stride = (pass->recurrent_size + lanes - 1) / lanes * lanes;
+        pass->width = pass->pack->parts[0].width;
     }
+    const size_t steps = extent->steps, batch = steps ? (pass->plan.total + steps - 1) / steps : 0;
     const clstm_i_shape shape = {
-        steps, batch, config->input_size, config->hidden_size, config->num_layers, sizeof(real),
+        steps, batch, config->input_size, config->hidden_size, config->num_layers, pass->directions, sizeof(real),
     };
     pass->threads = clstm_i_choose_split(pass->call, &shape, packed, &pass->split);
     pass->hoist = !packed || clstm_i_hoists(&shape, pass->split);
     return CLSTM_OK;
 }
 
+/* The state that the pass begins with. */
+static void TYPED(begin_states)(TYPED(pass) *pass, const PUBLIC(sequence) *sequence) {
+    const clstm_config *config = &pass->model->config;
+    const size_t parts = clstm_i_parts(config), B = sequence->batch, H = config->hidden_size, R = pass->recurrent_size;
+    const clstm_i_offsets at = clstm_i_part_offsets(config, parts);
+    const real *own = config->learn_state ? pass->model->parameters : NULL;
+    for (size_t q = 0; q < parts; q++) {
+        TYPED(take_states)(&pass->plan, pass->h + q * B * pass->h_stride, pass->h_stride,
+                           sequence->h0 ? sequence->h0 + q * B * R : NULL, own ? own + at.h0 + q * R : NULL, R);
+        TYPED(take_states)(&pass->plan, pass->c + q * B * pass->stride, pass->stride,
+                           sequence->c0 ? sequence->c0 + q * B * H : NULL, own ? own + at.c0 + q * H : NULL, H);
+    }
+}
+
+static void TYPED(end_states)(const TYPED(pass) *pass, const PUBLIC(sequence) *sequence) {
+    const clstm_config *config = &pass->model->config;
+    const size_t B = sequence->batch, H = config->hidden_size, R = pass->recurrent_size;
+    for (size_t q = 0; q < clstm_i_parts(config); q++) {
+        TYPED(give_states)(&pass->plan, pass->h + q * B * pass->h_stride, pass->h_stride,
+                           sequence->hn ? sequence->hn + q * B * R : NULL, R);
+        TYPED(give_states)(&pass->plan, pass->c + q * B * pass->stride, pass->stride,
+                           sequence->cn ? sequence->cn + q * B * H : NULL, H);
+    }
+}
+
 /* The pass itself, for clstm_forward and, with a tape that has its memory, clstm_record. */
 static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(sequence) *sequence,
                                         const clstm_context *context, clstm_tape *tape) {
-    const size_t L = model->config.num_layers, B = sequence->batch, H = model->config.hidden_size;
+    const clstm_config *config = &model->config;
+    const clstm_i_extent extent = TYPED(extent)(sequence);
     clstm_i_call call = {.context = context};
-    TYPED(pass) pass = {.call = &call, .model = model, .tape = tape, .x = sequence->x, .y = sequence->y};
-    clstm_status status = TYPED(begin_pass)(&pass, sequence->steps, B);
-    if (!status) status = TYPED(allocate_pass)(&pass, sequence->steps, B);
+    TYPED(pass) pass = {.call = &call, .model = model, .tape = tape};
+    clstm_status status = TYPED(begin_pass)(&pass, &extent);
+    if (!status) status = TYPED(allocate_pass)(&pass, &extent);
     if (status) return status;
 
-    if (sequence->h0) TYPED(copy_rows)(pass.h, pass.stride, sequence->h0, H, L * B, H);
-    if (sequence->c0) TYPED(copy_rows)(pass.c, pass.stride, sequence->c0, H, L * B, H);
+    const int back = clstm_i_goes_back(config, 0);
+    const size_t I = config->input_size, O = clstm_i_output_size(config);
+    pass.x = (TYPED(port)){(real *)sequence->x, I, pass.plan.caller, back}; /* only read */
+    pass.y = (TYPED(port)){sequence->y, O, pass.plan.caller, back};
+    TYPED(zero_padding)(&pass.plan, sequence->y, O, O);
+    TYPED(begin_states)(&pass, sequence);
     if (tape) {
-        TYPED(begin_tape)(tape, sequence);
-        pass.x = tape->x;
+        TYPED(begin_tape)(tape, &pass.x, pass.h, pass.h_stride, pass.c, pass.stride);
+        pass.x = (TYPED(port)){tape->x, I, clstm_i_packed_map(&pass.plan), 0};
     }
     clstm_i_run(&call, pass.threads, TYPED(run_worker), &pass);
     const int cancelled = clstm_i_cancelled(&call);
-    if (!cancelled && sequence->hn) TYPED(copy_rows)(sequence->hn, H, pass.h, pass.stride, L * B, H);
-    if (!cancelled && sequence->cn) TYPED(copy_rows)(sequence->cn, H, pass.c, pass.stride, L * B, H);
+    if (!cancelled) TYPED(end_states)(&pass, sequence);
     clstm_i_give_back(model->cache, CLSTM_I_WORKSPACE, pass.memory);
     return cancelled ? CLSTM_CANCELLED : CLSTM_OK;
 }
 
 clstm_status PUBLIC(forward)(const clstm_model *model, const PUBLIC(sequence) *sequence, const clstm_context *given) {
     clstm_context context;
-    clstm_status status = TYPED(check)(model, sequence);
+    clstm_status status = TYPED(check)(model, sequence, 0);
     if (!status) status = clstm_i_context(given, &context);
     return status ? status : TYPED(run_sequence)(model, sequence, &context, NULL);
 }
@@ -218,7 +227,7 @@ clstm_status PUBLIC(record)(const clstm_model *model, const PUBLIC(sequence) *se
     clstm_context context;
     if (!result) return CLSTM_INVALID_ARGUMENT;
     *result = NULL;
-    clstm_status status = TYPED(check)(model, sequence);
+    clstm_status status = TYPED(check)(model, sequence, 1);
     if (!status) status = clstm_i_context(given, &context);
     clstm_tape *tape = NULL;
     if (!status) status = TYPED(make_tape)(model, sequence, &context, &tape);

@@ -14,7 +14,7 @@ const char *clstm_strerror(clstm_status status) {
     switch (status) {
     case CLSTM_OK: return "success";
     case CLSTM_INVALID_ARGUMENT: return "a required pointer is NULL, a struct's size unknown or an index out of range";
-    case CLSTM_INVALID_CONFIG: return "input_size and hidden_size must be at least 1";
+    case CLSTM_INVALID_CONFIG: return "a size is zero, proj_size not below hidden_size, or the direction unknown";
     case CLSTM_OVERFLOW: return "the sizes multiply to more than memory can address";
     case CLSTM_OUT_OF_MEMORY: return "out of memory";
     case CLSTM_WRONG_DTYPE: return "the model or tape has the other floating-point type";

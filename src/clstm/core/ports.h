@@ -1,0 +1,84 @@
+/* Where a direction's rows come from and go to, typed. The time loop has them packed, in the order of the direction's
+   own steps (internal.h, the plan); the caller, or the other direction, has them elsewhere. */
+
+typedef struct TYPED(port) {
+    real *data; /* NULL: nothing is wanted */
+    size_t stride;
+    clstm_i_map map;
+    int back; /* own steps begin at each row's end */
+} TYPED(port);
+
+/* Whether the rows lie there as the time loop has them. */
+static inline int TYPED(is_direct)(const clstm_i_plan *plan, const TYPED(port) *port) {
+    return port->map.at == plan->offsets && !port->map.first && !port->back;
+}
+
+/* The columns of a port from one on. */
+static inline TYPED(port) TYPED(columns_from)(TYPED(port) port, size_t column) {
+    if (port.data) port.data += column;
+    return port;
+}
+
+/* What happens to n elements here and there. */
+typedef void TYPED(exchange)(real *here, real *there, size_t n);
+
+static void TYPED(take_rows)(real *here, real *there, size_t n) { memcpy(here, there, n * sizeof(real)); }
+static void TYPED(give_rows)(real *here, real *there, size_t n) { memcpy(there, here, n * sizeof(real)); }
+static void TYPED(add_rows)(real *here, real *there, size_t n) { TYPED(add)(there, here, n); }
+static void TYPED(scale_rows)(real *here, real *there, size_t n) {
+    for (size_t k = 0; k < n; k++) here[k] *= there[k];
+}
+
+/* Rows of some steps, here: `data` is the first row of the first step. */
+typedef struct TYPED(own_rows) {
+    real *data;
+    size_t stride, columns;
+    clstm_i_range steps;
+    clstm_i_range rows; /* of the steps' rows, counted from the first: those that are meant */
+} TYPED(own_rows);
+
+static void TYPED(exchange_rows)(const clstm_i_plan *plan, TYPED(exchange) *exchange, const TYPED(own_rows) *own,
+                                 const TYPED(port) *port) {
+    const size_t origin = plan->offsets[own->steps.begin], n = own->columns;
+    /* Rows of a step lie together there, too, but where they end or stand on their own. */
+    const int together = !port->map.first && !(port->back && plan->lengths) && own->stride == n && port->stride == n;
+    for (size_t t = own->steps.begin; t < own->steps.end; t++) {
+        const size_t at = plan->offsets[t] - origin;
+        const size_t begin = own->rows.begin > at ? own->rows.begin - at : 0;
+        const size_t left = own->rows.end > at ? own->rows.end - at : 0;
+        const size_t end = left < plan->rows[t] ? left : plan->rows[t];
+        const size_t step = together && begin < end ? end - begin : 1;
+        for (size_t row = begin; row < end; row += step) {
+            const size_t there = clstm_i_place(plan, &port->map, port->back, t, row);
+            exchange(own->data + (at + row) * own->stride, port->data + there * port->stride, step * n);
+        }
+    }
+}
+
+/* Every row of the plan. */
+static void TYPED(exchange_all)(const clstm_i_plan *plan, TYPED(exchange) *exchange, real *data, size_t stride,
+                                size_t columns, const TYPED(port) *port) {
+    const TYPED(own_rows) own = {data, stride, columns, {0, plan->steps}, {0, plan->total}};
+    if (plan->total) TYPED(exchange_rows)(plan, exchange, &own, port);
+}
+
+/* Zeros after each row's end. A sequence without padding has none. */
+static void TYPED(zero_padding)(const clstm_i_plan *plan, real *data, size_t stride, size_t columns) {
+    for (size_t row = 0; data && plan->lengths && row < plan->batch; row++)
+        for (size_t t = plan->lengths[row]; t < plan->caller_steps; t++)
+            memset(data + (t * plan->batch + plan->order[row]) * stride, 0, columns * sizeof(real));
+}
+
+/* ---- States: a row each, in the caller's order there ---- */
+
+/* (batch, columns) from the caller's, or copies of one row where `from` is NULL, or zeros. */
+static void TYPED(take_states)(const clstm_i_plan *plan, real *here, size_t stride, const real *from, const real *own,
+                               size_t columns) {
+    for (size_t row = 0; row < plan->batch; row++)
+        TYPED(copy_or_zero)(here + row * stride, from ? from + clstm_i_caller_row(plan, row) * columns : own, columns);
+}
+
+static void TYPED(give_states)(const clstm_i_plan *plan, const real *here, size_t stride, real *to, size_t columns) {
+    for (size_t row = 0; to && row < plan->batch; row++)
+        memcpy(to + clstm_i_caller_row(plan, row) * columns, here + row * stride, columns * sizeof(real));
+}
