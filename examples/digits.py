@@ -88,7 +88,7 @@ def train_epoch(model, adam, digits, rng):
         batch = order[start : start + BATCH_SIZE]
         tape = model.record(varied(digits.images[batch], rng))
         loss, dy = clstm.losses.softmax_cross_entropy(tape.y[:, -1], digits.labels[batch])
-        grad = tape.backward(dy)  # a dy of (B, 10) belongs to the last step alone
+        grad = tape.backward(dy, grad_x=False)  # a dy of (B, 10) belongs to the last step alone
         clstm.optim.clip_global_norm(grad, MAX_NORM)
         adam.step(grad)
         total += loss * len(batch)

@@ -110,7 +110,7 @@ def train_epoch(model, adam, z, rng):
     total = 0.0
     for window, tape in model.windows(noisy, WINDOW):
         loss, dy = clstm.losses.mean_squared_error(tape.y, target[window])
-        grad = tape.backward(dy)
+        grad = tape.backward(dy, grad_x=False)
         clstm.optim.clip_global_norm(grad, MAX_NORM)
         adam.step(grad)
         total += loss * len(dy)

@@ -24,6 +24,7 @@ from conftest import (
 
 INCLUDE = ROOT / "include"
 CONSUMERS = Path(__file__).parent / "consumers"
+DIRECTIONS = ("forward", "reverse", "both")  # clstm_direction
 CORE_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off")
 
 
@@ -33,7 +34,7 @@ class Outcome(NamedTuple):
     y: np.ndarray
     h: np.ndarray
     c: np.ndarray
-    gradients: dict[str, np.ndarray]  # x, h0, c0 and the parameters'; empty if not asked for
+    gradients: dict[str, np.ndarray]  # as Pass.gradients names them; empty if not asked for
     threads: int  # the most that worked together
     workspace: int  # bytes
     refused: int  # allocations
@@ -97,19 +98,25 @@ class Build:
         command = [*self.emulator, self.program(name), *arguments]
         return execute(*command, input=data, env=inherited | environment)
 
-    def run_case(self, case, x=None, state=None, threads=1, gradients=False, fail_at=0, **kwargs):
+    def run_case(
+        self, case, x=None, state=None, threads=1, gradients=False, fail_at=0, masks=(), **kwargs
+    ):
         """Run a Case, or its model over another x and state, (None, None) for none.
 
-        `gradients` may be 2 for those of a tape of states alone.
+        `gradients` may be 2 for those of a tape of states alone; `masks` are those of a recording,
+        of both kinds of dropout.
         """
         x = case.x() if x is None else x
         state = case.state() if state is None else state
-        with_state = state[0] is not None
+        with_state, with_lengths = state[0] is not None, case.lengths is not None
         head = [case.dtype == np.float64, case.input_size, case.hidden_size, case.num_layers]
-        head += [case.output_size or 0, not case.bias, *x.shape[:2], with_state]
-        head += [gradients, threads, fail_at]
+        head += [case.output_size or 0, not case.bias, DIRECTIONS.index(case.direction)]
+        head += [case.proj_size, case.learn_state, *x.shape[:2], with_state, with_lengths]
+        head += [3 if masks else 0, gradients, threads, fail_at]
         arrays = [parameters_of(case).flat, x, *(state if with_state else ())]
+        arrays += [np.array(case.lengths, np.uint64)] if with_lengths else []
         arrays += [case.dy(), *case.state(salt=6)] if gradients else []
+        arrays += [mask.astype(case.dtype) for mask in masks]
         data = np.array(head, np.uint64).tobytes() + b"".join(a.tobytes() for a in arrays)
         return read_outcome(case, x, gradients, self.run("run_case", data=data, **kwargs))
 
@@ -117,10 +124,11 @@ class Build:
 def read_outcome(case, x, gradients, output):
     threads, workspace, refused, left = np.frombuffer(output, np.uint64, 4).tolist()
     assert left == 0, f"{left} bytes were not given back"
-    state = (case.num_layers, x.shape[1], case.hidden_size)
-    shapes = {"y": (*x.shape[:2], case.output_size or case.hidden_size), "h": state, "c": state}
+    rows = case.num_layers * case.directions, x.shape[1]
+    h, c = (*rows, case.recurrent_size), (*rows, case.hidden_size)
+    shapes = {"y": (*x.shape[:2], case.output_size or case.width), "h": h, "c": c}
     if gradients:
-        shapes |= {"x": x.shape, "h0": state, "c0": state}
+        shapes |= {"x": x.shape, "state h": h, "state c": c}
         shapes |= {name: array.shape for name, array in parameters_of(case).items()}
     ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])
     numbers = np.frombuffer(output, case.dtype, offset=32)
@@ -131,14 +139,38 @@ def read_outcome(case, x, gradients, output):
     return Outcome(y, h, c, arrays, threads, workspace, refused)
 
 
-def assert_specified(case, outcome):
+def assert_specified(case, outcome, **masks):
     """Forward against the specification, at the bound of a model as initialised."""
-    expected = reference.forward(parameters_of(case), case.x(), case.state())
+    expected = reference.forward(
+        parameters_of(case), case.x(), case.state(), lengths=case.lengths, **masks
+    )
     scale = max(largest(expected.cells), largest(expected.y))
     bound = forward_bound(case.steps, case.dtype)
     for actual, wanted in zip(outcome[:3], (expected.y, *expected.state), strict=True):
         assert_close(actual, wanted, bound, scale)
     return expected
+
+
+def masks_of(case):
+    """Of both kinds of dropout."""
+    inner = case.draw(case.num_layers - 1, case.steps, case.batch, case.width, salt=10) > 0
+    return {
+        "dropout": 2 * inner,
+        "recurrent_dropout": 2 * (case.draw(*case.state()[0].shape, salt=11) > 0),
+    }
+
+
+def name_of(case):
+    kind = "" if case.direction == "forward" else f"-{case.direction}"
+    return f"H{case.hidden_size}-B{case.batch}{kind}" + (
+        f"-R{case.proj_size}" if case.proj_size else ""
+    )
+
+
+def assert_gradients_specified(case, outcome, tape):
+    exact = reference.backward(parameters_of(case), tape, case.dy(), case.state(salt=6))
+    named = {"x": exact.x, "state h": exact.state[0], "state c": exact.state[1]}
+    assert_gradients(case, outcome.gradients, named | exact.parameters)
 
 
 # ---- What every build must do ----
@@ -187,8 +219,27 @@ def check_gradients(build, case):
     for gradients in (1, 2):
         outcome = build.run_case(case, gradients=gradients)
         tape = assert_specified(case, outcome)
-        exact = reference.backward(parameters_of(case), tape, case.dy(), case.state(salt=6))
-        named = {"x": exact.x, "h0": exact.state[0], "c0": exact.state[1]} | exact.parameters
-        assert_gradients(case, outcome.gradients, named)
+        assert_gradients_specified(case, outcome, tape)
         for actual, wanted in zip(outcome[:3], plain[:3], strict=True):
             assert_identical(actual, wanted)
+
+
+# Everything that stands beside a plain layer, in as few models as show it.
+OPTIONS = [
+    Case(9, 5, 7, 40, 2, 3, direction="both", learn_state=True, lengths=(4, 9, 0, 9, 2)),
+    Case(7, 18, 5, 33, 2, direction="reverse", proj_size=9, lengths=(7, 3) * 9),
+    Case(6, 3, 9, 20, 3, 4, dtype=np.float64, direction="both", proj_size=17),
+]
+
+
+# So many rows that each thread has some of its own, of lengths so different that those of several
+# chunks have no fixed places.
+MANY_ROWS = Case(200, 160, 3, 20, lengths=tuple(range(200, 40, -1)))
+
+
+def check_options(build, case):
+    """Both kinds of dropout among them; tapes with gates, and without."""
+    masks = masks_of(case)
+    for gradients in (1, 2):
+        outcome = build.run_case(case, gradients=gradients, masks=masks.values())
+        assert_gradients_specified(case, outcome, assert_specified(case, outcome, **masks))

@@ -1,11 +1,15 @@
 """The specification: an LSTM in NumPy, written from the equations to be read, not to be fast.
 
-A model is a dict of arrays: `weight_ih_l{k}` (4H, I), `weight_hh_l{k}` (4H, H), `bias_l{k}` (4H,)
-of every layer k, then `weight_out` (O, H) and `bias_out` (O,) of the readout. What is absent (a
-bias, the readout) the model doesn't have. The 4H rows are the blocks of the gates i, f, g, o.
+A model is a dict of arrays. Every part of it, one direction of one layer, has `weight_ih_{part}`
+(4H, I), `weight_hh_{part}` (4H, R), `bias_{part}` (4H,) and, with a projection, `weight_hr_{part}`
+(R, H); else R = H. Parts are named `l{k}`, or `l{k}_reverse` where they run from the last step to
+the first; a layer of both has D = 2 directions, and its h is both of theirs side by side. Then
+come `weight_out` (O, D R) and `bias_out` (O,) of the readout, and `h0` (L D, R) and `c0` (L D, H),
+the initial state. What is absent the model doesn't have. 4H rows are the gates i, f, g, o.
 
-x is (T, B, I), the initial state (h0, c0) a pair of (L, B, H); y is (T, B, O), or (T, B, H)
-without a readout. Everything is computed in `dtype`, whatever the inputs have.
+x is (T, B, I), the state a pair of (L D, B, R) and (L D, B, H), y is (T, B, O), or (T, B, D R)
+without a readout. Row b has lengths[b] <= T steps; what x holds after them counts for nothing, and
+results are zero there. Everything is computed in `dtype`, whatever the inputs have.
 """
 
 from typing import NamedTuple
@@ -15,25 +19,31 @@ import numpy as np
 GATES = ("input", "forget", "cell", "output")
 
 
-class LayerTape(NamedTuple):
+class PartTape(NamedTuple):
+    """One direction of one layer. Steps are in the order in which it takes them."""
+
     x: np.ndarray  # (T, B, I)
-    gates: np.ndarray  # (T, B, 4H), after their activations
-    h: np.ndarray  # (T + 1, B, H), slot 0 is the initial state
+    gates: np.ndarray  # (T, B, 4H), after their activations; zero after a row's end
+    h: np.ndarray  # (T + 1, B, R), slot 0 is the initial state; after a row's end its last one
     c: np.ndarray  # (T + 1, B, H), likewise
 
 
 class Tape(NamedTuple):
     y: np.ndarray  # (T, B, O)
-    hidden: np.ndarray  # (T, B, H): what the last layer gives to the readout
-    state: tuple[np.ndarray, np.ndarray]  # h and c after the last step, (L, B, H) each
-    gates: dict[str, np.ndarray]  # (T, B, L, H) each, by the names in GATES
-    cells: np.ndarray  # (T, B, L, H)
-    layers: list[LayerTape]
+    hidden: np.ndarray  # (T, B, D R): what the last layer gives to the readout
+    state: tuple[np.ndarray, np.ndarray]  # h and c after each row's last step, as the initial ones
+    gates: dict[str, np.ndarray]  # (T, B, L D, H) each, by the names in GATES
+    cells: np.ndarray  # (T, B, L D, H)
+    parts: list[PartTape]
+    lengths: np.ndarray  # (B,)
+    dropout: np.ndarray  # (L - 1, T, B, D R): factors of a layer's h on its way to the next one
+    recurrent_dropout: np.ndarray  # (L D, B, R): factors of the h that the next step's gates see
+    learned: bool  # whether the initial state was the model's own
 
 
 class Gradients(NamedTuple):
     x: np.ndarray  # (T, B, I)
-    state: tuple[np.ndarray, np.ndarray]  # of h0 and c0
+    state: tuple[np.ndarray, np.ndarray]  # of the initial h and c of each row
     parameters: dict[str, np.ndarray]
 
 
@@ -47,73 +57,163 @@ def sum_of_outer(a, b):
     return np.tensordot(a, b, axes=((0, 1), (0, 1)))
 
 
-def layer_forward(w, r, b, x, h0, c0):
-    """Run one layer: w = weight_ih, r = weight_hh, b = bias."""
-    h = np.stack([h0] * (len(x) + 1))
-    c = np.stack([c0] * (len(x) + 1))
-    gates = np.empty((*x.shape[:2], len(w)), x.dtype)
+def names_of_parts(parameters):
+    """`l0`, `l0_reverse`, `l1`, ..., and how many directions a layer has."""
+    names = [name.removeprefix("weight_ih_") for name in parameters if "weight_ih_" in name]
+    return names, 2 if {"l0", "l0_reverse"} <= set(names) else 1
+
+
+def layers_of(names, directions):
+    """For each layer the numbers and names of its parts."""
+    parts = list(enumerate(names))
+    return [parts[q : q + directions] for q in range(0, len(parts), directions)]
+
+
+def steps_that_count(steps, lengths):
+    """(T, B, 1): whether row b has a step t."""
+    return (np.arange(steps)[:, np.newaxis] < lengths)[:, :, np.newaxis]
+
+
+def turned(a, lengths, name):
+    """Put the steps of (T, B, .) into the order in which a part takes them, or back again."""
+    if not name.endswith("_reverse"):
+        return a
+    result = np.zeros_like(a)
+    for b, length in enumerate(lengths):
+        result[:length, b] = a[:length, b][::-1]
+    return result
+
+
+def part_forward(p, name, x, counts, h0, c0, mask):
+    """Run one direction of one layer over x (T, B, I), in its own order of steps."""
+    w, r, b = p[f"weight_ih_{name}"], p[f"weight_hh_{name}"], p.get(f"bias_{name}", 0)
+    h, c = np.stack([h0] * (len(x) + 1)), np.stack([c0] * (len(x) + 1))
+    gates = np.zeros((*x.shape[:2], len(w)), x.dtype)
     for t in range(len(x)):
-        i, f, g, o = np.split(x[t] @ w.T + h[t] @ r.T + b, 4, axis=-1)
+        i, f, g, o = np.split(x[t] @ w.T + (h[t] * mask) @ r.T + b, 4, axis=-1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-        c[t + 1] = f * c[t] + i * g
-        h[t + 1] = o * np.tanh(c[t + 1])
-        gates[t] = np.concatenate([i, f, g, o], axis=-1)
-    return LayerTape(x, gates, h, c)
+        c_t = f * c[t] + i * g
+        h_t = o * np.tanh(c_t)
+        if f"weight_hr_{name}" in p:
+            h_t = h_t @ p[f"weight_hr_{name}"].T
+        c[t + 1] = np.where(counts[t], c_t, c[t])
+        h[t + 1] = np.where(counts[t], h_t, h[t])
+        gates[t] = np.where(counts[t], np.concatenate([i, f, g, o], axis=-1), 0)
+    return PartTape(x, gates, h, c)
 
 
-def layer_backward(w, r, tape, dh_above, dh, dc):
-    """Go back through one layer: dh_above (T, B, H) comes from above it, dh and dc from its end."""
-    x, gates, h, c = tape
-    da = np.empty_like(gates)  # of the gates before their activations
+def part_backward(p, name, tape, counts, dh_above, dh, dc, mask):
+    """Go back through one part: dh_above (T, B, R) comes from above it, dh and dc from its end."""
+    (x, gates, h, c), grad = tape, {}
+    w, r, project = (p.get(f"weight_{kind}_{name}") for kind in ("ih", "hh", "hr"))
+    da = np.zeros_like(gates)  # of the gates before their activations
+    if project is not None:
+        grad[f"weight_hr_{name}"] = np.zeros_like(project)
     for t in reversed(range(len(x))):
         i, f, g, o = np.split(gates[t], 4, axis=-1)
         tanh_c = np.tanh(c[t + 1])
-        dh = dh + dh_above[t]
-        dc = dc + dh * o * (1 - tanh_c**2)
-        di, df, dg, do = dc * g, dc * c[t], dc * i, dh * tanh_c
+        dh_t = np.where(counts[t], dh + dh_above[t], 0)
+        if project is not None:
+            grad[f"weight_hr_{name}"] += dh_t.T @ (o * tanh_c)
+            dh_t = dh_t @ project
+        dc_t = np.where(counts[t], dc + dh_t * o * (1 - tanh_c**2), 0)
+        di, df, dg, do = dc_t * g, dc_t * c[t], dc_t * i, dh_t * tanh_c
         by_gate = di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)
         da[t] = np.concatenate(by_gate, axis=-1)
-        dh, dc = da[t] @ r, dc * f
-    return da @ w, dh, dc, sum_of_outer(da, x), sum_of_outer(da, h[:-1]), da.sum((0, 1))
+        dh, dc = np.where(counts[t], da[t] @ r * mask, dh), np.where(counts[t], dc_t * f, dc)
+    grad[f"weight_ih_{name}"] = sum_of_outer(da, x)
+    grad[f"weight_hh_{name}"] = sum_of_outer(da, h[:-1] * mask)
+    grad[f"bias_{name}"] = da.sum((0, 1))
+    return da @ w, dh, dc, grad
 
 
-def forward(parameters, x, state=None, dtype=np.float64):
-    """Run the model over x from `state` (zeros if None); the Tape holds y and what led to it."""
+def initial_state(p, state, names, batch, dtype):
+    """The state given, or else the model's own, the same for every row, or else zeros."""
+    if state is not None:
+        return [np.asarray(s, dtype) for s in state]
+    if "h0" in p:
+        return [np.repeat(p[name][:, np.newaxis], batch, axis=1) for name in ("h0", "c0")]
+    columns = p[f"weight_hh_{names[0]}"].shape[1], p[f"weight_hh_{names[0]}"].shape[0] // 4
+    return [np.zeros((len(names), batch, n), dtype) for n in columns]
+
+
+def forward(
+    parameters, x, state=None, dtype=np.float64, lengths=None, dropout=1, recurrent_dropout=1
+):
+    """Run the model over x from `state`; the Tape holds y and what led to it."""
     p = {name: np.asarray(value, dtype) for name, value in parameters.items()}
-    num_layers = sum(name.startswith("weight_ih_l") for name in p)
-    signal = np.asarray(x, dtype)
-    zeros = np.zeros((num_layers, signal.shape[1], p["weight_hh_l0"].shape[1]))
-    h0, c0 = (np.asarray(s, dtype) for s in ((zeros, zeros) if state is None else state))
-    layers = []
-    for k in range(num_layers):
-        w, r, b = p[f"weight_ih_l{k}"], p[f"weight_hh_l{k}"], p.get(f"bias_l{k}", 0)
-        layers.append(layer_forward(w, r, b, signal, h0[k], c0[k]))
-        signal = layers[k].h[1:]
-    y = signal @ p["weight_out"].T + p.get("bias_out", 0) if "weight_out" in p else signal
-    by_gate = np.split(np.stack([layer.gates for layer in layers], axis=2), 4, axis=-1)
-    cells = np.stack([layer.c[1:] for layer in layers], axis=2)
-    h_end = np.stack([layer.h[-1] for layer in layers])
-    c_end = np.stack([layer.c[-1] for layer in layers])
-    gates = dict(zip(GATES, by_gate, strict=True))
-    return Tape(y, signal, (h_end, c_end), gates, cells, layers)
+    names, directions = names_of_parts(p)
+    x = np.asarray(x, dtype)
+    steps, batch = x.shape[:2]
+    lengths = np.full(batch, steps if lengths is None else lengths)
+    counts = steps_that_count(steps, lengths)
+    h0, c0 = initial_state(p, state, names, batch, dtype)
+    dropout = np.broadcast_to(
+        np.asarray(dropout, dtype),
+        (len(names) // directions - 1, steps, batch, directions * h0.shape[-1]),
+    )
+    recurrent_dropout = np.broadcast_to(np.asarray(recurrent_dropout, dtype), h0.shape)
+
+    signal, parts = np.where(counts, x, 0), []
+    for k, layer in enumerate(layers_of(names, directions)):
+        outputs = []
+        for q, name in layer:
+            own = turned(signal, lengths, name)
+            parts.append(part_forward(p, name, own, counts, h0[q], c0[q], recurrent_dropout[q]))
+            outputs.append(turned(np.where(counts, parts[q].h[1:], 0), lengths, name))
+        hidden = np.concatenate(outputs, axis=-1)
+        signal = hidden * dropout[k] if k < len(dropout) else hidden
+    y = hidden
+    if "weight_out" in p:
+        y = np.where(counts, hidden @ p["weight_out"].T + p.get("bias_out", 0), 0)
+
+    def of_all_parts(arrays):
+        pairs = zip(arrays, names, strict=True)
+        return np.stack([turned(np.where(counts, a, 0), lengths, n) for a, n in pairs], axis=2)
+
+    by_gate = np.split(of_all_parts([part.gates for part in parts]), 4, axis=-1)
+    return Tape(
+        y=y,
+        hidden=hidden,
+        state=(np.stack([part.h[-1] for part in parts]), np.stack([part.c[-1] for part in parts])),
+        gates=dict(zip(GATES, by_gate, strict=True)),
+        cells=of_all_parts([part.c[1:] for part in parts]),
+        parts=parts,
+        lengths=lengths,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        learned="h0" in p and state is None,
+    )
 
 
 def backward(parameters, tape, dy, dstate=None):
-    """Backpropagation through time: the gradients of sum(dy * y) + sum(dh * h_T) + sum(dc * c_T).
+    """Backpropagation through time: the gradients of sum(dy * y) + sum(dh * h) + sum(dc * c).
 
-    dy has y's shape, dstate = (dh, dc) the state's (zeros if None). The dtype is the tape's.
+    dy has y's shape, dstate = (dh, dc) the final state's (zeros if None). The dtype is the tape's.
     """
-    dtype = tape.y.dtype
+    dtype, lengths = tape.y.dtype, tape.lengths
     p = {name: np.asarray(value, dtype) for name, value in parameters.items()}
-    signal, grad = np.asarray(dy, dtype), {}
+    names, directions = names_of_parts(p)
+    counts = steps_that_count(len(tape.y), lengths)
+    signal, grad = np.where(counts, np.asarray(dy, dtype), 0), {}
     if "weight_out" in p:
         grad["weight_out"] = sum_of_outer(signal, tape.hidden)
         grad["bias_out"] = signal.sum((0, 1))
         signal = signal @ p["weight_out"]
-    dstate = np.zeros_like(tape.state) if dstate is None else dstate
-    dh, dc = (np.array(d, dtype) for d in dstate)
-    for k in reversed(range(len(tape.layers))):
-        w, r, layer = p[f"weight_ih_l{k}"], p[f"weight_hh_l{k}"], tape.layers[k]
-        signal, dh[k], dc[k], dw, dr, db = layer_backward(w, r, layer, signal, dh[k], dc[k])
-        grad |= {f"weight_ih_l{k}": dw, f"weight_hh_l{k}": dr, f"bias_l{k}": db}
+    dh, dc = (
+        np.zeros_like(s) if dstate is None else np.array(d, dtype)
+        for s, d in zip(tape.state, dstate or tape.state, strict=True)
+    )
+    for k, layer in reversed(list(enumerate(layers_of(names, directions)))):
+        dh_of_layer = signal * tape.dropout[k] if k < len(tape.dropout) else signal
+        outputs, signal = np.split(dh_of_layer, directions, axis=-1), 0
+        for (q, name), output in zip(layer, outputs, strict=True):
+            own, mask = turned(output, lengths, name), tape.recurrent_dropout[q]
+            dx, dh[q], dc[q], of_part = part_backward(
+                p, name, tape.parts[q], counts, own, dh[q], dc[q], mask
+            )
+            signal = signal + turned(dx, lengths, name)
+            grad |= of_part
+    for name, of_rows in (("h0", dh), ("c0", dc)):
+        grad[name] = of_rows.sum(1) * tape.learned
     return Gradients(signal, (dh, dc), {name: grad[name] for name in parameters})

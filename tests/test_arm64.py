@@ -55,6 +55,11 @@ def test_gradients(build, hidden_size, dtype):
     native.check_gradients(build, native.shape(hidden_size, dtype, batch))
 
 
+@pytest.mark.parametrize("case", native.OPTIONS, ids=native.name_of)
+def test_every_option(build, case):
+    native.check_options(build, case)
+
+
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_a_team_of_posix_threads_gives_the_same_numbers(build, threads):
     """ARM orders memory more weakly; an emulator on x86 shows only part of what may go wrong."""

@@ -69,9 +69,14 @@ def test_empty_sequences(plain, steps, batch):
     outcome = plain.run_case(case, gradients=True)
     for actual, expected in zip(outcome[1:3], case.state(), strict=True):
         assert_identical(actual, expected)
-    for name, expected in zip(("h0", "c0"), case.state(salt=6), strict=True):
+    for name, expected in zip(("state h", "state c"), case.state(salt=6), strict=True):
         assert_identical(outcome.gradients.pop(name), expected)
     assert not any(array.any() for array in outcome.gradients.values())
+
+
+@pytest.mark.parametrize("case", native.OPTIONS, ids=native.name_of)
+def test_every_option(build, case):
+    native.check_options(build, case)
 
 
 @pytest.mark.parametrize("engine", ["packed", "blas"])
@@ -97,6 +102,10 @@ def test_the_width_of_vectors_changes_no_bit(make, plain, name):
             assert_identical(one, other)
 
 
+def test_what_is_refused(plain):
+    assert plain.run("refusals") == b""
+
+
 def test_training_in_c(build):
     """Recording, both kinds of tapes, clipping, Adam and gradient descent; and what they refuse.
 
@@ -115,11 +124,14 @@ LARGE = [
     Case(steps=60, batch=1, hidden_size=256, num_layers=3, output_size=3),
     Case(steps=12, batch=33, input_size=40, hidden_size=130, num_layers=3, output_size=7),
     Case(steps=30, batch=5, hidden_size=200, num_layers=2, dtype=np.float64),
+    Case(20, 9, 40, 150, 2, 5, direction="both", lengths=(20, 7, 13, 0, 1, 19, 8, 8, 2)),
+    Case(20, 4, 40, 260, 2, proj_size=70),
+    native.MANY_ROWS,
 ]
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8, 64])
-@pytest.mark.parametrize("case", LARGE, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
+@pytest.mark.parametrize("case", LARGE, ids=native.name_of)
 def test_a_team_of_posix_threads_gives_the_same_numbers(plain, case, threads):
     alone = plain.run_case(case)
     native.assert_specified(case, alone)
@@ -131,7 +143,7 @@ def test_a_team_of_posix_threads_gives_the_same_numbers(plain, case, threads):
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
-@pytest.mark.parametrize("case", LARGE, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
+@pytest.mark.parametrize("case", LARGE, ids=native.name_of)
 def test_gradients_of_a_team_of_posix_threads(plain, case, threads):
     first = plain.run_case(case, threads=threads, gradients=True)
     again = plain.run_case(case, threads=threads, gradients=True)
@@ -160,12 +172,17 @@ def watched(tmp_path_factory):
     [
         Case(steps=12, batch=1, input_size=40, hidden_size=256, output_size=3),
         Case(steps=3, batch=33, hidden_size=130, num_layers=2),
+        Case(5, 9, 40, 150, 2, 5, direction="both", lengths=(4, 0, 5, 1, 5, 5, 2, 3, 1)),
+        Case(4, 4, 40, 260, 2, proj_size=70),
+        native.MANY_ROWS,
     ],
-    ids=lambda case: f"B{case.batch}",
+    ids=native.name_of,
 )
-@pytest.mark.parametrize("gradients", [1, 2])
+@pytest.mark.parametrize("gradients", [0, 1, 2])
 def test_threads_never_race(watched, case, gradients):
-    assert watched.run_case(case, threads=3, gradients=gradients).threads == 3
+    masks = native.masks_of(case).values() if gradients and case.num_layers > 1 else ()
+    outcome = watched.run_case(case, threads=4, gradients=gradients, masks=masks)
+    assert outcome.threads >= 3
 
 
 @pytest.mark.skipif(
@@ -214,9 +231,10 @@ def test_a_tape_of_states_alone_takes_less_than_half(plain):
 
 @pytest.mark.parametrize("gradients", [0, 1, 2])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_out_of_memory_leaves_everything_usable(plain, gradients, threads):
+@pytest.mark.parametrize("options", [{}, {"direction": "both", "proj_size": 20}])
+def test_out_of_memory_leaves_everything_usable(plain, gradients, threads, options):
     """Each allocation in turn fails: a status, nothing leaked, and the same call then succeeds."""
-    case = Case(steps=30, batch=9, hidden_size=70, num_layers=2, output_size=3)
+    case = Case(steps=30, batch=9, hidden_size=70, num_layers=2, output_size=3, **options)
     expected = plain.run_case(case, gradients=gradients, threads=threads)
     assert expected.refused == 0
     fail_at, outcome = 0, None

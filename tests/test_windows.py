@@ -64,6 +64,12 @@ def test_an_empty_sequence_has_no_window():
     assert windows.state is not None
 
 
+@pytest.mark.parametrize("options", [{"direction": "reverse"}, {"bidirectional": True}])
+def test_windows_go_forwards(options):
+    with pytest.raises(ValueError, match="reverse direction"):
+        clstm.LSTM(1, 2, **options).windows(np.zeros((4, 1)), 2)
+
+
 def test_windows_refuse():
     model = CASE.model()
     for length, error in ((0, ValueError), (-3, ValueError), (2.5, TypeError), (None, TypeError)):

@@ -1,15 +1,25 @@
-from typing import Any, Self, final
+from typing import Any, Protocol, Self, final
 
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
 _State = tuple[_Array | None, _Array | None]
 
+class _Configuration(Protocol):  # configuration.Configuration, which stands higher
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_parts(self) -> int: ...
+    @property
+    def state_size(self) -> int: ...
+    @property
+    def output_width(self) -> int: ...
+
 version: str
 
 def default_threads() -> int: ...
 def parameter_table(
-    input_size: int, hidden_size: int, num_layers: int, output_size: int | None, bias: bool
+    config: _Configuration,
 ) -> tuple[list[tuple[str, tuple[int, ...], int]], int]: ...
 def isas() -> list[str]: ...
 def engine() -> str: ...
@@ -23,16 +33,7 @@ def sigmoid(x: _Array) -> _Array: ...
 
 @final
 class Model:
-    def __new__(
-        cls,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        output_size: int | None,
-        bias: bool,
-        batch_first: bool,
-        flat: _Array,
-    ) -> Self: ...
+    def __new__(cls, config: _Configuration, flat: _Array) -> Self: ...
     def begin_edit(self) -> None: ...
     def end_edit(self, flat: _Array | None) -> None: ...
     @property
@@ -50,21 +51,34 @@ class Model:
     ) -> None: ...
     def takes(self, x: object, state: object, out: object) -> bool: ...
     def forward(
-        self, x: _Array, state: _State | None, out: _Array | None, threads: int
+        self,
+        x: _Array,
+        state: _State | None,
+        out: _Array | None,
+        threads: int,
+        lengths: _Array | None = None,
+        ragged: bool = False,
     ) -> tuple[_Array, tuple[_Array, _Array]]: ...
     def record(
-        self, x: _Array, state: _State | None, lean: bool, threads: int
+        self,
+        x: _Array,
+        state: _State | None,
+        lean: bool,
+        threads: int,
+        lengths: _Array | None,
+        ragged: bool,
+        masks: tuple[_Array | None, _Array | None],
     ) -> tuple[Recording, tuple[_Array, _Array, _Array]]: ...
 
 @final
 class Recording:
-    def read(self, field: int, layer: int, out: _Array) -> None: ...
+    def read(self, field: int, part: int, out: _Array) -> None: ...
     def backward(
         self,
         dy: _Array | None,
         dh: _Array | None,
         dc: _Array | None,
-        shape: tuple[int, int],
         into: _Array | None,
+        grad_x: bool,
         threads: int,
-    ) -> tuple[_Array, _Array, _Array, _Array]: ...
+    ) -> tuple[_Array | None, _Array, _Array, _Array]: ...

@@ -13,11 +13,16 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from .arrays cimport Geometry, call_fits, contiguous, data, empty, empty_state, empty_y, shaped, turned
+from .arrays cimport (
+    Geometry, Shape, c_shape, call_fits, contiguous, data, empty, empty_y, h_shape, shaped, turned)
 from .clstm_c cimport *
 from .optimise cimport adam, clip, sgd
+from .passes cimport (
+    Gradients, Rows, Sequences, gradients, rows_of, sequences, set_incoming, set_inputs, set_masks, set_outgoing,
+    set_results)
 from .status cimport isa_names, raise_status
-from .tensors cimport make_config, tensors_of
+from .tensors cimport make_config, make_geometry, tensors_of
+from . cimport typed
 
 cnp.import_array()
 
@@ -73,10 +78,10 @@ cdef clstm_context make_context(size_t threads, bint needs_blas) except *:
 
 # ---- What it can be, and what it is ----
 
-def parameter_table(input_size, hidden_size, num_layers, output_size, bias):
-    """Return ``[(name, shape, offset), ...]`` of the flat parameter array, and its length."""
-    cdef clstm_config config = make_config(input_size, hidden_size, num_layers, output_size, bias)
-    return tensors_of(&config)
+def parameter_table(config):
+    """Return ``[(name, shape, offset), ...]`` of a configuration's flat parameter array, and its length."""
+    cdef clstm_config core_config = make_config(config)
+    return tensors_of(&core_config)
 
 
 def isas():
@@ -104,16 +109,11 @@ def has_openmp():
 # ---- Activations ----
 
 cdef map_activation(x, bint is_tanh):
-    cdef int typenum = cnp.NPY_FLOAT64 if x.dtype == np.float64 else cnp.NPY_FLOAT32
-    cdef cnp.ndarray source = contiguous(x, typenum)
+    cdef bint is_f64 = x.dtype == np.float64
+    cdef cnp.ndarray source = contiguous(x, cnp.NPY_FLOAT64 if is_f64 else cnp.NPY_FLOAT32)
     cdef cnp.ndarray target = np.empty_like(source)
-    cdef size_t n = source.size
-    if typenum == cnp.NPY_FLOAT64:
-        function_f64 = clstm_tanh_f64 if is_tanh else clstm_sigmoid_f64
-        raise_status(function_f64(n, <const double *>data(source), <double *>data(target)), "activation")
-    else:
-        function = clstm_tanh if is_tanh else clstm_sigmoid
-        raise_status(function(n, <const float *>data(source), <float *>data(target)), "activation")
+    function = typed.tanh_of if is_tanh else typed.sigmoid_of
+    raise_status(function(source.size, data(source), data(target), is_f64), "activation")
     return target
 
 
@@ -145,8 +145,8 @@ cdef class Model:
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, output_size, bias, batch_first
-        As those of `clstm.LSTM`; output_size None or 0 for no readout.
+    config : configuration.Configuration
+        What it computes, and the order of axes of sequences.
     flat : ndarray, float32 or float64
         Its parameters, as `parameter_table` lays them out; copied. Its dtype is the model's.
     """
@@ -156,22 +156,17 @@ cdef class Model:
     cdef size_t calls
     cdef bint edited
     cdef size_t elements
+    cdef bint is_f64
     cdef Geometry geometry
 
-    def __cinit__(self, input_size, hidden_size, num_layers, output_size, bias, batch_first, flat):
-        cdef clstm_config config = make_config(input_size, hidden_size, num_layers, output_size, bias)
+    def __cinit__(self, config, flat):
+        cdef clstm_config core_config = make_config(config)
         cdef size_t tensors
-        raise_status(clstm_config_count(&config, &tensors, &self.elements), "LSTM")
-        cdef int typenum = cnp.NPY_FLOAT64 if flat.dtype == np.float64 else cnp.NPY_FLOAT32
-        self.geometry = Geometry(config.input_size, config.hidden_size, config.num_layers,
-                                 config.output_size or config.hidden_size, batch_first, typenum)
+        raise_status(clstm_config_count(&core_config, &tensors, &self.elements), "LSTM")
+        self.is_f64 = flat.dtype == np.float64
+        self.geometry = make_geometry(config, cnp.NPY_FLOAT64 if self.is_f64 else cnp.NPY_FLOAT32)
         cdef cnp.ndarray source = self.checked(flat)
-        cdef clstm_status status
-        if typenum == cnp.NPY_FLOAT64:
-            status = clstm_model_create_f64(&config, <const double *>data(source), NULL, &self.handle)
-        else:
-            status = clstm_model_create(&config, <const float *>data(source), NULL, &self.handle)
-        raise_status(status, "LSTM")
+        raise_status(typed.create(&core_config, data(source), &self.handle, self.is_f64), "LSTM")
 
     def __dealloc__(self):
         clstm_model_free(self.handle)
@@ -209,13 +204,9 @@ cdef class Model:
         """Give the model back, with new parameters unless `flat` is None."""
         cdef cnp.ndarray source
         try:
-            if flat is None:
-                return
-            source = self.checked(flat)
-            if self.geometry.typenum == cnp.NPY_FLOAT64:
-                raise_status(clstm_model_update_f64(self.handle, <const double *>data(source)), "edit")
-            else:
-                raise_status(clstm_model_update(self.handle, <const float *>data(source)), "edit")
+            if flat is not None:
+                source = self.checked(flat)
+                raise_status(typed.update(self.handle, data(source), self.is_f64), "edit")
         finally:
             with self.lock:
                 self.edited = False
@@ -224,11 +215,7 @@ cdef class Model:
     def flat(self):
         """The model's own parameters, a read-only view that keeps the model alive."""
         cdef cnp.npy_intp n = self.elements
-        cdef const void *parameters
-        if self.geometry.typenum == cnp.NPY_FLOAT64:
-            parameters = clstm_model_parameters_f64(self.handle)
-        else:
-            parameters = clstm_model_parameters(self.handle)
+        cdef const void *parameters = typed.parameters_of(self.handle, self.is_f64)
         cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.geometry.typenum, <void *>parameters)
         cnp.set_array_base(view, self)
         view.flags.writeable = False
@@ -252,80 +239,81 @@ cdef class Model:
         """Tell whether a call's arrays can be used as they are: if not, layout.py converts them or says why not."""
         return call_fits(&self.geometry, x, state, out)
 
-    def forward(self, x, state, out, size_t threads):
-        """Return y and (h, c), shaped as the user's x and state, a pair or None; y is `out` where it is given."""
+    def forward(self, x, state, out, size_t threads, lengths=None, bint ragged=False):
+        """Return y and (h, c), shaped as the user's x and state, a pair or None; y is `out` where it is given.
+
+        `lengths` (B,) are uintp; x of a ragged batch is (sum of lengths, I).
+        """
         cdef cnp.ndarray core_x = contiguous(turned(&self.geometry, x), self.geometry.typenum)
+        cdef cnp.ndarray core_lengths = contiguous(lengths, cnp.NPY_UINTP)
+        cdef Rows rows = rows_of(core_x, core_lengths, ragged)
         cdef cnp.ndarray core_y = None if out is None else turned(&self.geometry, out)
         cdef bint direct = core_y is not None and cnp.PyArray_IS_C_CONTIGUOUS(core_y)
         if not direct:
             core_y = empty_y(&self.geometry, core_x)
-        final = self.run(core_x, state, core_y, threads, NULL, CLSTM_KEEP_GATES)
+        cdef Sequences s = sequences(&rows, CLSTM_KEEP_GATES)
+        final = self.run(&s, &rows, core_x, state, core_y, threads, NULL)
         if out is None:
             return turned(&self.geometry, core_y), final
         if not direct:
             out[...] = turned(&self.geometry, core_y)
         return out, final
 
-    def record(self, x, state, bint lean, size_t threads):
-        """Return a `Recording`, of states alone if `lean`, and y (T, B, O), h, c (L, B, H) for x (T, B, I)."""
+    def record(self, x, state, bint lean, size_t threads, lengths, bint ragged, masks):
+        """Return a `Recording`, of states alone if `lean`, and y (T, B, O), h, c (L D, B, .) for x (T, B, I).
+
+        `lengths` and `ragged` as in `forward`; `masks` are dropout's and recurrent dropout's, or None, as in clstm.h.
+        """
         cdef Recording recording = Recording.__new__(Recording)
-        recording.model = self
         cdef cnp.ndarray core_x = contiguous(x, self.geometry.typenum)
+        cdef cnp.ndarray core_lengths = contiguous(lengths, cnp.NPY_UINTP)
+        cdef Rows rows = rows_of(core_x, core_lengths, ragged)
+        dropout, recurrent = masks
+        recording.model = self
+        recording.dropout = contiguous(dropout, self.geometry.typenum)
+        recording.recurrent = contiguous(recurrent, self.geometry.typenum)
+        recording.batch, recording.total = rows.batch, rows.total
+        recording.x_shape = shaped(core_x.ndim, core_x.shape[0], core_x.shape[1], self.geometry.input_size)
         cdef cnp.ndarray y = empty_y(&self.geometry, core_x)
-        h, c = self.run(core_x, state, y, threads, &recording.tape, CLSTM_KEEP_STATES if lean else CLSTM_KEEP_GATES)
+        cdef Sequences s = sequences(&rows, CLSTM_KEEP_STATES if lean else CLSTM_KEEP_GATES)
+        set_masks(&s, recording.dropout, recording.recurrent)
+        h, c = self.run(&s, &rows, core_x, state, y, threads, &recording.tape)
         return recording, (y, h, c)
 
-    cdef tuple run(self, cnp.ndarray x, state, cnp.ndarray y, size_t threads, clstm_tape **tape, clstm_keep keep):
-        """Write y (T, B, O) and return h, c (L, B, H) for x (T, B, I) and the initial state; or all without B."""
-        cdef size_t steps = x.shape[0], batch = x.shape[1] if x.ndim == 3 else 1
+    cdef tuple run(self, Sequences *s, const Rows *rows, cnp.ndarray x, state, cnp.ndarray y, size_t threads,
+                   clstm_tape **tape):
+        """Write y and return h, c (L D, B, .), or without B, for x and the initial state."""
+        cdef int typenum = self.geometry.typenum
         h0, c0 = (None, None) if state is None else state
-        cdef cnp.ndarray h0_ = contiguous(h0, self.geometry.typenum)
-        cdef cnp.ndarray c0_ = contiguous(c0, self.geometry.typenum)
-        cdef cnp.ndarray h = empty_state(&self.geometry, x.ndim, batch)
-        cdef cnp.ndarray c = empty_state(&self.geometry, x.ndim, batch)
+        cdef cnp.ndarray h0_ = contiguous(h0, typenum)
+        cdef cnp.ndarray c0_ = contiguous(c0, typenum)
+        cdef cnp.ndarray h = empty(h_shape(&self.geometry, rows.axes, rows.batch), typenum)
+        cdef cnp.ndarray c = empty(c_shape(&self.geometry, rows.axes, rows.batch), typenum)
+        set_inputs(s, x, h0_, c0_)
+        set_results(s, y, h, c)
         cdef clstm_context context = make_context(threads, forward_needs_blas())
-        cdef clstm_sequence s32 = CLSTM_SEQUENCE_INIT
-        cdef clstm_sequence_f64 s64 = CLSTM_SEQUENCE_F64_INIT
-        s32.steps = s64.steps = steps
-        s32.batch = s64.batch = batch
-        s32.x, s64.x = <const float *>data(x), <const double *>data(x)
-        s32.h0, s64.h0 = <const float *>data(h0_), <const double *>data(h0_)
-        s32.c0, s64.c0 = <const float *>data(c0_), <const double *>data(c0_)
-        s32.y, s64.y = <float *>data(y), <double *>data(y)
-        s32.hn, s64.hn = <float *>data(h), <double *>data(h)
-        s32.cn, s64.cn = <float *>data(c), <double *>data(c)
-        s32.keep = s64.keep = keep
-        hold = self.blas_hold(steps * batch) if forward_needs_blas() else no_hold
+        hold = self.blas_hold(rows.total) if forward_needs_blas() else no_hold
         self.enter()
         try:
             if hold is no_hold:  # to enter even this costs as much as a small call's arithmetic
-                self.compute(&s32, &s64, &context, tape)
+                self.compute(s, &context, tape)
             else:
                 with hold:
-                    self.compute(&s32, &s64, &context, tape)
+                    self.compute(s, &context, tape)
         finally:
             self.leave()
         return h, c
 
-    cdef int compute(self, const clstm_sequence *s32, const clstm_sequence_f64 *s64, const clstm_context *context,
-                     clstm_tape **tape) except -1:
-        cdef bint is_f64 = self.geometry.typenum == cnp.NPY_FLOAT64
+    cdef int compute(self, const Sequences *s, const clstm_context *context, clstm_tape **tape) except -1:
         cdef clstm_status status
         with nogil:
-            if tape == NULL and is_f64:
-                status = clstm_forward_f64(self.handle, s64, context)
-            elif tape == NULL:
-                status = clstm_forward(self.handle, s32, context)
-            elif is_f64:
-                status = clstm_record_f64(self.handle, s64, context, tape)
-            else:
-                status = clstm_record(self.handle, s32, context, tape)
+            status = typed.forward(self.handle, s, context, tape, self.is_f64)
         return raise_status(status, "LSTM")
 
     cdef object blas_hold(self, size_t rows):
         """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
         cdef Geometry model = self.geometry
-        cdef size_t widest = max(model.input_size, model.hidden_size, model.output_size)
+        cdef size_t widest = max(model.input_size, model.hidden_size, model.width, model.output_size)
         cdef double largest = <double>rows * 4.0 * <double>model.hidden_size * <double>widest
         return hold_blas if largest > 262144 else no_hold
 
@@ -337,60 +325,52 @@ cdef class Recording:
     cdef clstm_tape *tape
     cdef Model model
     cdef bint taken  # by a backward pass; guarded by the model's lock
+    cdef Shape x_shape
+    cdef size_t batch, total  # rows of the states, and of x
+    cdef cnp.ndarray dropout, recurrent  # masks, which the tape points into
 
     def __dealloc__(self):
         clstm_tape_free(self.tape)
 
-    def read(self, int field, size_t layer, out):
-        """Copy a field (clstm_tape_field) of one layer into `out`, (T, B, H), whose rows are evenly spaced."""
+    def read(self, int field, size_t part, out):
+        """Copy a field (clstm_tape_field) of one part into `out`, (T, B, .) or (sum T_i, .), rows evenly spaced."""
         cdef cnp.ndarray target = out
-        cdef size_t row_stride = target.strides[1] // target.itemsize if target.size else 0
-        cdef clstm_status status
-        if self.model.geometry.typenum == cnp.NPY_FLOAT64:
-            status = clstm_tape_read_f64(self.tape, <clstm_tape_field>field, layer, <double *>data(target), row_stride)
-        else:
-            status = clstm_tape_read(self.tape, <clstm_tape_field>field, layer, <float *>data(target), row_stride)
+        cdef size_t row_stride = target.strides[target.ndim - 2] // target.itemsize if target.size else 0
+        cdef clstm_status status = typed.read(self.tape, field, part, data(target), row_stride, self.model.is_f64)
         raise_status(status if self.tape != NULL else CLSTM_TAPE_CONSUMED, "tape")
 
-    def backward(self, dy, dh, dc, shape, into, threads):
-        """Return dx (T, B, I), dh0, dc0 (L, B, H) and flat parameter gradients, added to `into`; inputs may be None."""
+    def backward(self, dy, dh, dc, into, bint grad_x, size_t threads):
+        """Return dx as x lies, dh0, dc0 (L D, B, .) and flat parameter gradients, added to `into`; inputs may be None.
+
+        dx is None if not `grad_x`.
+        """
         cdef Model model = self.model
         cdef int typenum = model.geometry.typenum
-        steps, batch = shape
         cdef cnp.ndarray dy_ = contiguous(dy, typenum)
         cdef cnp.ndarray dh_ = contiguous(dh, typenum)
         cdef cnp.ndarray dc_ = contiguous(dc, typenum)
-        cdef cnp.ndarray dx = empty(shaped(3, steps, batch, model.geometry.input_size), typenum)
-        cdef cnp.ndarray dh0 = empty_state(&model.geometry, 3, batch)
-        cdef cnp.ndarray dc0 = empty_state(&model.geometry, 3, batch)
+        cdef cnp.ndarray dx = empty(self.x_shape, typenum) if grad_x else None
+        cdef cnp.ndarray dh0 = empty(h_shape(&model.geometry, 3, self.batch), typenum)
+        cdef cnp.ndarray dc0 = empty(c_shape(&model.geometry, 3, self.batch), typenum)
         cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum) if into is None else into
         cdef clstm_context context = make_context(threads, True)
         cdef clstm_status status
-        cdef clstm_gradients g32 = CLSTM_GRADIENTS_INIT
-        cdef clstm_gradients_f64 g64 = CLSTM_GRADIENTS_F64_INIT
-        g32.dy, g64.dy = <const float *>data(dy_), <const double *>data(dy_)
-        g32.dhn, g64.dhn = <const float *>data(dh_), <const double *>data(dh_)
-        g32.dcn, g64.dcn = <const float *>data(dc_), <const double *>data(dc_)
-        g32.dx, g64.dx = <float *>data(dx), <double *>data(dx)
-        g32.dh0, g64.dh0 = <float *>data(dh0), <double *>data(dh0)
-        g32.dc0, g64.dc0 = <float *>data(dc0), <double *>data(dc0)
-        g32.parameters, g64.parameters = <float *>data(flat), <double *>data(flat)
-        g32.accumulate = g64.accumulate = into is not None
+        cdef Gradients g = gradients(flat, into is not None)
+        set_incoming(&g, dy_, dh_, dc_)
+        set_outgoing(&g, dx, dh0, dc0)
         model.enter()
         try:
             with model.lock:
                 if self.taken:  # by another thread: the core's own mark would come too late
                     raise RuntimeError("the tape was already used by backward(): record again")
                 self.taken = True
-            with model.blas_hold(steps * batch):
+            with model.blas_hold(self.total):
                 with nogil:
-                    if typenum == cnp.NPY_FLOAT64:
-                        status = clstm_backward_f64(self.tape, &g64, &context)
-                    else:
-                        status = clstm_backward(self.tape, &g32, &context)
+                    status = typed.backward(self.tape, &g, &context, model.is_f64)
                 if status == CLSTM_OK or status == CLSTM_CANCELLED:
                     clstm_tape_free(self.tape)  # used up: the next one may have its memory
                     self.tape = NULL
+                    self.dropout = self.recurrent = None
                 else:
                     self.taken = False  # refused: nothing was touched
                 raise_status(status, "backward")

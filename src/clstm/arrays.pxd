@@ -59,8 +59,11 @@ cdef inline bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
 # ---- A model's calls ----
 
 cdef struct Geometry:
-    cnp.npy_intp input_size, hidden_size, num_layers
-    cnp.npy_intp output_size  # the hidden size where there is no readout
+    cnp.npy_intp input_size, hidden_size
+    cnp.npy_intp num_parts  # directions of all layers
+    cnp.npy_intp state_size  # of h: the projection's size, or the hidden size
+    cnp.npy_intp width  # of a layer's h, all directions
+    cnp.npy_intp output_size  # the width where there is no readout
     bint batch_first
     int typenum
 
@@ -69,16 +72,16 @@ cdef inline Shape y_shape(const Geometry *model, int axes, cnp.npy_intp first, c
     return shaped(axes, first, second, model.output_size)
 
 
-cdef inline Shape state_shape(const Geometry *model, int axes, cnp.npy_intp batch) noexcept:
-    return shaped(axes, model.num_layers, batch, model.hidden_size)
+cdef inline Shape h_shape(const Geometry *model, int axes, cnp.npy_intp batch) noexcept:
+    return shaped(axes, model.num_parts, batch, model.state_size)
+
+
+cdef inline Shape c_shape(const Geometry *model, int axes, cnp.npy_intp batch) noexcept:
+    return shaped(axes, model.num_parts, batch, model.hidden_size)
 
 
 cdef inline cnp.ndarray empty_y(const Geometry *model, cnp.ndarray x):
     return empty(y_shape(model, x.ndim, x.shape[0], x.shape[1]), model.typenum)
-
-
-cdef inline cnp.ndarray empty_state(const Geometry *model, int axes, cnp.npy_intp batch):
-    return empty(state_shape(model, axes, batch), model.typenum)
 
 
 cdef inline cnp.ndarray turned(const Geometry *model, cnp.ndarray sequence):
@@ -86,14 +89,18 @@ cdef inline cnp.ndarray turned(const Geometry *model, cnp.ndarray sequence):
     return cnp.PyArray_SwapAxes(sequence, 0, 1) if model.batch_first and sequence.ndim == 3 else sequence
 
 
-cdef inline bint state_fits(state, Shape shape, int typenum, out) noexcept:
+cdef inline bint part_fits(part, Shape shape, int typenum, out) noexcept:
+    """Whether one part of a state can be read where it lies."""
+    return fits(part, shape, typenum) and (out is None or apart(<cnp.ndarray>out, <cnp.ndarray>part))
+
+
+cdef inline bint state_fits(const Geometry *model, state, int axes, cnp.npy_intp batch, out) noexcept:
     """Whether both its parts can be read where they lie."""
     if type(state) is not tuple or len(<tuple>state) != 2:  # a list could change before it is read
         return False
-    for part in <tuple>state:
-        if not fits(part, shape, typenum) or not (out is None or apart(<cnp.ndarray>out, <cnp.ndarray>part)):
-            return False
-    return True
+    h, c = <tuple>state
+    return (part_fits(h, h_shape(model, axes, batch), model.typenum, out)
+            and part_fits(c, c_shape(model, axes, batch), model.typenum, out))
 
 
 cdef inline bint call_fits(const Geometry *model, x, state, out) noexcept:
@@ -109,4 +116,4 @@ cdef inline bint call_fits(const Geometry *model, x, state, out) noexcept:
                                 and apart(<cnp.ndarray>out, <cnp.ndarray>x)):
         return False
     cdef cnp.npy_intp batch = sizes[0 if model.batch_first else 1]
-    return state is None or state_fits(state, state_shape(model, axes, batch), typenum, out)
+    return state is None or state_fits(model, state, axes, batch, out)

@@ -10,6 +10,9 @@ from numpy.typing import DTypeLike
 from . import _core
 from .parameters import Table
 
+_FLAGS = ("bidirectional", "bias", "batch_first", "learn_state")
+_LATER = ("bidirectional", "direction", "proj_size", "learn_state")  # older files lack them
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
@@ -19,23 +22,65 @@ class Configuration:
     hidden_size: int
     num_layers: int = 1
     output_size: int | None = None
+    bidirectional: bool = False
+    direction: str = "forward"
+    proj_size: int = 0
     bias: bool = True
     batch_first: bool = False
+    learn_state: bool = False
     dtype: np.dtype[Any] = np.dtype(np.float32)  # noqa: RUF009, a dtype is immutable
 
     def __post_init__(self) -> None:
         for name in ("input_size", "hidden_size", "num_layers", "output_size"):
             if name != "output_size" or self.output_size is not None:
-                object.__setattr__(self, name, _size(name, getattr(self, name)))
-        object.__setattr__(self, "bias", bool(self.bias))
-        object.__setattr__(self, "batch_first", bool(self.batch_first))
-        object.__setattr__(self, "dtype", _dtype(self.dtype))
+                self._set(name, _size(name, getattr(self, name), 1))
+        self._set("proj_size", _size("proj_size", self.proj_size, 0))
+        for name in _FLAGS:
+            self._set(name, bool(getattr(self, name)))
+        self._set("dtype", _dtype(self.dtype))
+        if self.direction not in ("forward", "reverse"):
+            raise ValueError(f"direction must be 'forward' or 'reverse', not {self.direction!r}")
+        if self.bidirectional and self.direction == "reverse":
+            raise ValueError(
+                "direction='reverse' contradicts bidirectional=True, which has both directions"
+            )
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"proj_size must be smaller than hidden_size={self.hidden_size}, "
+                f"got {self.proj_size}"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def num_directions(self) -> int:
+        """Directions D of every layer."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def num_parts(self) -> int:
+        """Directions of all layers together, L D: so many states there are."""
+        return self.num_layers * self.num_directions
+
+    @property
+    def state_size(self) -> int:
+        """Elements R of one part's h."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def width(self) -> int:
+        """Elements D R of a layer's h, all directions side by side."""
+        return self.num_directions * self.state_size
+
+    @property
+    def output_width(self) -> int:
+        """Elements O of y_t, with or without a readout."""
+        return self.output_size or self.width
 
     def parameter_table(self) -> tuple[Table, int]:
         """Return where every parameter stands in the flat array, and that array's length."""
-        return _core.parameter_table(
-            self.input_size, self.hidden_size, self.num_layers, self.output_size, self.bias
-        )
+        return _core.parameter_table(self)
 
     def __repr__(self) -> str:
         """Return all that is not default, as the constructor takes it."""
@@ -58,18 +103,20 @@ class Configuration:
         values: dict[str, Any] = {}
         for field in fields(cls):
             if field.name not in metadata:
+                if field.name in _LATER:
+                    continue
                 raise KeyError(f"its metadata has no clstm.{field.name}")
             values[field.name] = _parse(field.name, metadata[field.name])
         return cls(**values)
 
 
-def _size(name: str, value: Any) -> int:
+def _size(name: str, value: Any, least: int) -> int:
     try:
         size = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}")
+    if size < least:
+        raise ValueError(f"{name} must be at least {least}, got {size}")
     return size
 
 
@@ -82,9 +129,9 @@ def _dtype(value: DTypeLike) -> np.dtype[Any]:
 
 def _parse(name: str, text: str) -> Any:
     """Return the value of one metadata entry."""
-    if name == "dtype":
+    if name in ("dtype", "direction"):
         return text
-    if name in ("bias", "batch_first"):
+    if name in _FLAGS:
         if text not in ("True", "False"):
             raise ValueError(f"clstm.{name} is {text!r}, expected True or False")
         return text == "True"

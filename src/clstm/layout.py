@@ -1,4 +1,4 @@
-"""How a user's arrays lie, and how the core's do: (T, B, .) for sequences, (L, B, H) for states.
+"""How a user's arrays lie, and how the core's do: (T, B, .) for sequences, (L D, B, .) for states.
 
 No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with
 messages in the user's own order of axes."""
@@ -6,21 +6,34 @@ messages in the user's own order of axes."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 State = tuple[Array, Array]
+Initial = tuple[Array | None, Array | None]
+
+
+class SupportsArray(Protocol):
+    """An array, or what NumPy takes for one; no list."""
+
+    def __array__(self) -> Array: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One call's layout: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`."""
+    """One call's layout: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`.
+
+    Rows may have `lengths` (B,) of their own, of type uintp, and are padded then.
+    """
 
     batched: bool
     batch_first: bool
+    lengths: Array | None = None
+
+    ragged: ClassVar[bool] = False
 
     def axes(self, *last: int | str) -> str:
         """Return the expected shape of a sequence, for messages."""
@@ -39,13 +52,33 @@ class Layout:
             return sequence[:, 0]
         return sequence.swapaxes(0, 1) if self.batch_first else sequence
 
+    def layers_to_core(self, layers: Array) -> Array:
+        """Return a view of sequences of several layers, the first axis, as (., T, B, ...)."""
+        if not self.batched:
+            return layers[:, :, np.newaxis]
+        return layers.swapaxes(1, 2) if self.batch_first else layers
+
+    def layers_from_core(self, layers: Array) -> Array:
+        """Return a view of (., T, B, ...) as the user's sequences of several layers."""
+        if not self.batched:
+            return layers[:, :, 0]
+        return layers.swapaxes(1, 2) if self.batch_first else layers
+
     def state_to_core(self, state: Array) -> Array:
-        """Return a view of a user's h or c as (L, B, H)."""
+        """Return a view of a user's h or c as (L D, B, .)."""
         return state if self.batched else state[:, np.newaxis]
 
     def state_from_core(self, state: Array) -> Array:
-        """Return a view of an (L, B, H) array as the user's h or c."""
+        """Return a view of an (L D, B, .) array as the user's h or c."""
         return state if self.batched else state[:, 0]
+
+    def put_last(self, sequence: Array, values: Array) -> None:
+        """Write (B, O) values to each row's own last step of a (T, B, O) array, if it has one."""
+        if self.lengths is None:
+            sequence[-1] = values
+        else:
+            rows = np.flatnonzero(self.lengths)
+            sequence[self.lengths[rows] - 1, rows] = values[rows]
 
 
 @cache
@@ -102,18 +135,21 @@ def read_sequence(
 
 
 def read_state(
-    value: object, name: str, sizes: tuple[int, int, int], dtype: DTypeLike, layout: Layout
-) -> tuple[Array | None, Array | None]:
-    """Check a user's (h, c) and return both as `sizes` = (L, B, H); None stays None."""
+    value: object, name: str, sizes: tuple[int, int, int, int], dtype: DTypeLike, batched: bool
+) -> Initial:
+    """Check a user's (h, c), return (L D, B, R) and (L D, B, H) of `sizes` = (L D, B, R, H).
+
+    None stays None.
+    """
     if value is None:
         return None, None
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be a pair (h, c) of arrays, got {type(value).__name__}")
-    expected = sizes if layout.batched else (sizes[0], sizes[2])
     parts = []
-    for part, label in zip(value, "hc", strict=True):
+    for part, label, size in zip(value, "hc", sizes[2:], strict=True):
         array = as_real(part, f"{name}'s {label}", dtype)
+        expected = (*sizes[:2], size) if batched else (sizes[0], size)
         if array.shape != expected:
             raise ValueError(f"{name}'s {label} has shape {array.shape}, expected {expected}")
-        parts.append(layout.state_to_core(array))
+        parts.append(array if batched else array[:, np.newaxis])
     return parts[0], parts[1]

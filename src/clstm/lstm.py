@@ -1,26 +1,25 @@
 """class LSTM: what users see of a model. No arithmetic: that is the core's, through _core.pyx."""
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _core
+from .calls import read_call
 from .configuration import Configuration
-from .layout import Array, State, check_out, layout_of, read_sequence, read_state
+from .dropout import read_masks
+from .layout import Array, Layout, State, SupportsArray, layout_of
+from .lengths import Ragged
+from .model import Model
 from .parameters import Parameters, initialise
-from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 from .tape import Tape
 from .threads import thread_count
 from .windows import Windows
 
-_Initial = tuple[Array | None, Array | None]
+_GivenState = tuple[ArrayLike, ArrayLike] | None
 
 
-class LSTM:
+class LSTM(Model):
     """A long short-term memory network: one or more layers, optionally with a linear readout.
 
     For every layer, with x_t its input and h, c its state, * elementwise and @ the matrix product::
@@ -32,26 +31,42 @@ class LSTM:
         c_t = f_t * c_{t-1} + i_t * g_t                     cell state
         h_t = o_t * tanh(c_t)                               hidden state
 
-    The four W are stacked in ``weight_ih_l{k}``, the four R in ``weight_hh_l{k}``, the four b in
-    ``bias_l{k}``. Layer k > 0 reads layer k - 1's h. y_t is the last layer's h_t, or with a readout
-    ``weight_out @ h_t + bias_out``.
+    With a projection h_t = ``weight_hr_l{k}`` @ (o_t * tanh(c_t)), of R elements. The four W_ are
+    stacked in ``weight_ih_l{k}``, the four R_ in ``weight_hh_l{k}``, the four b_ in ``bias_l{k}``;
+    `Parameters` has all shapes. Layer k > 0 reads layer k - 1's h. y_t is the last layer's h_t, or
+    with a readout ``weight_out @ h_t + bias_out``.
+
+    A bidirectional layer is two of these with weights of their own, one from the first step to the
+    last and one from the last to the first; its h_t are both of theirs side by side, the forward
+    one first.
 
     Parameters
     ----------
     input_size : int
         Features I of x_t.
     hidden_size : int
-        Units H of every layer.
+        Units H of every layer, in each direction.
     num_layers : int
         Layers L.
     output_size : int, optional
-        Features O of a linear readout; none by default, and then O below stands for H.
+        Features O of a linear readout; none by default, and then O below stands for D R.
+    bidirectional : bool
+        Whether every layer has both directions, D = 2; else D = 1.
+    direction : {"forward", "reverse"}
+        Which way the one direction goes: "reverse" begins at the last step of each row, and its
+        final state is that after the first step.
+    proj_size : int
+        Elements R of h, fewer than H, by a linear projection; 0 for none, and then R below stands
+        for H.
     bias : bool
         Whether the gates and the readout have one.
     batch_first : bool
-        Whether sequences are (B, T, .) instead of (T, B, .). States are (L, B, H) in either case.
+        Whether sequences are (B, T, .) instead of (T, B, .). States are (L D, B, .) in either case.
     forget_bias : float
         Initial bias of the forget gates.
+    learn_state : bool
+        Whether the initial state is a parameter too, ``h0`` (L D, R) and ``c0`` (L D, H), zero at
+        first: calls without a state start every row from it, and `Tape.backward` has its gradient.
     dtype : float32 or float64
         Of parameters, results and all arithmetic; inputs of other real dtypes are converted.
     rng : int or numpy.random.Generator, optional
@@ -60,7 +75,8 @@ class LSTM:
     Raises
     ------
     ValueError, TypeError, MemoryError
-        For sizes below 1, or of which no array can be had; for another dtype.
+        For sizes that are out of range, or of which no array can be had; for `bidirectional` with
+        ``direction="reverse"``; for another dtype.
 
     Notes
     -----
@@ -69,7 +85,11 @@ class LSTM:
     RuntimeError.
 
     The cell is that of S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997, with the
-    forget gate of F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", 2000.
+    forget gate of F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", 2000. Two directions
+    are from A. Graves, J. Schmidhuber, "Framewise phoneme classification with bidirectional LSTM
+    and other neural network architectures", 2005; the projection is from H. Sak, A. Senior, F.
+    Beaufays, "Long short-term memory based recurrent neural network architectures for large
+    vocabulary speech recognition", 2014.
 
     Examples
     --------
@@ -81,7 +101,7 @@ class LSTM:
     ((5, 2, 8), (1, 2, 8), (1, 2, 8))
     """
 
-    __slots__ = ("__weakref__", "_config", "_model", "_table")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -90,9 +110,13 @@ class LSTM:
         num_layers: int = 1,
         *,
         output_size: int | None = None,
+        bidirectional: bool = False,
+        direction: str = "forward",
+        proj_size: int = 0,
         bias: bool = True,
         batch_first: bool = False,
         forget_bias: float = 1.0,
+        learn_state: bool = False,
         dtype: DTypeLike = np.float32,
         rng: "int | np.random.Generator | None" = None,
     ) -> None:
@@ -101,8 +125,12 @@ class LSTM:
             hidden_size=hidden_size,
             num_layers=num_layers,
             output_size=output_size,
+            bidirectional=bidirectional,
+            direction=direction,
+            proj_size=proj_size,
             bias=bias,
             batch_first=batch_first,
+            learn_state=learn_state,
             dtype=np.dtype(dtype),
         )
         table, size = config.parameter_table()
@@ -110,101 +138,63 @@ class LSTM:
         initialise(Parameters(table, flat), float(forget_bias), np.random.default_rng(rng))
         self._build(config, flat)
 
-    def _build(self, config: Configuration, flat: Array) -> None:
-        self._config = config
-        self._table = config.parameter_table()[0]
-        self._model = _core.Model(
-            config.input_size,
-            config.hidden_size,
-            config.num_layers,
-            config.output_size,
-            config.bias,
-            config.batch_first,
-            flat,
-        )
-
-    @classmethod
-    def _restore(cls, config: Configuration, flat: Array) -> Self:
-        """Make a model from its configuration and parameters; draws no initial weights."""
-        self = cls.__new__(cls)
-        self._build(config, flat)
-        return self
-
-    # ---- What it is ----
-
-    @property
-    def input_size(self) -> int:
-        """Features I of x_t."""
-        return self._config.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """Units H of every layer."""
-        return self._config.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """Layers L."""
-        return self._config.num_layers
-
-    @property
-    def output_size(self) -> int | None:
-        """Features O of the readout, or None."""
-        return self._config.output_size
-
-    @property
-    def bias(self) -> bool:
-        """Whether gates and readout have a bias."""
-        return self._config.bias
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether sequences are (B, T, .)."""
-        return self._config.batch_first
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of parameters, results and all arithmetic."""
-        return self._config.dtype
-
-    @property
-    def parameters(self) -> Parameters:
-        """The parameters: a read-only mapping from name to view, and ``.flat``. See `edit`."""
-        return Parameters(self._table, self._model.flat)
-
-    def __repr__(self) -> str:
-        return f"LSTM({self._config!r})"
-
-    # ---- Running it ----
-
+    @overload
     def __call__(
         self,
-        x: ArrayLike,
-        state: tuple[ArrayLike, ArrayLike] | None = None,
+        x: SupportsArray,
+        state: _GivenState = None,
         *,
+        lengths: ArrayLike | None = None,
         out: Array | None = None,
         num_threads: int | None = None,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]: ...
+    @overload
+    def __call__(
+        self,
+        x: list[Any],
+        state: _GivenState = None,
+        *,
+        lengths: None = None,
+        out: None = None,
+        num_threads: int | None = None,
+    ) -> tuple[list[Array], State]: ...
+    def __call__(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        out: Array | None = None,
+        num_threads: int | None = None,
+    ) -> tuple[Any, State]:
         """Run the model over a sequence, or a batch of them.
 
         Parameters
         ----------
-        x : ndarray, shape (T, B, I), (B, T, I) if `batch_first`, or (T, I)
-            Any real dtype and memory layout; never modified.
+        x : ndarray, shape (T, B, I), (B, T, I) if `batch_first`, or (T, I); or list of ndarray
+            Any real dtype and memory layout; never modified. A list holds B sequences (T_i, I) of
+            their own lengths, with or without `batch_first`.
         state : (ndarray, ndarray), optional
-            Initial h and c, each (L, B, H), or (L, H) if x is (T, I); zero by default.
+            Initial h (L D, B, R) and c (L D, B, H), or (L D, R) and (L D, H) if x is (T, I). By
+            default that of the model's parameters if `learn_state`, else zero.
+        lengths : array of B integers, optional
+            Steps of each row, 0 to T, in any order. What x holds after a row's end counts for
+            nothing; the reverse direction begins at each row's own last step. Not with a list, nor
+            with (T, I).
         out : ndarray, optional
             Where y goes: of exactly its shape and dtype, C-contiguous, sharing no memory with x or
-            state.
+            state. Not with a list.
         num_threads : int, optional
             At most so many threads; `get_num_threads` of them by default.
 
         Returns
         -------
-        y : ndarray, shape (T, B, O), (B, T, O) if `batch_first`, or (T, O)
-            The output at every step; `out` if given.
+        y : ndarray, shape (T, B, O), (B, T, O) if `batch_first`, or (T, O); or list of ndarray
+            The output at every step, zero after a row's end; `out` if given. For a list of
+            sequences a list of (T_i, O), all views of one array.
         (h, c) : (ndarray, ndarray)
-            The final state, shaped as the initial one: give it to the next call to go on.
+            Every row's own final state, that of a row without steps is its initial one; shaped as
+            the initial one: give it to the next call to go on.
 
         Raises
         ------
@@ -216,26 +206,73 @@ class LSTM:
         KeyboardInterrupt
             By Ctrl-C also in the middle of a long call; `out` is undefined then.
         """
-        array, initial = self._read(x, state, out)
-        return self._model.forward(array, initial, out, thread_count(num_threads))
+        # Most calls: a small one would pay dearly for more.
+        if lengths is None and self._model.takes(x, state, out):
+            return self._model.forward(x, state, out, thread_count(num_threads))
+        array, initial, layout = read_call(self._config, x, state, lengths, out)
+        threads = thread_count(num_threads)
+        y, final = self._model.forward(array, initial, out, threads, layout.lengths, layout.ragged)
+        return layout.from_core(y) if layout.ragged else y, final
 
+    @overload
     def record(
         self,
-        x: ArrayLike,
-        state: tuple[ArrayLike, ArrayLike] | None = None,
+        x: SupportsArray,
+        state: _GivenState = None,
         *,
+        lengths: ArrayLike | None = None,
         keep: str = "gates",
+        dropout: ArrayLike = 0.0,
+        recurrent_dropout: ArrayLike = 0.0,
+        rng: "int | np.random.Generator | None" = None,
         num_threads: int | None = None,
-    ) -> Tape:
+    ) -> Tape[Array]: ...
+    @overload
+    def record(
+        self,
+        x: list[Any],
+        state: _GivenState = None,
+        *,
+        lengths: None = None,
+        keep: str = "gates",
+        dropout: ArrayLike = 0.0,
+        recurrent_dropout: ArrayLike = 0.0,
+        rng: "int | np.random.Generator | None" = None,
+        num_threads: int | None = None,
+    ) -> Tape[list[Array]]: ...
+    def record(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        keep: str = "gates",
+        dropout: ArrayLike = 0.0,
+        recurrent_dropout: ArrayLike = 0.0,
+        rng: "int | np.random.Generator | None" = None,
+        num_threads: int | None = None,
+    ) -> Tape[Any]:
         """Run the model as a call does, and keep what `Tape.backward` needs.
 
         Parameters
         ----------
-        x, state, num_threads
-            As in a call. Both arrays are copied: changing them later changes no gradient.
+        x, state, lengths, num_threads
+            As in a call. All are copied: changing them later changes no gradient.
         keep : {"gates", "states"}
-            "states" keeps about I + 2 L H elements for each step and row instead of I + 6 L H;
-            ``backward`` computes the gates again, with the same gradients to rounding.
+            "states" keeps about I + L D (H + R) elements for each step and row instead of I + L D
+            (5 H + R); ``backward`` computes the gates again, with the same gradients to rounding.
+        dropout : float, or ndarray (L - 1, T, B, D R)
+            Between the layers: the probability, in [0, 1), that an element of h_t is zero on its
+            way from one layer to the next. Each element of each step is drawn for itself; the
+            others are scaled by 1 / (1 - p). Or these factors themselves, in x's order of axes: (L
+            - 1, B, T, D R) if `batch_first`, (L - 1, T, D R) for (T, I), (L - 1, sum T_i, D R) for
+            a list. A model of one layer has no such place.
+        recurrent_dropout : float, or ndarray (L D, B, R)
+            The same for h_{t-1} on its way into the gates of the next step, with one factor for all
+            steps of a row; or (L D, R) factors for (T, I).
+        rng : int or numpy.random.Generator, optional
+            Seed of the factors, ``rng.random(shape) >= p`` in the shapes above, the one between
+            the layers first; fresh entropy by default.
 
         Returns
         -------
@@ -246,23 +283,33 @@ class LSTM:
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
             As a call does.
+
+        Notes
+        -----
+        Recurrent dropout with one mask a row is from Y. Gal, Z. Ghahramani, "A theoretically
+        grounded application of dropout in recurrent neural networks", 2016.
         """
         if keep not in ("gates", "states"):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
-        array, initial = self._read(x, state)
-        layout = layout_of(array.ndim, self.batch_first)
-        core_x = layout.to_core(array)
-        steps, batch = core_x.shape[:2]
-        lean, threads = keep == "states", thread_count(num_threads)
-        recording, results = self._model.record(core_x, initial, lean, threads)
-        shape = (steps, batch, self.num_layers, self.hidden_size)
-        return Tape(recording, results, layout, shape, self._table, lean)
+        config, model = self._config, self._model
+        layout: Layout | Ragged
+        if lengths is None and model.takes(x, state, None):
+            array, initial, layout = x, state, layout_of(x.ndim, config.batch_first)
+        else:
+            array, initial, layout = read_call(config, x, state, lengths)
+        threads, lean = thread_count(num_threads), keep == "states"
+        masks = read_masks(config, array, layout, dropout, recurrent_dropout, rng)
+        core_x = array if isinstance(layout, Ragged) else layout.to_core(array)
+        recording, results = model.record(
+            core_x, initial, lean, threads, layout.lengths, layout.ragged, masks
+        )
+        return Tape(recording, results, masks, layout, config, self._table, lean)
 
     def windows(
         self,
-        x: ArrayLike,
+        x: SupportsArray,
         length: int,
-        state: tuple[ArrayLike, ArrayLike] | None = None,
+        state: _GivenState = None,
         *,
         num_threads: int | None = None,
     ) -> Windows:
@@ -271,7 +318,8 @@ class LSTM:
         Parameters
         ----------
         x : ndarray
-            As in a call. It is read window by window and must stay as it is until then.
+            As in a call, but no list. It is read window by window and must stay as it is until
+            then.
         length : int
             Steps of a window, at least 1; the last one may be shorter.
         state, num_threads
@@ -289,105 +337,3 @@ class LSTM:
             If an argument does not fit.
         """
         return Windows(self, x, length, state, num_threads)
-
-    def _read(self, x: Any, state: Any, out: Any = None) -> tuple[Array, _Initial | None]:
-        """Return a call's x and state in the model's dtype; raise for an argument that is wrong."""
-        if self._model.takes(x, state, out):  # most calls: a small one would pay dearly for more
-            return x, state
-        config = self._config
-        array, layout = read_sequence(
-            x, "x", config.input_size, "input_size", config.dtype, config.batch_first
-        )
-        sizes = (config.num_layers, layout.to_core(array).shape[1], config.hidden_size)
-        initial = read_state(state, "state", sizes, config.dtype, layout)
-        if out is not None:
-            shape = (*array.shape[:-1], config.output_size or config.hidden_size)
-            check_out(out, shape, config.dtype, {"x": [x], "state": state or ()})
-        return array, initial
-
-    # ---- Its parameters ----
-
-    @contextmanager
-    def edit(self) -> Iterator[Parameters]:
-        """Write parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
-
-        Yields a working copy, which becomes the model's when the block ends. An exception leaves
-        the model as it was.
-
-        Raises
-        ------
-        RuntimeError
-            If a call is using the model, or another `edit` is open. Calls inside the block raise it
-            too.
-        """
-        self._model.begin_edit()
-        flat = None
-        try:
-            working = Parameters(self._table, self._model.flat.copy())
-            yield working
-            flat = working.flat
-            working.freeze()
-        finally:
-            self._model.end_edit(flat)
-
-    def state_dict(self, *, torch_names: bool = False) -> dict[str, Array]:
-        """Return copies of all parameters by name.
-
-        Parameters
-        ----------
-        torch_names : bool
-            Write each ``bias_l{k}`` as PyTorch's pair ``bias_ih_l{k}``, ``bias_hh_l{k}``, the
-            second zero.
-        """
-        return write_state_dict(self.parameters, torch_names)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *, prefix: str = "") -> None:
-        """Replace all parameters.
-
-        Parameters
-        ----------
-        state_dict : mapping from name to array
-            As `state_dict` returns it, in either form, or PyTorch's own.
-        prefix : str
-            Take only names that begin with this, as in the state dict of a larger model:
-            ``"encoder.lstm."``.
-
-        Raises
-        ------
-        KeyError
-            If a name is missing, or there is one that the model does not have.
-        ValueError, TypeError
-            If a shape or dtype does not fit. In every case the model stays as it was.
-        """
-        with self.edit() as parameters:
-            read_state_dict(parameters, state_dict, prefix)
-
-    # ---- Files and copies ----
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file: parameters by name, configuration in the metadata."""
-        write_file(path, self.parameters, self._config.to_metadata())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model that `save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file is truncated, of another origin, or contradicts itself; it is named.
-        OSError
-            If it cannot be read.
-        """
-        metadata, tensors = read_file(path)
-        try:
-            config = Configuration.from_metadata(metadata)
-            table, size = config.parameter_table()
-            parameters = Parameters(table, np.empty(size, config.dtype))
-            read_state_dict(parameters, tensors, "")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} holds no valid model: {error.args[0]}") from None
-        return cls._restore(config, parameters.flat)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._restore, (self._config, self.parameters.flat.copy())

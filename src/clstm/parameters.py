@@ -1,5 +1,6 @@
 """The named parameters of a model, and their initial values."""
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -21,10 +22,19 @@ class Parameters(Mapping[str, Array]):
     Attributes
     ----------
     flat : ndarray, shape (P,)
-        All parameters in one contiguous array. For every layer ``weight_ih_l{k}`` (4H, I),
-        ``weight_hh_l{k}`` (4H, H) and ``bias_l{k}`` (4H,), gate blocks in the order input, forget,
-        cell, output; then ``weight_out`` (O, H) and ``bias_out`` (O,). Assigning to it copies the
-        values in.
+        All parameters in one contiguous array; assigning to it copies the values in. With R for
+        proj_size, or H without a projection, and D directions, it has for every layer
+
+        - ``weight_ih_l{k}`` (4H, I), where k > 0 (4H, D R), gate blocks in the order input, forget,
+          cell, output;
+        - ``weight_hh_l{k}`` (4H, R);
+        - ``bias_l{k}`` (4H,), if `bias`;
+        - ``weight_hr_l{k}`` (R, H), if `proj_size`,
+
+        and where a layer is bidirectional the same again for its reverse direction, the names with
+        ``_reverse`` after them, as are all names of a model with ``direction="reverse"``. Then
+        ``weight_out`` (O, D R) and ``bias_out`` (O,), if `output_size`; then the initial state
+        ``h0`` (L D, R) and ``c0`` (L D, H), if `learn_state`.
     """
 
     __slots__ = ("_flat", "_views")
@@ -33,7 +43,7 @@ class Parameters(Mapping[str, Array]):
         self._flat = flat
         views = {}
         for name, shape, offset in table:
-            views[name] = flat[offset : offset + int(np.prod(shape))].reshape(shape)
+            views[name] = flat[offset : offset + math.prod(shape)].reshape(shape)
         self._views = MappingProxyType(views)
 
     @property
@@ -66,18 +76,19 @@ class Parameters(Mapping[str, Array]):
 def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Generator") -> None:
     """Draw initial values.
 
-    ``weight_ih`` and ``weight_out`` are Glorot uniform [1]_, ``weight_hh`` is orthogonal for each
-    gate [2]_, biases are 0 but the forget gate's, which are `forget_bias` [3]_.
+    ``weight_ih``, ``weight_hr`` and ``weight_out`` are Glorot uniform [1]_. Each gate of
+    ``weight_hh`` is orthogonal [2]_; with a projection it has more rows than columns, and these are
+    orthonormal. Biases are 0 but the forget gate's, which are `forget_bias` [3]_. The initial state
+    is 0.
 
     References
     ----------
     .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural
-    networks", 2010. .. [2] A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear
-    dynamics of learning in deep linear
-       neural networks", 2014.
+       networks", 2010.
+    .. [2] A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of
+       learning in deep linear neural networks", 2014.
     .. [3] R. Jozefowicz, W. Zaremba, I. Sutskever, "An empirical exploration of recurrent network
-    architectures",
-       2015.
+       architectures", 2015.
     """
     for name, array in parameters.items():
         if name.startswith("bias"):
@@ -87,15 +98,17 @@ def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Gener
                 array[hidden_size : 2 * hidden_size] = forget_bias
         elif name.startswith("weight_hh"):
             for gate in np.split(array, 4):
-                gate[...] = _orthogonal(gate.shape[0], rng)
+                gate[...] = _orthonormal(gate.shape, rng)
+        elif name in ("h0", "c0"):
+            array[...] = 0
         else:
-            gates = 1 if name == "weight_out" else 4
+            gates = 4 if name.startswith("weight_ih") else 1
             fan_out, fan_in = array.shape[0] // gates, array.shape[1]
             limit = np.sqrt(6 / (fan_in + fan_out))
             array[...] = rng.uniform(-limit, limit, array.shape)
 
 
-def _orthogonal(size: int, rng: "np.random.Generator") -> Array:
-    """Return a random orthogonal matrix, by QR; R's diagonal made positive for a uniform draw."""
-    q, r = np.linalg.qr(rng.standard_normal((size, size)))
+def _orthonormal(shape: tuple[int, ...], rng: "np.random.Generator") -> Array:
+    """Return random orthonormal columns, by QR; R's diagonal made positive for a uniform draw."""
+    q, r = np.linalg.qr(rng.standard_normal(shape))
     return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

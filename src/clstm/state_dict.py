@@ -33,22 +33,23 @@ def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: s
     larger model are then none of ours.
     """
     named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
-    used: set[str] = set()
-    missing = []
-    for name, target in parameters.items():
-        parts = [name]
-        if name not in named and name.startswith("bias_l"):
-            layer = name.removeprefix("bias_")
-            parts = [f"bias_ih_{layer}", f"bias_hh_{layer}"]
-        if not all(part in named for part in parts):
-            missing.append(prefix + name)
-            continue
-        used.update(parts)
-        target[...] = sum(_checked(named[part], prefix + part, target) for part in parts)
-    if missing:
-        raise KeyError(f"missing from the state dict: {', '.join(missing)}")
-    if unknown := sorted(set(named) - used):
+    sources = {name: _sources(name, named) for name in parameters}
+    wanted = {part for parts in sources.values() for part in parts}
+    if missing := [n for n, parts in sources.items() if not named.keys() >= set(parts)]:
+        raise KeyError(f"missing from the state dict: {', '.join(prefix + n for n in missing)}")
+    if unknown := sorted(named.keys() - wanted):
         raise KeyError(f"unknown in the state dict: {', '.join(prefix + n for n in unknown)}")
+    for name, target in parameters.items():
+        parts = sources[name]
+        target[...] = sum(_checked(named[part], prefix + part, target) for part in parts)
+
+
+def _sources(name: str, named: Mapping[str, Any]) -> list[str]:
+    """Return the names of what adds up to a parameter."""
+    if name in named or not name.startswith("bias_l"):
+        return [name]
+    layer = name.removeprefix("bias_")
+    return [f"bias_ih_{layer}", f"bias_hh_{layer}"]
 
 
 def _checked(value: Any, name: str, target: Array) -> Array:

@@ -1,22 +1,36 @@
 # A configuration as the core takes it, and the tensors that it means. Inline, for _core.pyx.
 
+from .arrays cimport Geometry
 from .clstm_c cimport *
 from .status cimport raise_status
 
 
-cdef inline clstm_config make_config(input_size, hidden_size, num_layers, output_size, bias) except *:
+cdef inline clstm_config make_config(model) except *:
+    """The core's own of a `configuration.Configuration`."""
     cdef clstm_config config = CLSTM_CONFIG_INIT
     try:
-        config.input_size = input_size
-        config.hidden_size = hidden_size
-        config.num_layers = num_layers
-        config.output_size = output_size or 0
+        config.input_size = model.input_size
+        config.hidden_size = model.hidden_size
+        config.num_layers = model.num_layers
+        config.output_size = model.output_size or 0
+        config.proj_size = model.proj_size
     except OverflowError:
         raise ValueError(
-            f"too large: input_size={input_size}, hidden_size={hidden_size}, num_layers={num_layers}, "
-            f"output_size={output_size}") from None
-    config.no_bias = not bias
+            f"too large: input_size={model.input_size}, hidden_size={model.hidden_size}, "
+            f"num_layers={model.num_layers}, output_size={model.output_size}") from None
+    config.no_bias = not model.bias
+    if model.bidirectional:
+        config.direction = CLSTM_BIDIRECTIONAL
+    elif model.direction == "reverse":
+        config.direction = CLSTM_REVERSE
+    config.learn_state = model.learn_state
     return config
+
+
+cdef inline Geometry make_geometry(model, int typenum) except *:
+    """The sizes of its arrays; the core has found that all can be addressed."""
+    return Geometry(model.input_size, model.hidden_size, model.num_parts, model.state_size, model.width,
+                    model.output_width, model.batch_first, typenum)
 
 
 cdef inline tuple tensors_of(const clstm_config *config):

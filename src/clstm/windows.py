@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .layout import Array, read_sequence
+from .layout import Array, SupportsArray, read_sequence
 from .tape import Tape
 
 if TYPE_CHECKING:
     from .lstm import LSTM
 
 
-class Windows(Iterator[tuple[slice, Tape]]):
+class Windows(Iterator[tuple[slice, Tape[Array]]]):
     """Records a long sequence window by window, made by `LSTM.windows`.
 
     Each step of the iteration gives the window, a slice of the steps of x, and its tape. Every
@@ -46,7 +46,7 @@ class Windows(Iterator[tuple[slice, Tape]]):
     def __init__(
         self,
         lstm: "LSTM",
-        x: ArrayLike,
+        x: SupportsArray,
         length: int,
         state: tuple[ArrayLike, ArrayLike] | None,
         num_threads: int | None,
@@ -54,6 +54,11 @@ class Windows(Iterator[tuple[slice, Tape]]):
         self._length = operator.index(length)
         if self._length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
+        if lstm.bidirectional or lstm.direction == "reverse":
+            raise ValueError(
+                "windows follow each other forwards: a reverse direction would have to begin each "
+                "with the state of the next one"
+            )
         array = np.asarray(x) if hasattr(x, "__array__") else x
         some = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
         _, layout = read_sequence(
@@ -74,7 +79,7 @@ class Windows(Iterator[tuple[slice, Tape]]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> tuple[slice, Tape]:
+    def __next__(self) -> tuple[slice, Tape[Array]]:
         if not len(self):
             raise StopIteration
         stop = min(self._next + self._length, self._x.shape[self._axis])

@@ -1,7 +1,7 @@
 /* Runs one case: reads it from stdin and writes what came out to stdout, in this machine's own binary numbers.
 
-   in:  uint64_t of every field of `job`, in its order; then parameters, x; h0, c0 if with_state; dy, dhn, dcn if
-        gradients
+   in:  uint64_t of every field of `job`, in its order; then parameters, x; h0, c0 if with_state; lengths, uint64_t, if
+        with_lengths; dy, dhn, dcn if gradients; and what dropout says
    out: uint64_t of every field of `outcome`; then y, hn, cn; dx, dh0, dc0 and the parameters' gradients if gradients
 
    A call that runs out of memory is made once more: it must have left everything as it was. */
@@ -14,8 +14,11 @@
 #include <stdlib.h>
 
 typedef struct job {
-    uint64_t is_f64, input_size, hidden_size, num_layers, output_size, no_bias, steps, batch;
+    uint64_t is_f64, input_size, hidden_size, num_layers, output_size, no_bias, direction, proj_size, learn_state;
+    uint64_t steps, batch;
     uint64_t with_state;            /* 0 or 1 */
+    uint64_t with_lengths;          /* 0 or 1 */
+    uint64_t dropout;               /* of a recording: 1, 2 or, of both kinds, 3 */
     uint64_t gradients;             /* 0 or 1; 2: of a tape of states alone */
     uint64_t threads;               /* of a team of POSIX threads; 1: no team */
     uint64_t fail_at;               /* this allocation fails; 0: none does */
@@ -68,6 +71,9 @@ static clstm_config config_of(const job *job) {
     config.num_layers = job->num_layers;
     config.output_size = job->output_size;
     config.no_bias = (int)job->no_bias;
+    config.direction = (clstm_direction)job->direction;
+    config.proj_size = job->proj_size;
+    config.learn_state = (int)job->learn_state;
     return config;
 }
 

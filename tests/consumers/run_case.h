@@ -1,31 +1,48 @@
 /* The typed part of run_case.c: the arrays of one case, and the calls. */
 
 typedef struct TYPED(arrays) {
-    size_t elements, xs, ys, states; /* how many numbers each holds */
-    real *parameters, *x, *y, *dy, *dx, *gradients;
+    size_t elements, xs, ys, hs, cs; /* how many numbers each holds */
+    real *parameters, *x, *y, *dy, *dx, *gradients, *dropout, *recurrent_dropout;
     real *h0, *c0, *hn, *cn, *dhn, *dcn, *dh0, *dc0;
+    size_t *lengths;
 } TYPED(arrays);
 
 static TYPED(arrays) TYPED(read)(const job *job) {
     const clstm_config config = config_of(job);
-    const size_t outputs = job->output_size ? job->output_size : job->hidden_size;
+    const size_t directions = job->direction == CLSTM_BIDIRECTIONAL ? 2 : 1, rows = job->steps * job->batch;
+    const size_t width = directions * (job->proj_size ? job->proj_size : job->hidden_size);
     size_t tensors;
     TYPED(arrays) a = {0};
     check(clstm_config_count(&config, &tensors, &a.elements));
-    a.xs = job->steps * job->batch * job->input_size;
-    a.ys = job->steps * job->batch * outputs;
-    a.states = job->num_layers * job->batch * job->hidden_size;
+    a.xs = rows * job->input_size;
+    a.ys = rows * (job->output_size ? job->output_size : width);
+    a.hs = job->num_layers * job->batch * width;
+    a.cs = job->num_layers * job->batch * directions * job->hidden_size;
 
     a.parameters = take(a.elements, sizeof(real));
     a.x = take(a.xs, sizeof(real));
-    real **const states[] = {&a.h0, &a.c0}, **const made[] = {&a.hn, &a.cn, &a.dh0, &a.dc0};
-    for (int k = 0; k < 2 && job->with_state; k++) *states[k] = take(a.states, sizeof(real));
+    if (job->with_state) {
+        a.h0 = take(a.hs, sizeof(real));
+        a.c0 = take(a.cs, sizeof(real));
+    }
+    if (job->with_lengths) {
+        uint64_t *lengths = take(job->batch, sizeof *lengths);
+        a.lengths = room(job->batch, sizeof *a.lengths);
+        for (size_t b = 0; b < job->batch; b++) a.lengths[b] = lengths[b];
+        free(lengths);
+    }
     if (job->gradients) {
         a.dy = take(a.ys, sizeof(real));
-        a.dhn = take(a.states, sizeof(real));
-        a.dcn = take(a.states, sizeof(real));
+        a.dhn = take(a.hs, sizeof(real));
+        a.dcn = take(a.cs, sizeof(real));
     }
-    for (int k = 0; k < 4; k++) *made[k] = room(a.states, sizeof(real));
+    if (job->dropout & 1) a.dropout = take((job->num_layers - 1) * rows * width, sizeof(real));
+    if (job->dropout & 2) a.recurrent_dropout = take(a.hs, sizeof(real));
+    real **const hs[] = {&a.hn, &a.dh0}, **const cs[] = {&a.cn, &a.dc0};
+    for (int k = 0; k < 2; k++) {
+        *hs[k] = room(a.hs, sizeof(real));
+        *cs[k] = room(a.cs, sizeof(real));
+    }
     a.y = room(a.ys, sizeof(real));
     a.dx = room(a.xs, sizeof(real));
     a.gradients = room(a.elements, sizeof(real));
@@ -34,19 +51,20 @@ static TYPED(arrays) TYPED(read)(const job *job) {
 
 static void TYPED(write)(const job *job, const TYPED(arrays) *a) {
     give(a->y, a->ys, sizeof(real));
-    give(a->hn, a->states, sizeof(real));
-    give(a->cn, a->states, sizeof(real));
+    give(a->hn, a->hs, sizeof(real));
+    give(a->cn, a->cs, sizeof(real));
     if (!job->gradients) return;
     give(a->dx, a->xs, sizeof(real));
-    give(a->dh0, a->states, sizeof(real));
-    give(a->dc0, a->states, sizeof(real));
+    give(a->dh0, a->hs, sizeof(real));
+    give(a->dc0, a->cs, sizeof(real));
     give(a->gradients, a->elements, sizeof(real));
 }
 
 static void TYPED(release)(TYPED(arrays) *a) {
     real *const all[] = {a->parameters, a->x, a->y, a->dy, a->dx, a->gradients, a->h0, a->c0,
-                         a->hn, a->cn, a->dhn, a->dcn, a->dh0, a->dc0};
+                         a->hn, a->cn, a->dhn, a->dcn, a->dh0, a->dc0, a->dropout, a->recurrent_dropout};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
+    free(a->lengths);
 }
 
 static void TYPED(passes)(const job *job, host *host, const clstm_model *model, const TYPED(arrays) *a) {
@@ -59,6 +77,9 @@ static void TYPED(passes)(const job *job, host *host, const clstm_model *model, 
     sequence.y = a->y;
     sequence.hn = a->hn;
     sequence.cn = a->cn;
+    sequence.lengths = a->lengths;
+    sequence.dropout = a->dropout;
+    sequence.recurrent_dropout = a->recurrent_dropout;
     sequence.keep = job->gradients == 2 ? CLSTM_KEEP_STATES : CLSTM_KEEP_GATES;
     if (!job->gradients) {
         AGAIN(host, PUBLIC(forward)(model, &sequence, &host->context));

@@ -1,0 +1,56 @@
+"""A call's arguments, read: all that a small call should not have to pay for."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .configuration import Configuration
+from .layout import Array, Initial, Layout, check_out, read_sequence, read_state
+from .lengths import Ragged, pack, read_lengths, read_list
+
+
+class Call(NamedTuple):
+    """A call's x and state in the model's dtype, and how their rows lie."""
+
+    x: Array  # in the user's order of axes; of a list (sum T_i, I)
+    state: Initial | None
+    layout: Layout | Ragged
+
+
+def read_call(config: Configuration, x: Any, state: Any, lengths: Any, out: Any = None) -> Call:
+    """Check a call's arguments; raise for one that is wrong."""
+    if isinstance(x, list):
+        return _read_ragged(config, x, state, lengths, out)
+    array, layout = read_sequence(
+        x, "x", config.input_size, "input_size", config.dtype, config.batch_first
+    )
+    steps, batch = layout.to_core(array).shape[:2]
+    if lengths is not None:
+        if not layout.batched:
+            raise ValueError(
+                f"lengths are those of a batch, x has none: its shape is {array.shape}"
+            )
+        layout = Layout(True, layout.batch_first, read_lengths(lengths, steps, batch))
+    initial = _read_state(config, state, batch, layout.batched)
+    if out is not None:
+        inputs = {"x": [x], "state": state or ()}
+        check_out(out, (*array.shape[:-1], config.output_width), config.dtype, inputs)
+    return Call(array, initial, layout)
+
+
+def _read_ragged(config: Configuration, x: list[Any], state: Any, lengths: Any, out: Any) -> Call:
+    """Check the arguments of a call with a list of sequences."""
+    for name, value in (("lengths", lengths), ("out", out)):
+        if value is not None:
+            raise ValueError(f"{name} must be None where x is a list of sequences")
+    arrays = read_list(x, "x", config.input_size, "input_size", config.dtype)
+    layout = Ragged(np.array([len(array) for array in arrays], np.uintp))
+    initial = _read_state(config, state, len(arrays), True)
+    return Call(pack(arrays, config.input_size, config.dtype), initial, layout)
+
+
+def _read_state(config: Configuration, state: Any, batch: int, batched: bool) -> Initial | None:
+    if state is None:
+        return None
+    sizes = (config.num_parts, batch, config.state_size, config.hidden_size)
+    return read_state(state, "state", sizes, config.dtype, batched)

@@ -1,0 +1,86 @@
+"""Dropout: the factors, 0 or 1 / (1 - p), that a recorded pass multiplies hidden states with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from .configuration import Configuration
+from .layout import Array, Layout, as_real
+from .lengths import Ragged
+
+Masks = tuple[Array | None, Array | None]
+"""Between the layers and in the recurrent products, as the core has them; None: no dropout."""
+
+
+def read_masks(
+    config: Configuration,
+    x: Array,
+    layout: Layout | Ragged,
+    dropout: Any,
+    recurrent_dropout: Any,
+    rng: "int | np.random.Generator | None",
+) -> Masks:
+    """Check dropout's arguments; draw the masks, or copy them. `x` is as `Call` has it."""
+    no_dropout, no_recurrent = _is_zero(dropout), _is_zero(recurrent_dropout)
+    if no_dropout and no_recurrent:
+        return None, None
+    if config.num_layers == 1 and not no_dropout:
+        raise ValueError("dropout stands between layers: there is no such place with num_layers=1")
+    if isinstance(layout, Ragged):
+        batch = layout.lengths.shape
+    else:
+        batch = layout.to_core(x).shape[1:2] if layout.batched else ()
+    between = _Place(
+        "dropout",
+        (config.num_layers - 1, *x.shape[:-1], config.width),
+        config.dtype,
+        layout.layers_to_core,
+    )
+    recurrent = _Place(
+        "recurrent_dropout",
+        (config.num_parts, *batch, config.state_size),
+        config.dtype,
+        layout.state_to_core,
+    )
+    # Both are checked before one is drawn: what is refused leaves the generator as it was.
+    factors = between.read(dropout), recurrent.read(recurrent_dropout)
+    generator = np.random.default_rng(rng)
+    return between.mask(factors[0], generator), recurrent.mask(factors[1], generator)
+
+
+def _is_zero(value: Any) -> bool:
+    return (type(value) is float or isinstance(value, Real)) and value == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a mask belongs."""
+
+    name: str
+    shape: tuple[int, ...]  # in the user's order of axes
+    dtype: np.dtype[Any]
+    to_core: Callable[[Array], Array]
+
+    def read(self, value: Any) -> float | Array:
+        """Check an argument: a probability, or a mask."""
+        if isinstance(value, Real):
+            probability = float(value)
+            if not 0 <= probability < 1:
+                raise ValueError(f"{self.name} must be in [0, 1), not {value}")
+            return probability
+        mask = as_real(value, self.name, self.dtype)
+        if mask.shape != self.shape:
+            raise ValueError(f"{self.name} has shape {mask.shape}, expected {self.shape}")
+        return mask
+
+    def mask(self, value: float | Array, generator: "np.random.Generator") -> Array | None:
+        """Draw a mask, or copy one, for the core."""
+        if not isinstance(value, float):
+            return np.array(self.to_core(value), self.dtype, order="C")
+        if value == 0:
+            return None
+        kept = self.to_core(generator.random(self.shape) >= value)
+        return np.multiply(kept, 1 / (1 - value), dtype=self.dtype, order="C")
