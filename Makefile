@@ -18,11 +18,13 @@ sources := $(filter-out src/clstm/include/%,$(sources))
 demo: $(venv)/examples.stamp
 	$(python) examples/digits.py
 
+# A worker a core, each with whole files: modules share builds and models among their tests.
+workers := -n auto --maxprocesses 4 --dist loadfile
 test: $(venv)/test.stamp
-	$(python) -m pytest tests -q -m 'not long and not peers'
+	$(python) -m pytest tests -q $(workers) -m 'not long and not peers'
 
 test-long: $(venv)/test.stamp
-	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q -m 'not peers'
+	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q $(workers) -m 'not peers'
 
 # RUNS=3 measures three times; the report then tells the median and the worst run.
 RUNS ?= 1
