@@ -16,14 +16,17 @@ def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
     Uniform within 1 / sqrt(H), as PyTorch draws them: gates neither saturate nor stay linear.
     """
     rng = np.random.default_rng(1)
-    hidden = shape.hidden_size
+    hidden, recurrent = shape.hidden_size, shape.recurrent_size
     sizes = {}
     for layer, size in enumerate(shape.layer_inputs):
-        sizes[f"weight_ih_l{layer}"] = (4 * hidden, size)
-        sizes[f"weight_hh_l{layer}"] = (4 * hidden, hidden)
-        sizes[f"bias_l{layer}"] = (4 * hidden,)
+        for suffix in ("", "_reverse")[: shape.directions]:
+            sizes[f"weight_ih_l{layer}{suffix}"] = (4 * hidden, size)
+            sizes[f"weight_hh_l{layer}{suffix}"] = (4 * hidden, recurrent)
+            sizes[f"bias_l{layer}{suffix}"] = (4 * hidden,)
+            if shape.proj_size:
+                sizes[f"weight_hr_l{layer}{suffix}"] = (recurrent, hidden)
     if mode == "step":
-        sizes |= {"weight_out": (CLASSES, hidden), "bias_out": (CLASSES,)}
+        sizes |= {"weight_out": (CLASSES, shape.output_size), "bias_out": (CLASSES,)}
 
     def draw(size: tuple[int, ...]) -> np.ndarray:
         # In place and never as float64: engines draw while their peak memory is measured.
@@ -36,15 +39,34 @@ def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
 
 
 def sequence(shape: Shape) -> np.ndarray:
-    """x (T, B, I), float32."""
+    """x (T, B, I), float32; of rows that end before T, the padding is no zeros."""
     size = (shape.steps, shape.batch, shape.input_size)
     return np.random.default_rng(2).standard_normal(size, dtype=np.float32)
 
 
 def output_gradient(shape: Shape) -> np.ndarray:
-    """dy (T, B, H), the gradient of a loss, float32."""
-    size = (shape.steps, shape.batch, shape.hidden_size)
-    return np.random.default_rng(3).standard_normal(size, dtype=np.float32)
+    """dy (T, B, D*R), the gradient of a loss, float32; zero after the end of a row."""
+    size = (shape.steps, shape.batch, shape.output_size)
+    return without_padding(shape, np.random.default_rng(3).standard_normal(size, dtype=np.float32))
+
+
+def without_padding(shape: Shape, array: np.ndarray) -> np.ndarray:
+    """A copy of an array (T, B, ...) that is zero after the end of a row."""
+    there = np.arange(shape.steps)[:, np.newaxis] < shape.row_lengths
+    return np.where(there[..., np.newaxis], array, np.float32(0))
+
+
+def rows(shape: Shape, array: np.ndarray) -> list[np.ndarray]:
+    """Every row of an array (T, B, ...) by itself, (T_i, ...) and contiguous."""
+    return [array[:end, row].copy() for row, end in enumerate(shape.row_lengths)]
+
+
+def padded(shape: Shape, rows: list[np.ndarray]) -> np.ndarray:
+    """The array (T, B, ...) of such rows, zero after their ends."""
+    whole = np.zeros((shape.steps, shape.batch, *rows[0].shape[1:]), np.float32)
+    for row, values in enumerate(rows):
+        whole[: len(values), row] = values
+    return whole
 
 
 def targets(shape: Shape) -> np.ndarray:

@@ -103,7 +103,7 @@ def measure(request, benchmark, keep, rounds):
             least = machine.seconds(shape, mode, threads)
             figures |= {"limit_us": least * 1e6, "percent_of_limit": 100 * least / seconds}
             figures["percent_of_peak"] = 100 * figures["gflops"] * 1e9 / machine.flops[threads]
-        if engines.installed_peers(mode):
+        if engines.installed_peers(mode, shape):
             workers = request.getfixturevalue("peers")
             beside = workers.compare(shape, mode, threads, rounds).as_dict()
             figures |= {"peers": beside["peers"], "clstm_beside_peers_us": beside["clstm_us"]}

@@ -3,17 +3,21 @@
 from contextlib import nullcontext
 
 import numpy as np
-from arrays import sequence
+from arrays import sequence, without_padding
 from shapes import Shape
 
 
 class OnnxRuntime:
-    """ONNX Runtime: one LSTM node a layer on the CPU provider. It has no training for LSTMs."""
+    """ONNX Runtime: one LSTM node a layer on the CPU provider. It has no training for LSTMs.
+
+    Rows of their own lengths are told to the nodes.
+    """
 
     title = "ONNX Runtime"
     modes = ("forward",)
     modules = ("onnxruntime", "onnx")
     distribution = "onnxruntime"
+    options = frozenset({"directions", "lengths"})
     scope = nullcontext
 
     def __init__(self, shape: Shape, mode: str, threads: int) -> None:
@@ -26,7 +30,10 @@ class OnnxRuntime:
         self.session = onnxruntime.InferenceSession(
             model_bytes(shape), options, providers=["CPUExecutionProvider"]
         )
+        self.shape = shape
         self.feeds = {"x": sequence(shape)}
+        if shape.lengths:
+            self.feeds["lengths"] = shape.row_lengths.astype(np.int32)
 
     def run(self):
         return self.session.run(None, self.feeds)
@@ -34,6 +41,22 @@ class OnnxRuntime:
     def outputs(self, result) -> dict[str, np.ndarray]:
         y, *states = result
         return _joined(y, states)
+
+
+class OnnxPadded(OnnxRuntime):
+    """ONNX Runtime without the lengths: y is right up to a row's end, the states are not."""
+
+    title = "ONNX Runtime, padded"
+    options = frozenset({"lengths"})
+    needs = frozenset({"lengths"})
+    lacks = frozenset({"h", "c"})
+
+    def __init__(self, shape: Shape, mode: str, threads: int) -> None:
+        super().__init__(shape._replace(lengths=""), mode, threads)
+        self.shape = shape
+
+    def outputs(self, result) -> dict[str, np.ndarray]:
+        return {"y": without_padding(self.shape, result[0])}
 
 
 class OpenVino:

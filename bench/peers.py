@@ -25,7 +25,7 @@ from statistics import median
 
 import engines
 import numpy as np
-from shapes import GRID, MODES, THREADS, Shape, parse_shape
+from shapes import GRID, MODES, SHAPE_FORM, THREADS, Shape, parse_shape
 
 # Longer than any thread pool here keeps spinning after a call (OpenBLAS: about 0.1 s). To forbid
 # the spinning instead would slow down those whose speed depends on it.
@@ -117,7 +117,7 @@ class Peers:
 
     def compare(self, shape: Shape, mode: str, threads: int, rounds: int = ROUNDS) -> Comparison:
         """Check the peers of `mode` against clstm on `shape`, then time all of them in turns."""
-        names = ["clstm", *engines.installed_peers(mode)]
+        names = ["clstm", *engines.installed_peers(mode, shape)]
         if len(names) > 1:
             self._prepare(names, shape, mode, threads)
         times = {name: [] for name in names if len(names) > 1}
@@ -157,7 +157,7 @@ class Peers:
 def peak_memory(shape: Shape, mode: str, threads: int) -> dict[str, float]:
     """Megabytes of clstm and every installed peer, each in a process begun for that."""
     peaks = {}
-    for name in ("clstm", *engines.installed_peers(mode)):
+    for name in ("clstm", *engines.installed_peers(mode, shape)):
         with closing(Worker(name, threads)) as worker:
             peaks[name] = worker.ask(do="memory", shape=list(shape), mode=mode)["mb"]
     return peaks
@@ -171,14 +171,14 @@ def table_row(comparison: Comparison) -> str:
         for name in comparison.rounds
         if name != "clstm"
     )
-    case = f"{comparison.shape!s:20}{comparison.mode:9}{comparison.threads:2}"
+    case = f"{comparison.shape!s:32}{comparison.mode:9}{comparison.threads:2}"
     return f"{case}  clstm {comparison.seconds('clstm') * 1e6:.1f} us{peers}"
 
 
 def memory_row(peaks: dict[str, float]) -> str:
     """One line for the terminal."""
     megabytes = (f"{engines.ENGINES[name].title} {peak:.1f} MB" for name, peak in peaks.items())
-    return " " * 33 + "  ".join(megabytes)
+    return " " * 45 + "  ".join(megabytes)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -193,7 +193,11 @@ def parse_arguments() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--shapes", nargs="+", type=parse_shape, default=GRID, help="T,B,I,H,L ... (the grid)"
+        "--shapes",
+        nargs="+",
+        type=parse_shape,
+        default=GRID,
+        help=f"{SHAPE_FORM} ... (the grid)",
     )
     parser.add_argument("--threads", type=numbers, default=THREADS, help="default: 1,2")
     parser.add_argument("--mode", type=modes, default=MODES, help=f"default: {','.join(MODES)}")

@@ -13,7 +13,18 @@ from engines import ENGINES, PEERS
 from markdown_table import number, table
 from memory import TRAINED_STEPS
 from results import Result, best_limit, choose, cpu, merge, read
-from shapes import CLASSES, GRID, ODD, SMALL, STEPS
+from shapes import (
+    BIDIRECTIONAL,
+    CLASSES,
+    FEW_ROWS,
+    GRID,
+    HALF_FULL,
+    ODD,
+    PROJECTED,
+    RAGGED,
+    SMALL,
+    STEPS,
+)
 from summary import (
     ACTIVATIONS_BELOW,
     ACTIVATIONS_NS,
@@ -32,8 +43,9 @@ in the column `clstm us` comes from pytest's own process. Of several runs, the f
 the median run, and `worst` is the ratio of the worst one."""
 SUMMARY_NOTE = f"""\
 The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train, divided
-by clstm's. A shape is below {BEHIND} if it is in any run. Ranges name the shape of their worse end;
-those of a whole step's times are of the worst run."""
+by clstm's; of ragged rows, of the fastest of all their ways. A shape is below {BEHIND} if it is in
+any run. Ranges name the shape of their worse end; those of a whole step's times, of ragged rows and
+of rows half full are of the worst run."""
 SMALL_NOTE = f"""\
 One sequence, one feature, 2000 steps: nanoseconds a step, of the peers microseconds a call. The
 bound is {STEP_FACTOR} times the limit, and where H < {ACTIVATIONS_BELOW} another
@@ -43,6 +55,17 @@ Forward, a linear readout to {CLASSES} classes, softmax cross-entropy of every t
 clipping to norm {MAX_NORM:g}, Adam. `MB` is the most memory that was resident while a model was
 built and trained for {TRAINED_STEPS} steps, without what the library took once it had started; each
 in a process of its own. JAX's includes what its compiler took."""
+RAGGED_NOTE = """\
+Lengths are spread evenly over 1 to T. clstm takes padded x and `lengths=`, and in the last columns
+a list of sequences. PyTorch packs padded x and unpacks to padded y; "packed before" goes from a
+PackedSequence to a PackedSequence; ONNX Runtime is given the lengths. "Padded" is that peer without
+the lengths: a result right up to the end of each row, but no final state. GFLOP/s and the limit
+count no padding."""
+LENGTHS_NOTE = """\
+clstm with lengths, of half of T on average, and on the same arrays with all rows full: "uniform" is
+spread evenly over 1 to T, "half" has full and empty rows, "one" has a full row and equally short
+ones. For few rows, "steps" is the sum over time of what a step costs with as many rows as are
+left."""
 PLOTS = """\
 ![Time of the peers divided by clstm's](ratios.png)
 
@@ -114,6 +137,23 @@ def _small_table(results: list[Result]) -> str:
     return f"{SMALL_NOTE}\n\n{table(head, rows)}"
 
 
+def _ragged_table(results: list[Result]) -> str:
+    return f"{RAGGED_NOTE}\n\n{_engine_table(results)}"
+
+
+def _lengths_table(results: list[Result]) -> str:
+    """Time with lengths over time without, and over the sum of the steps' costs."""
+    head = ["T,B,I,H,L", "threads", "", "lengths us", "full us", "ratio", "steps us", "to steps"]
+    rows = []
+    for result in results:
+        row = [str(result.shape), str(result.threads), result.identity("work")]
+        for name, digits in (("ragged_us", 1), ("full_us", 1), ("ratio", 2)):
+            row.append(number(result.figure(name), digits))
+        row += [number(result.figure("steps_us")), number(result.figure("ratio_to_steps"), 2)]
+        rows.append(row)
+    return f"{LENGTHS_NOTE}\n\n{table(head, rows)}"
+
+
 def _stacked_table(results: list[Result]) -> str:
     head = ["B", "H", "one 4H product, us", "four products, us", "ratio"]
     rows = []
@@ -131,6 +171,21 @@ def tables(results: list[Result]) -> str:
         ("Forward, odd shapes", _engine_table, choose(results, ODD)),
         ("Forward, small models, one thread", _small_table, choose(results, SMALL)),
         ("Forward and backward", _engine_table, choose(results, GRID, "training")),
+        ("Forward, two directions", _engine_table, choose(results, BIDIRECTIONAL)),
+        (
+            "Forward and backward, two directions",
+            _engine_table,
+            choose(results, BIDIRECTIONAL, "training"),
+        ),
+        ("Forward, projection", _engine_table, choose(results, PROJECTED)),
+        (
+            "Forward and backward, projection",
+            _engine_table,
+            choose(results, PROJECTED, "training"),
+        ),
+        ("Forward, ragged", _ragged_table, choose(results, RAGGED)),
+        ("Forward and backward, ragged", _ragged_table, choose(results, RAGGED, "training")),
+        ("What lengths save", _lengths_table, choose(results, HALF_FULL + FEW_ROWS, "lengths")),
         ("Whole training step", _step_table, choose(results, STEPS, "step")),
         (
             "One stacked product against four",

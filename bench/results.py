@@ -9,7 +9,7 @@ from statistics import median
 from engines import PEERS
 from shapes import Shape
 
-IDENTITY = ("mode", "shape", "threads", "batch", "hidden_size")
+IDENTITY = ("mode", "work", "shape", "threads", "batch", "hidden_size")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Result:
         """The median run of a figure; None if a run had none, as the limit without a compiler."""
         values = [record["extra_info"].get(name) for record in self.records]
         return None if None in values else median(values)
+
+    def most(self, name: str) -> float | None:
+        """The largest of a figure in any run; None if a run had none."""
+        values = [record["extra_info"].get(name) for record in self.records]
+        return None if None in values else max(values)
 
     def memory(self, engine: str) -> float | None:
         """Peak megabytes of an engine, the median run; None where it was not measured."""

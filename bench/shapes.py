@@ -1,6 +1,7 @@
 """The shapes that the benchmarks measure, and what each shape costs.
 
-A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers.
+A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers; and what is not
+plain about it: two directions, a projection to `proj_size`, rows of their own lengths.
 
 - GRID runs from one step of one sequence (a live stream) over B = 1 sequences (bandwidth decides)
   to large batches (arithmetic decides), and includes MNIST's images read row by row.
@@ -8,13 +9,20 @@ A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, lay
 - SMALL is an audio model, one sample in and H units: the time of a step decides.
 - STEPS is trained as a whole: from images read row by row to a model of some hundred units, and one
   so small that everything around the LSTM counts.
+- BIDIRECTIONAL and PROJECTED are what their names say.
+- RAGGED goes from T = 10 to 2000, with lengths spread evenly over 1 to T. HALF_FULL and FEW_ROWS
+  have half of T as their mean length, spread in different ways.
 """
 
 import os
 from typing import NamedTuple
 
+import numpy as np
+from lengths import LENGTHS, active_rows
+
 MODES = ("forward", "training", "step")
 CLASSES = 10  # of the readout that a "step" has
+SHAPE_FORM = "T,B,I,H,L[,bidirectional][,projection128][,uniform|half|one]"
 
 
 class Part(NamedTuple):
@@ -26,39 +34,83 @@ class Part(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Sizes of one case; float32 throughout; only a "step" has a readout."""
+    """Sizes of one case; float32 throughout; only a "step" has a readout.
+
+    `lengths` is the name of a distribution, one of LENGTHS, or empty: every row has T steps.
+    """
 
     steps: int
     batch: int
     input_size: int
     hidden_size: int
     num_layers: int
+    directions: int = 1
+    proj_size: int = 0
+    lengths: str = ""
 
     def __str__(self) -> str:
-        return ",".join(map(str, tuple(self)))
+        return ",".join([*map(str, self.sizes), *self._words])
 
     @property
     def label(self) -> str:
-        """A name that pytest's -k can pick, "T100-B1-I256-H256-L1"."""
-        return "-".join(f"{letter}{size}" for letter, size in zip("TBIHL", self, strict=True))
+        """A name that pytest's -k can pick, "T100-B1-I256-H256-L1" or "...-L1-bidirectional"."""
+        sizes = (f"{letter}{size}" for letter, size in zip("TBIHL", self.sizes, strict=True))
+        return "-".join([*sizes, *self._words])
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(T, B, I, H, L)."""
+        return tuple(self)[:5]
+
+    @property
+    def _words(self) -> list[str]:
+        """What is not plain, in the words that `parse_shape` reads."""
+        words = ["bidirectional"] if self.directions == 2 else []
+        words += [f"projection{self.proj_size}"] if self.proj_size else []
+        return words + ([self.lengths] if self.lengths else [])
+
+    @property
+    def options(self) -> frozenset[str]:
+        """Names of the fields that are not plain: what an engine must know to run this shape."""
+        plain = self._field_defaults
+        return frozenset(name for name in plain if getattr(self, name) != plain[name])
+
+    @property
+    def recurrent_size(self) -> int:
+        """R: what a direction hands to the next step and layer, H or the projection's size."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Features of y without a readout: those of both directions."""
+        return self.directions * self.recurrent_size
 
     @property
     def layer_inputs(self) -> tuple[int, ...]:
         """Input size of every layer: a deeper one reads the hidden state of the one before."""
-        return (self.input_size,) + (self.hidden_size,) * (self.num_layers - 1)
+        return (self.input_size,) + (self.output_size,) * (self.num_layers - 1)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of all weight matrices of the model."""
-        return sum(16 * self.hidden_size * (size + self.hidden_size) for size in self.layer_inputs)
+        recurrent, hidden = self.recurrent_size, self.hidden_size
+        projection = 4 * self.proj_size * hidden
+        parts = (16 * hidden * (size + recurrent) + projection for size in self.layer_inputs)
+        return self.directions * sum(parts)
+
+    @property
+    def row_lengths(self) -> np.ndarray:
+        """Steps of every row, (B,) int64, in no order."""
+        return LENGTHS[self.lengths](self.steps, self.batch)
 
     def flop(self, mode: str) -> int:
         """Operations of the matrix products, a multiply-add counted as two.
 
-        Forward is 8 T B (I + H) H a layer. Backward does every product twice, once for the gradient
-        of its data and once for that of its weights, so training costs three times forward. A
-        "step" adds the readout's products; x's gradient counts, though clstm alone hands it out.
-        Gates, loss and optimiser are not counted.
+        Forward is 8 T B (I + R) H a layer and direction, and 2 T B R H for a projection; for T B
+        stands the sum of lengths, if rows have their own. Backward does every product twice, once
+        for the gradient of its data and once for that of its weights, so training costs three times
+        forward. A "step" adds the readout's products; x's gradient counts, though clstm alone hands
+        it out. Gates, loss and optimiser are not counted.
         """
         return sum(part.flop * part.repeats for part in self.parts(mode))
 
@@ -71,26 +123,41 @@ class Shape(NamedTuple):
         """The products of a mode, each as large as the recurrence allows.
 
         The input product has no dependency over time: one product covers all steps and reads its
-        weights once. The recurrent one must read its weights again at every step. Weight gradients
-        are one product each.
+        weights once. The recurrent one must read its weights again at every step, and so must a
+        projection. Weight gradients are one product each.
         """
-        steps, batch, _, hidden, _ = self
-        rows = steps * batch
+        hidden, recurrent = self.hidden_size, self.recurrent_size
+        rows, active = int(self.row_lengths.sum()), active_rows(self.row_lengths)
+
+        def at_every_step(outputs: int, inputs: int) -> list[Part]:
+            """Products of a matrix, one for every step, on the rows that are still there."""
+            size = outputs * inputs
+            return [Part(2 * n * size, 4 * size, count) for n, count in active.items()]
+
+        def at_once(outputs: int, inputs: int) -> list[Part]:
+            return [Part(2 * rows * outputs * inputs, 4 * outputs * inputs, 1)]
+
         parts = []
         for size in self.layer_inputs:
-            over_time = Part(8 * rows * size * hidden, 16 * size * hidden, 1)
-            per_step = Part(8 * batch * hidden * hidden, 16 * hidden * hidden, steps)
-            parts += [over_time, per_step]
+            recurrences = [(4 * hidden, recurrent)]
+            if self.proj_size:
+                recurrences.append((recurrent, hidden))
+            forward = at_once(4 * hidden, size)
+            for matrix in recurrences:
+                forward += at_every_step(*matrix)
+            parts += forward
             if mode != "forward":
-                recurrent_weights = Part(8 * rows * hidden * hidden, 16 * hidden * hidden, 1)
-                parts += [over_time, per_step, over_time, recurrent_weights]
+                parts += forward + at_once(4 * hidden, size)
+                for matrix in recurrences:
+                    parts += at_once(*matrix)
+        parts *= self.directions
         if mode == "step":
-            parts += 3 * [Part(2 * rows * hidden * CLASSES, 4 * hidden * CLASSES, 1)]
+            parts += 3 * at_once(CLASSES, self.output_size)
         return parts
 
 
-def _shapes(*sizes: tuple[int, int, int, int, int]) -> tuple[Shape, ...]:
-    return tuple(Shape(*numbers) for numbers in sizes)
+def _shapes(*sizes: tuple[int, int, int, int, int], **options) -> tuple[Shape, ...]:
+    return tuple(Shape(*numbers, **options) for numbers in sizes)
 
 
 GRID = _shapes(
@@ -137,6 +204,49 @@ STEPS = _shapes(
     (8, 64, 8, 64, 1),
 )
 
+BIDIRECTIONAL = _shapes(
+    (100, 1, 128, 128, 1),
+    (100, 8, 128, 128, 1),
+    (100, 32, 256, 256, 1),
+    (100, 16, 256, 256, 2),
+    (500, 1, 64, 64, 2),
+    directions=2,
+)
+
+PROJECTED = (
+    Shape(100, 1, 256, 512, 1, proj_size=128),
+    Shape(100, 16, 256, 512, 1, proj_size=128),
+    Shape(50, 32, 512, 1024, 1, proj_size=512),
+)
+
+RAGGED = _shapes(
+    (10, 8, 64, 64, 1),
+    (50, 32, 256, 256, 1),
+    (100, 8, 256, 256, 1),
+    (500, 32, 64, 64, 1),
+    (2000, 8, 64, 64, 1),
+    lengths="uniform",
+)
+
+HALF_FULL = tuple(
+    shape._replace(lengths=lengths)
+    for shape in _shapes(
+        (100, 8, 64, 64, 1),
+        (100, 8, 256, 256, 1),
+        (100, 8, 512, 512, 1),
+        (100, 32, 256, 256, 1),
+        (50, 32, 512, 512, 1),
+    )
+    for lengths in ("uniform", "half", "one")
+)
+
+FEW_ROWS = tuple(
+    Shape(100, batch, hidden, hidden, 1, lengths=lengths)
+    for hidden in (64, 512)
+    for batch, distributions in ((2, ("uniform",)), (3, ("uniform", "half", "one")))
+    for lengths in distributions  # the others leave one of two rows: no question
+)
+
 
 def usable_cpus() -> int:
     """How many CPUs this process may use."""
@@ -149,11 +259,20 @@ THREADS = tuple(count for count in (1, 2) if count <= usable_cpus())
 
 
 def parse_shape(text: str) -> Shape:
-    """Read "T,B,I,H,L"; ValueError says what was expected."""
+    """Read a shape in SHAPE_FORM; ValueError says what was expected."""
+    sizes, words = text.split(",")[:5], text.split(",")[5:]
+    options: dict = {}
     try:
-        shape = Shape(*(int(size) for size in text.split(",")))
-    except (TypeError, ValueError):
-        raise ValueError(f"expected a shape as T,B,I,H,L, got {text!r}") from None
-    if min(shape) < 1:
-        raise ValueError(f"expected positive sizes, got {text!r}")
+        for word in words:
+            if word == "bidirectional":
+                options["directions"] = 2
+            elif word.startswith("projection"):
+                options["proj_size"] = int(word.removeprefix("projection"))
+            else:
+                options["lengths"] = {name: name for name in LENGTHS if name}[word]
+        shape = Shape(*(int(size) for size in sizes), **options)
+    except (TypeError, ValueError, KeyError):
+        raise ValueError(f"expected a shape as {SHAPE_FORM}, got {text!r}") from None
+    if min(shape.sizes) < 1 or not 0 <= shape.proj_size < shape.hidden_size:
+        raise ValueError(f"expected positive sizes, a projection below H, got {text!r}")
     return shape

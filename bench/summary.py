@@ -2,7 +2,7 @@
 
 Everything here is computed from a run. The criterion is the faster of PyTorch and ONNX Runtime:
 OpenVINO and JAX stand beside them in the tables, but aren't part of it. ONNX Runtime doesn't train
-LSTMs: there PyTorch alone counts.
+LSTMs: there PyTorch alone counts. Where rows have their own lengths, each way to run them counts.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,30 @@ from statistics import geometric_mean
 from engines import ENGINES, PEERS
 from markdown_table import table
 from results import Result, choose
-from shapes import GRID, ODD, SMALL, STEPS
+from shapes import (
+    BIDIRECTIONAL,
+    FEW_ROWS,
+    GRID,
+    HALF_FULL,
+    ODD,
+    PROJECTED,
+    RAGGED,
+    SMALL,
+    STEPS,
+    Shape,
+)
 
-RIVALS = ("torch", "onnxruntime")
+RIVALS = ("torch", "onnxruntime", "torch_prepacked", "torch_padded", "onnxruntime_padded")
+SEQUENCES = {"bidirectional": BIDIRECTIONAL, "projected": PROJECTED, "ragged": RAGGED}
+NOT_PLAIN = BIDIRECTIONAL + PROJECTED + RAGGED
 LONG = tuple(shape for shape in GRID if shape.steps > 1)  # one step has no time to go back through
 BEHIND = 0.97  # what is nearer to 1 than this is noise
+
+# Times as long as clstm takes for ragged rows, the packed sequences of PyTorch should take.
+RAGGED_GAIN = 2.0
+# The most that rows half full may cost of what full ones do, and, of few, of what their steps do.
+HALF_FULL_SHARE = 0.65
+STEPS_SHARE = 1 / BEHIND
 
 # A small model's step: so many times the limit, and the activations' latency below some size.
 STEP_FACTOR = 1.25
@@ -119,7 +138,50 @@ def _forward(results: list[Result], threads: int) -> dict[str, str]:
         "% of the limit, B = 1, H >= 256": _percent(chosen, "percent_of_limit", _large_weights),
         "time over that on one thread, H >= 256": _over_one_thread(both, threads),
         "small models within the bound": _steps(small),
+        **_sequences(results, "forward", threads),
     }
+
+
+def _sequences(results: list[Result], mode: str, threads: int) -> dict[str, str]:
+    """Rows for what is not plain, and how ragged rows compare with PyTorch's packed ones."""
+
+    def compared(shapes: tuple[Shape, ...]) -> list[Result]:
+        chosen = choose(results, shapes, mode)
+        return [result for result in chosen if result.threads == threads and rivals(result)]
+
+    counts = {
+        f"{name} shapes below {BEHIND} in any run": _count(compared(shapes))
+        for name, shapes in SEQUENCES.items()
+    }
+    packed = {str(r.shape): min(r.ratios("torch")) for r in compared(RAGGED) if "torch" in r.peers}
+    few = sum(ratio < RAGGED_GAIN for ratio in packed.values())
+    return counts | {
+        "ragged: time of PyTorch, packed / clstm": _range(packed, 2),
+        f"ragged: shapes where that is below {RAGGED_GAIN:g}": _of(few, len(packed)),
+    }
+
+
+def _of(count: int, whole: int) -> str:
+    return f"{count} of {whole}" if whole else ""
+
+
+def _lengths(results: list[Result], threads: int) -> dict[str, str]:
+    """What lengths save, the worst run."""
+    parts = (
+        ("forward", HALF_FULL, "full rows, B >= 8", "ratio", HALF_FULL_SHARE),
+        ("training", HALF_FULL, "full rows, B >= 8", "ratio", HALF_FULL_SHARE),
+        ("forward", FEW_ROWS, "their steps, B < 8", "ratio_to_steps", STEPS_SHARE),
+        ("training", FEW_ROWS, "their steps, B < 8", "ratio_to_steps", STEPS_SHARE),
+    )
+    rows = {}
+    for work, shapes, over, figure, accepted in parts:
+        chosen = [r for r in choose(results, shapes, "lengths") if r.threads == threads]
+        chosen = [r for r in chosen if r.identity("work") == work]
+        shares = {str(r.shape): r.most(figure) for r in chosen}
+        above = sum(share > accepted for share in shares.values())
+        rows[f"{work}: time over that of {over}"] = _range(shares, 2, name=max)
+        rows[f"{work}: shapes where that is above {accepted:.2f}"] = _of(above, len(shares))
+    return rows
 
 
 def _training(results: list[Result], threads: int) -> dict[str, str]:
@@ -131,6 +193,7 @@ def _training(results: list[Result], threads: int) -> dict[str, str]:
         "% of the multiply-add peak, B >= 32, H >= 256": _percent(
             chosen, "percent_of_peak", lambda shape: shape.batch >= 32 and shape.hidden_size >= 256
         ),
+        **_sequences(results, "training", threads),
     }
 
 
@@ -152,8 +215,9 @@ def _memory_ratios(results: list[Result], peer: str) -> dict[str, float]:
 
 # Mode -> head of its table, what fills a column of it, shapes that are named if clstm is behind.
 TABLES = {
-    "forward": ("forward", _forward, GRID + ODD),
-    "training": ("forward and backward", _training, LONG),
+    "forward": ("forward", _forward, GRID + ODD + NOT_PLAIN),
+    "training": ("forward and backward", _training, LONG + NOT_PLAIN),
+    "lengths": ("rows half full", _lengths, ()),
     "step": ("whole training step", _whole_step, STEPS),
 }
 

@@ -1,7 +1,19 @@
 """The summary on invented figures, whose results are known."""
 
 from results import merge
-from shapes import GRID, ODD, SMALL, STEPS, Shape
+from shapes import (
+    BIDIRECTIONAL,
+    FEW_ROWS,
+    GRID,
+    HALF_FULL,
+    ODD,
+    PROJECTED,
+    RAGGED,
+    SMALL,
+    STEPS,
+    Shape,
+    parse_shape,
+)
 from summary import step_ns, summary
 
 
@@ -119,6 +131,46 @@ def test_each_mode_has_a_table_of_its_own():
         "forward and backward",
         "whole training step",
     ]
+
+
+def test_ragged_rows_are_compared_with_every_way_to_run_them_and_with_packed_ones():
+    first = {"torch": 5.0, "torch_padded": 1.5, "onnxruntime": 3.0, "clstm_list": 0.5}
+    second = {"torch": 1.9, "torch_padded": 0.8, "onnxruntime": 3.0, "clstm_list": 0.5}
+    records = [record(RAGGED[0], 1, 9.0, ratios=first), record(RAGGED[1], 1, 9.0, ratios=second)]
+    records.append(record(BIDIRECTIONAL[0], 1, 9.0, ratios={"torch": 2.0}))
+    text = summary(merge([records]))
+    assert row(text, "ragged shapes below") == ["1 of 2"]
+    assert row(text, "bidirectional shapes below") == ["0 of 1"]
+    assert row(text, "ragged: time of PyTorch, packed") == [f"1.90 to 5.00 ({RAGGED[1]})"]
+    assert row(text, "ragged: shapes where that is below 2") == ["1 of 2"]
+    assert f"Below 0.97 on 1 thread(s): {RAGGED[1]} (0.80, PyTorch, padded)." in text
+
+
+def test_what_lengths_save_is_told_by_the_worst_run():
+    few = FEW_ROWS[0]
+
+    def run(ratio: float) -> list[dict]:
+        case = {"mode": "lengths", "work": "training"}
+        return [
+            record(HALF_FULL[0], 1, 9.0, **case, ratio=0.5),
+            record(HALF_FULL[1], 1, 9.0, **case, ratio=ratio),
+            record(few, 1, 9.0, **case, ratio=0.9, ratio_to_steps=0.98),
+        ]
+
+    text = summary(merge([run(0.6), run(0.7), run(0.6)]))
+    assert row(text, "training: time over that of full") == [f"0.50 to 0.70 ({HALF_FULL[1]})"]
+    assert row(text, "training: shapes where that is above 0.65") == ["1 of 2"]
+    assert row(text, "training: time over that of their steps") == [f"0.98 ({few})"]
+
+
+def test_options_are_part_of_a_shape_and_of_what_it_costs():
+    for shape in GRID + BIDIRECTIONAL + PROJECTED + RAGGED + HALF_FULL + FEW_ROWS:
+        assert parse_shape(str(shape)) == shape
+    plain = Shape(100, 8, 64, 64, 1)
+    assert plain._replace(directions=2).flop("training") == 2 * plain.flop("training")
+    assert plain._replace(lengths="half").flop("training") == plain.flop("training") / 2
+    projected = Shape(1, 1, 3, 8, 1, proj_size=2)
+    assert projected.flop("forward") == 2 * (4 * 8 * (3 + 2) + 2 * 8)
 
 
 def test_nothing_measured_nothing_to_say():

@@ -1,0 +1,85 @@
+"""What lengths save: clstm with `lengths=` over clstm on the same arrays, all rows full.
+
+Half of the rows' steps are padding, in three distributions. From 8 rows on, the time should fall
+nearly as the number of steps does. A few rows cost about as much as one, because each step reads
+all weights: there the bound is the sum over time of what a step costs with as many rows as are
+left, taken from runs of a batch of that size.
+
+Only clstm computes here, so all takes place in this process. A figure is the median over rounds, in
+which everything that is compared took one turn; the order rotates.
+"""
+
+import time
+from statistics import median
+
+import numpy as np
+import pytest
+from arrays import without_padding
+from case import Case
+from lengths import active_rows
+from peers import PAUSE_SECONDS
+from shapes import FEW_ROWS, HALF_FULL, THREADS, Shape
+
+
+def check(shape: Shape, ragged: Case, full: Case) -> None:
+    """y must be the same up to the ends of the rows, and zero after them."""
+    expected = without_padding(shape, full.outputs()["y"])
+    np.testing.assert_allclose(ragged.outputs()["y"], expected, rtol=0, atol=1e-5)
+
+
+def turns(cases: dict[str, Case], rounds: int) -> list[dict[str, float]]:
+    """Seconds of a call of every case, round by round."""
+    names = list(cases)
+    times = []
+    for number in range(rounds):
+        first = number % len(names)
+        order = names[first:] + names[:first]
+        times.append({name: cases[name].turn()["seconds"] for name in order})
+    return times
+
+
+def figures(times: list[dict[str, float]], bound: list[float] | None) -> dict[str, float]:
+    """Medians over rounds; `bound` is the sum of the step costs in every round."""
+    found = {name: median(taken[name] for taken in times) * 1e6 for name in ("ragged", "full")}
+    found = {f"{name}_us": value for name, value in found.items()}
+    found["ratio"] = median(taken["ragged"] / taken["full"] for taken in times)
+    if bound is not None:
+        found["steps_us"] = median(bound) * 1e6
+        pairs = zip(times, bound, strict=True)
+        found["ratio_to_steps"] = median(taken["ragged"] / most for taken, most in pairs)
+    return found
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("work", ["forward", "training"])
+@pytest.mark.parametrize("shape", HALF_FULL + FEW_ROWS, ids=lambda shape: shape.label)
+def test_lengths(benchmark, keep, rounds, shape, work, threads):
+    benchmark.group = f"lengths, {work}"
+    full = shape._replace(lengths="")
+    shapes = {"ragged": shape, "full": full}
+    active = active_rows(shape.row_lengths)
+    few = shape in FEW_ROWS
+    if few:
+        shapes |= {str(rows): full._replace(batch=rows) for rows in active if rows < shape.batch}
+    cases = {name: Case("clstm", sizes, work, threads) for name, sizes in shapes.items()}
+    check(shape, cases["ragged"], cases["full"])
+    if benchmark.disabled:
+        benchmark.pedantic(cases["ragged"].engine.run)
+        return
+    time.sleep(PAUSE_SECONDS)
+    for case in cases.values():
+        case.calibrate()
+    times = turns(cases, rounds)
+    bound = [steps_seconds(taken, shape, active) for taken in times] if few else None
+    ragged = cases["ragged"]
+    benchmark.pedantic(
+        ragged.engine.run, rounds=max(rounds, ragged.batches), iterations=ragged.calls
+    )
+    case = {"mode": "lengths", "work": work, "shape": list(shape), "threads": threads}
+    keep(**case, **figures(times, bound))
+
+
+def steps_seconds(taken: dict[str, float], shape: Shape, active: dict[int, int]) -> float:
+    """The sum over time of a step's cost with as many rows as are there."""
+    costs = {rows: taken[str(rows) if rows < shape.batch else "full"] for rows in active}
+    return sum(count * costs[rows] / shape.steps for rows, count in active.items())
