@@ -106,6 +106,18 @@ def has_openmp():
     return bool(clstm_has_openmp())
 
 
+# ---- Lengths ----
+
+def within(cnp.ndarray lengths, size_t most):
+    """Return whether no element of a 1-D uintp array is larger; NumPy's own reduction takes 2 us of a small call."""
+    cdef const size_t *values = <const size_t *>data(lengths)
+    cdef size_t k
+    for k in range(<size_t>lengths.shape[0]):
+        if values[k] > most:
+            return False
+    return True
+
+
 # ---- Activations ----
 
 cdef map_activation(x, bint is_tanh):

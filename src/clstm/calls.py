@@ -38,6 +38,13 @@ def read_call(config: Configuration, x: Any, state: Any, lengths: Any, out: Any 
     return Call(array, initial, layout)
 
 
+def lengths_of(config: Configuration, x: Array, lengths: Any) -> Array:
+    """Check the lengths of a batch that is right as it is."""
+    first, second, _ = x.shape
+    steps, batch = (second, first) if config.batch_first else (first, second)
+    return read_lengths(lengths, steps, batch)
+
+
 def _read_ragged(config: Configuration, x: list[Any], state: Any, lengths: Any, out: Any) -> Call:
     """Check the arguments of a call with a list of sequences."""
     for name, value in (("lengths", lengths), ("out", out)):

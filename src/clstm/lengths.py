@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from . import _core
 from .layout import Array, as_real
 
 
@@ -18,7 +19,7 @@ def read_lengths(value: Any, steps: int, batch: int) -> Array:
     if array.shape != (batch,):
         raise ValueError(f"lengths has shape {array.shape}, expected B of them, {(batch,)}")
     own = array.astype(np.uintp)  # a copy: the user's array may change while the core reads it
-    if batch and own.max() > steps:  # a negative one has become a huge one
+    if not _core.within(own, steps):  # a negative one has become a huge one
         first = int(np.flatnonzero((array < 0) | (array > steps))[0])
         raise ValueError(f"lengths[{first}] is {array[first]}, expected 0 to T={steps}")
     return own

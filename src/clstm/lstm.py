@@ -5,7 +5,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .calls import read_call
+from .calls import lengths_of, read_call
 from .configuration import Configuration
 from .dropout import read_masks
 from .layout import Array, Layout, State, SupportsArray, layout_of
@@ -207,8 +207,9 @@ class LSTM(Model):
             By Ctrl-C also in the middle of a long call; `out` is undefined then.
         """
         # Most calls: a small one would pay dearly for more.
-        if lengths is None and self._model.takes(x, state, out):
-            return self._model.forward(x, state, out, thread_count(num_threads))
+        if self._model.takes(x, state, out) and (lengths is None or x.ndim == 3):
+            own = None if lengths is None else lengths_of(self._config, x, lengths)
+            return self._model.forward(x, state, out, thread_count(num_threads), own)
         array, initial, layout = read_call(self._config, x, state, lengths, out)
         threads = thread_count(num_threads)
         y, final = self._model.forward(array, initial, out, threads, layout.lengths, layout.ragged)
