@@ -25,8 +25,8 @@ static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass) {
     pass->between = config->proj_size || TYPED(drops_recurrent)(tape);
     pass->direct = tape->plan.caller.at == tape->plan.offsets && config->direction != CLSTM_REVERSE;
     if (!packed) return CLSTM_OK;
-    pass->stride = (pass->stride + lanes - 1) / lanes * lanes;
-    pass->h_stride = (pass->h_stride + lanes - 1) / lanes * lanes;
+    pass->stride = clstm_i_whole_vectors(pass->stride, lanes);
+    pass->h_stride = clstm_i_whole_vectors(pass->h_stride, lanes);
     pass->pack = TYPED(get_pack)(tape->model, 1, lanes, &status);
     if (!status && !tape->gates) pass->forward_pack = TYPED(get_pack)(tape->model, 0, lanes, &status);
     return status;

@@ -36,7 +36,6 @@ static void TYPED(keep_between)(const TYPED(worker) *worker, const TYPED(chunk) 
     const TYPED(pass) *pass = worker->pass;
     const clstm_tape *tape = pass->tape;
     const size_t H = pass->model->config.hidden_size, R = pass->recurrent_size;
-    if (!tape) return;
     const clstm_i_range own = clstm_i_slice(at->rows.end - at->rows.begin, 1, worker->index, worker->count);
     if (tape->outputs) {
         real *outputs = (real *)tape->outputs + (chunk->part * pass->plan.total + at->slot) * H;

@@ -27,6 +27,9 @@ typedef struct clstm_i_layout {
 /* The offset of an array of rows * columns elements. */
 size_t clstm_i_reserve(clstm_i_layout *layout, size_t rows, size_t columns, size_t element);
 
+/* The elements of a row of n that ends with a vector. */
+static inline size_t clstm_i_whole_vectors(size_t n, size_t lanes) { return (n + lanes - 1) / lanes * lanes; }
+
 /* *block is what clstm_i_release takes; the result is aligned to 64 bytes, or NULL with *status set. */
 char *clstm_i_allocate(const clstm_context *context, const clstm_i_layout *layout, void **block, clstm_status *status);
 void clstm_i_release(const clstm_context *context, void *block);

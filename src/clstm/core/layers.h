@@ -1,7 +1,7 @@
 /* The forward pass of one direction of one layer over a chunk of steps, typed: from where its input lies to where its h
    is wanted. */
 
-/* Where the h of a part goes on the tape, or what else has a row for each of its steps. */
+/* Where the h of a part goes on the tape, from a row on. */
 static real *TYPED(tape_hidden)(const TYPED(pass) *pass, size_t part, size_t origin) {
     const size_t R = pass->recurrent_size;
     return TYPED(slots)(pass->tape, pass->tape->hidden, part, R) + (pass->plan.batch + origin) * R;

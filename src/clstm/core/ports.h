@@ -15,7 +15,7 @@ static inline int TYPED(is_direct)(const clstm_i_plan *plan, const TYPED(port) *
 
 /* The columns of a port from one on. */
 static inline TYPED(port) TYPED(columns_from)(TYPED(port) port, size_t column) {
-    if (port.data) port.data += column;
+    port.data += column;
     return port;
 }
 

@@ -126,10 +126,6 @@ static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence
     return CLSTM_OK;
 }
 
-static clstm_i_extent TYPED(extent)(const PUBLIC(sequence) *sequence) {
-    return (clstm_i_extent){sequence->steps, sequence->batch, sequence->lengths, sequence->ragged};
-}
-
 /* Chooses engine and split. */
 static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *extent) {
     const clstm_config *config = &pass->model->config;
@@ -149,8 +145,8 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *e
         const size_t lanes = pass->kernels->lanes;
         pass->pack = TYPED(get_pack)(pass->model, 0, lanes, &status);
         if (!pass->pack) return status;
-        pass->stride = (config->hidden_size + lanes - 1) / lanes * lanes;
-        pass->h_stride = (pass->recurrent_size + lanes - 1) / lanes * lanes;
+        pass->stride = clstm_i_whole_vectors(pass->stride, lanes);
+        pass->h_stride = clstm_i_whole_vectors(pass->h_stride, lanes);
         pass->width = pass->pack->parts[0].width;
     }
     const size_t steps = extent->steps, batch = steps ? (pass->plan.total + steps - 1) / steps : 0;

@@ -26,10 +26,14 @@ static void TYPED(place_tape)(clstm_tape *tape, clstm_i_layout *layout, const PU
     if (!tape->recurrent) tape->recurrent = tape->hidden;
 }
 
+static clstm_i_extent TYPED(extent)(const PUBLIC(sequence) *sequence) {
+    return (clstm_i_extent){sequence->steps, sequence->batch, sequence->lengths, sequence->ragged};
+}
+
 /* Memory for a tape, and its plan; nothing else in it yet. */
 static clstm_status TYPED(make_tape)(const clstm_model *model, const PUBLIC(sequence) *sequence,
                                      const clstm_context *context, clstm_tape **result) {
-    const clstm_i_extent extent = {sequence->steps, sequence->batch, sequence->lengths, sequence->ragged};
+    const clstm_i_extent extent = TYPED(extent)(sequence);
     clstm_tape own = {
         .context = *context, .cache = model->cache, .model = model, .model_version = model->version,
         .config = model->config, .is_f64 = REAL_IS_F64,
