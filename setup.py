@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from functools import cache
 from glob import glob
 from hashlib import sha256
 from multiprocessing.pool import ThreadPool
@@ -35,6 +36,7 @@ if sys.platform == "win32":
 CORE = sorted(glob("src/clstm/core/*.c"))
 PUBLIC_HEADERS = sorted(glob("include/*.h"))
 HEADERS = PUBLIC_HEADERS + sorted(glob("src/clstm/core/*.h"))
+TEMPLATES = sorted(Path("packaging").rglob("*.in"))
 
 
 def tool(name: str) -> list[str]:
@@ -59,6 +61,7 @@ def sanitizer_flags(sanitizers: str | None) -> list[str]:
     return [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 
 
+@cache
 def openmp() -> list[str]:
     """Return the OpenMP flag, or nothing where the user or the compiler does without."""
     choice = os.environ.get("CLSTM_OPENMP", "")
@@ -81,6 +84,14 @@ def core_command() -> list[str]:
     """Return the compiler call of the core. The project's flags stand last, so that they win."""
     rules = ["-std=gnu11", *optimisation(), "-fPIC", *openmp(), "-fvisibility=hidden"]
     return [*tool("CC"), *user_flags("CFLAGS"), *rules, "-ffp-contract=off", "-Iinclude", "-c"]
+
+
+def runtime() -> str:
+    """Return what programs that link the archive need of its compiler, as arguments of a linker."""
+    version = subprocess.run([*tool("CC"), "--version"], capture_output=True, check=True).stdout
+    library = "-lomp" if b"clang" in version else "-lgomp"
+    sanitizers = sanitizer_flags(os.environ.get("CLSTM_SANITIZE"))
+    return " ".join([*sanitizers, *([library] if openmp() else [])])
 
 
 def digest(*parts: str | bytes) -> str:
@@ -161,14 +172,22 @@ class BuildCore(build_clib):
 
 
 class BuildModules(build_ext):
-    """Builds the Cython modules on the archive, and puts archive and header beside them."""
+    """Builds the Cython modules on the archive, and puts all that C programs need beside them."""
 
     def run(self) -> None:
         self.run_command("build_clib")
         super().run()
         for source, target in self.shipped():
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            if Path(source) in TEMPLATES:
+                self.fill(Path(source), Path(target))
+            else:
+                shutil.copyfile(source, target)
+
+    def fill(self, template: Path, target: Path) -> None:
+        """Write a file of packaging/ with its names between @ replaced; install-c does it by sed."""
+        text = template.read_text("utf-8").replace("@RUNTIME@", runtime())
+        target.write_text(text.replace("@VERSION@", self.distribution.get_version()), "utf-8")
 
     def build_extension(self, ext: Extension) -> None:
         import numpy as np
@@ -207,7 +226,9 @@ class BuildModules(build_ext):
         package = Path("src/clstm") if in_place else Path(self.build_lib, "clstm")
         archive = self.get_finalized_command("build_clib").archive
         pairs = [(str(archive), str(package / "lib" / archive.name))]
-        return pairs + [(h, str(package / "include" / Path(h).name)) for h in PUBLIC_HEADERS]
+        pairs += [(h, str(package / "include" / Path(h).name)) for h in PUBLIC_HEADERS]
+        described = [(t, package / t.relative_to("packaging").with_suffix("")) for t in TEMPLATES]
+        return pairs + [(str(template), str(target)) for template, target in described]
 
     def get_outputs(self) -> list[str]:
         return super().get_outputs() + [target for _, target in self.shipped()]

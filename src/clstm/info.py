@@ -1,6 +1,9 @@
 """What computes here: for bug reports, benchmarks, and programs that link the C library."""
 
 import os
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from . import _core
@@ -17,6 +20,22 @@ def get_include() -> str:
 def get_library() -> str:
     """Return the folder of ``libclstm.a``, the archive that the extension itself links."""
     return os.path.join(_PACKAGE, "lib")
+
+
+def get_cmake_dir() -> str:
+    """Return the folder of ``clstmConfig.cmake``, which CMake's ``clstm_DIR`` names."""
+    return os.path.join(get_library(), "cmake", "clstm")
+
+
+def compiler_arguments(*fields: str) -> list[str]:
+    """Return what ``clstm.pc`` says in these fields, ``Cflags`` and ``Libs``."""
+    text = Path(get_library(), "pkgconfig", "clstm.pc").read_text("utf-8")
+    lines = dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
+    folders = {"${includedir}": get_include(), "${libdir}": get_library()}
+    arguments = shlex.split(" ".join(lines[field] for field in fields))
+    for name, folder in folders.items():
+        arguments = [argument.replace(name, folder) for argument in arguments]
+    return arguments
 
 
 def config() -> dict[str, Any]:
