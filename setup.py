@@ -185,7 +185,7 @@ class BuildModules(build_ext):
                 shutil.copyfile(source, target)
 
     def fill(self, template: Path, target: Path) -> None:
-        """Write a file of packaging/ with its names between @ replaced; install-c does it by sed."""
+        """Write a file of packaging/ with its @NAMES@ replaced; install-c does the same by sed."""
         text = template.read_text("utf-8").replace("@RUNTIME@", runtime())
         target.write_text(text.replace("@VERSION@", self.distribution.get_version()), "utf-8")
 

@@ -1,4 +1,4 @@
-"""``python -m clstm`` prints what computes here; with ``config``, what C programs are built with."""
+"""``python -m clstm`` prints what computes here; with ``config``, how C programs are built."""
 
 import argparse
 import shlex
