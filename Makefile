@@ -62,7 +62,7 @@ wheel: $(python)
 	build/clean/bin/python examples/digits.py --out build/clean/output
 	for c in tests/consumers/linked.c $(wildcard examples/embed/*.c); do echo $$c; \
 	    $(CC) $$c $$(build/clean/bin/python -m clstm config --cflags --libs) -o build/clean/program \
-	    && build/clean/program || exit 1; done
+	    && build/clean/program >build/clean/printed || exit 1; tail -n 5 build/clean/printed; done
 
 # ---- The C library alone ----
 
