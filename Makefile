@@ -1,7 +1,7 @@
 # demo    trains the digits example            test       the suite, about 3 minutes
 # bench   measures clstm beside its peers      test-long  the tests marked `long`
 # lint    style, types, compiler warnings      clean      removes what the others made
-# wheel   one for any Linux, in build/wheelhouse
+# wheel   for Linux with this glibc or a newer one, in build/wheelhouse
 #
 # All work in a virtual environment of the project's own, build/venv. For the C library alone a compiler is enough:
 #
