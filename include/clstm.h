@@ -87,13 +87,15 @@ const char *clstm_version(void);
 typedef enum clstm_status {
     CLSTM_OK = 0,
     CLSTM_INVALID_ARGUMENT, /* a NULL pointer or a struct of unknown size where a valid one is needed */
-    CLSTM_INVALID_CONFIG,   /* a size is zero, the projection is no smaller than H, or the direction unknown */
+    CLSTM_INVALID_CONFIG,   /* a size is zero, the projection is no smaller than H, a direction or function is unknown,
+                               or a number of the cell is negative or not finite */
     CLSTM_OVERFLOW,         /* the sizes multiply to more than memory can address */
     CLSTM_OUT_OF_MEMORY,    /* the allocator returned NULL */
     CLSTM_WRONG_DTYPE,      /* a float32 call on a float64 model or tape, or the reverse */
     CLSTM_CANCELLED,        /* the context's cancelled() asked to stop; outputs are undefined */
     CLSTM_TAPE_CONSUMED,    /* clstm_backward has already used up this tape */
     CLSTM_MODEL_CHANGED,    /* the parameters changed between clstm_record and clstm_backward */
+    CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that is for inference only */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
     CLSTM_UNKNOWN_ENGINE    /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
 } clstm_status;
@@ -196,6 +198,48 @@ typedef enum clstm_direction {
     CLSTM_BIDIRECTIONAL = 2 /* both: D = 2 */
 } clstm_direction;
 
+/* A function of the cell. Those up to CLSTM_RELU have gradients, the others are for inference. alpha and beta are the
+   function's own, where the formula has them, and never default to anything. Source: the ONNX operator LSTM, whose
+   usual values stand in brackets. */
+typedef enum clstm_function {
+    CLSTM_DEFAULT = 0,      /* CLSTM_SIGMOID of the gates; else CLSTM_TANH */
+    CLSTM_SIGMOID,          /* 1 / (1 + exp(-x)) */
+    CLSTM_TANH,
+    CLSTM_HARD_SIGMOID,     /* min(max(alpha x + beta, 0), 1) [0.2, 0.5] */
+    CLSTM_RELU,             /* max(x, 0) */
+    CLSTM_AFFINE,           /* alpha x + beta */
+    CLSTM_LEAKY_RELU,       /* x if x >= 0, else alpha x [0.01] */
+    CLSTM_THRESHOLDED_RELU, /* x if x >= alpha, else 0 [1] */
+    CLSTM_SCALED_TANH,      /* alpha tanh(beta x) */
+    CLSTM_ELU,              /* x if x >= 0, else alpha (exp(x) - 1) [1] */
+    CLSTM_SOFTSIGN,         /* x / (1 + |x|) */
+    CLSTM_SOFTPLUS          /* log(1 + exp(x)) */
+} clstm_function;
+
+typedef struct clstm_activation {
+    clstm_function function;
+    double alpha, beta; /* finite */
+} clstm_activation;
+
+/* A cell other than that of section 1; all zero is that one. With peepholes p, and each gate's sum and c_t bounded,
+
+       i_t = gate(W_i x_t + R_i h_{t-1} + b_i + p_i * c_{t-1})
+       f_t = gate(W_f x_t + R_f h_{t-1} + b_f + p_f * c_{t-1}),  or 1 - i_t if coupled
+       g_t = cell(W_g x_t + R_g h_{t-1} + b_g)
+       c_t = f_t * c_{t-1} + i_t * g_t
+       o_t = gate(W_o x_t + R_o h_{t-1} + b_o + p_o * c_t)
+       h_t = o_t * hidden(c_t)
+
+   The plain cell runs on kernels of its own, however it is spelled. */
+typedef struct clstm_cell {
+    int peephole;     /* 1: weight_peephole_l{k} */
+    int coupled;      /* 1: what the parameters have for the forget gate counts for nothing, and has no gradient */
+    double clip;      /* every gate's sum is bounded to [-clip, clip] before its function; 0: it is not */
+    double cell_clip; /* c_t is bounded to [-cell_clip, cell_clip]; 0: it is not */
+    clstm_activation gate, cell, hidden;
+} clstm_cell;
+#define CLSTM_CELL_INIT {0, 0, 0, 0, {CLSTM_DEFAULT, 0, 0}, {CLSTM_DEFAULT, 0, 0}, {CLSTM_DEFAULT, 0, 0}}
+
 typedef struct clstm_config {
     size_t size;
     size_t input_size;  /* I >= 1 */
@@ -206,14 +250,16 @@ typedef struct clstm_config {
     clstm_direction direction;
     size_t proj_size;   /* R < H; 0 means no projection */
     int learn_state;    /* 1: the initial state is a parameter */
+    clstm_cell cell;
 } clstm_config;
-#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0, CLSTM_FORWARD, 0, 0}
+#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0, CLSTM_FORWARD, 0, 0, CLSTM_CELL_INIT}
 
 /* One named tensor of the flat parameter array. Gate blocks are stacked i, f, g, o along the rows. */
 typedef struct clstm_parameter {
-    char name[48];  /* weight_ih_l{k} (4H, I or D R), weight_hh_l{k} (4H, R), bias_l{k} (4H,), weight_hr_l{k} (R, H) of
-                       every layer k in turn, with "_reverse" after them for the reverse direction; then weight_out
-                       (O, D R), bias_out (O,); then h0 (L D, R), c0 (L D, H) */
+    char name[48];  /* weight_ih_l{k} (4H, I or D R), weight_hh_l{k} (4H, R), bias_l{k} (4H,), weight_hr_l{k} (R, H),
+                       weight_peephole_l{k} (3H,), blocks i, f, o, of every layer k in turn, with "_reverse" after them
+                       for the reverse direction; then weight_out (O, D R), bias_out (O,); then h0 (L D, R),
+                       c0 (L D, H) */
     size_t rows;
     size_t columns; /* 0: one-dimensional */
     size_t offset;  /* of the first element in the flat array */

@@ -15,6 +15,7 @@ typedef struct TYPED(back) {
 
     /* Of the layer. */
     const TYPED(packed) *packed, *projection; /* its weight_hh^T and weight_hr^T, or NULL; NULL: the blas engine */
+    const real *peephole; /* (3H,), or NULL */
     const TYPED(packed) *forward; /* its weights for the forward pass, where gates are computed again; or NULL */
     size_t input_size;
     const real *weight_ih, *weight_hh, *weight_hr; /* (4H, I), (4H, R), (R, H) or NULL */
@@ -36,6 +37,7 @@ typedef struct TYPED(back) {
     int dx_adds;         /* to what is there: of the second direction; of both, where a chunk is not all steps */
     real *d_weight_ih, *d_weight_hh, *d_weight_hr; /* (4H, I), (4H, R), (R, H) or NULL */
     real *d_bias;        /* (4H,), or NULL */
+    real *d_peephole;    /* (3H,), or NULL */
 } TYPED(back);
 
 typedef struct TYPED(back_pass) {
@@ -43,6 +45,7 @@ typedef struct TYPED(back_pass) {
     const clstm_tape *tape;
     const PUBLIC(gradients) *gradients;
     const TYPED(clstm_i_kernels) *kernels;
+    const TYPED(clstm_i_cell) *cell; /* NULL: the plain one */
     const TYPED(pack) *pack;         /* NULL: the blas engine */
     const TYPED(pack) *forward_pack; /* NULL where the tape has the gates, and for the blas engine */
     const clstm_i_plan *plan;
@@ -96,8 +99,14 @@ static TYPED(clstm_i_gates_backward) TYPED(gates_step)(const TYPED(back) *back, 
         .c_before = back->c + (clstm_i_slot_before(plan, t) + rows.begin) * H,
         .c = back->c + (plan->batch + at) * H,
         .dh = back->dm ? back->dm + rows.begin * H : back->dh + at * back->dh_stride,
-        .dc = back->dc + rows.begin * H,
+        .dc = back->dc + rows.begin * H, .cell = pass->cell, .peephole = back->peephole,
     };
+}
+
+static void TYPED(gates_back)(const TYPED(back) *back, size_t t, clstm_i_range rows) {
+    const TYPED(clstm_i_gates_backward) step = TYPED(gates_step)(back, t, rows);
+    if (step.cell) back->pass->kernels->cell_gates_backward(&step);
+    else back->pass->kernels->gates_backward(&step);
 }
 
 /* Steps whose rows of h and c before them lie together: from `first` to the one that is returned. */

@@ -33,6 +33,7 @@ static void TYPED(begin_part)(TYPED(back) *back, size_t layer) {
     back->weight_ih = weights + at.input;
     back->weight_hh = weights + at.recurrent;
     back->weight_hr = config->proj_size ? weights + at.projection : NULL;
+    back->peephole = TYPED(peepholes_of)(tape->model, part);
     back->bias = config->no_bias ? pass->zeros : weights + at.bias;
     back->x = input ? input : TYPED(slots)(tape, tape->hidden, part - 1, R) + tape->plan.batch * R;
     back->h = TYPED(slots)(tape, tape->recurrent, part, R);
@@ -54,6 +55,7 @@ static void TYPED(begin_gradients)(TYPED(back) *back, size_t layer) {
     back->d_weight_hh = d_weights ? d_weights + at.recurrent : NULL;
     back->d_weight_hr = d_weights && config->proj_size ? d_weights + at.projection : NULL;
     back->d_bias = d_weights && !config->no_bias ? d_weights + at.bias : NULL;
+    back->d_peephole = d_weights && config->cell.peephole ? d_weights + at.peephole : NULL;
     const real *dcn = gradients->dcn ? gradients->dcn + back->part * pass->plan->batch * H : NULL;
     TYPED(take_states)(pass->plan, back->dc, H, dcn, NULL, H);
 

@@ -9,8 +9,8 @@ static int TYPED(reads_dy)(const TYPED(back_pass) *pass, size_t layer) {
            && pass->h_stride == pass->recurrent_size;
 }
 
-/* Chooses the engine, and what follows from it. */
-static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass) {
+/* Chooses the engine, and what follows from it; a cell that is not plain goes into *cell. */
+static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass, TYPED(clstm_i_cell) *cell) {
     const clstm_tape *tape = pass->tape;
     const clstm_config *config = &tape->config;
     const clstm_i_isa *isa;
@@ -19,6 +19,7 @@ static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass) {
     if (status) return status;
     const size_t lanes = isa->KERNELS->lanes;
     pass->kernels = isa->KERNELS;
+    pass->cell = TYPED(read_cell)(config, pass->kernels, cell);
     pass->directions = clstm_i_directions(config);
     pass->hidden_size = pass->stride = config->hidden_size;
     pass->recurrent_size = pass->h_stride = clstm_i_recurrent_size(config);

@@ -126,7 +126,8 @@ clstm_status PUBLIC(backward)(clstm_tape *tape, const PUBLIC(gradients) *gradien
     TYPED(back_pass) pass = {
         .call = &call, .tape = tape, .gradients = gradients, .plan = &tape->plan, .accumulate = gradients->accumulate,
     };
-    status = TYPED(choose_backward)(&pass);
+    TYPED(clstm_i_cell) cell;
+    status = TYPED(choose_backward)(&pass, &cell);
     if (!status) status = TYPED(allocate_backward)(&pass);
     if (status) return status;
 

@@ -59,8 +59,10 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
         .bias = config->no_bias ? pass->zeros : parameters + weights.bias,
         .gates = sums, .c_before = c, .c = c,
         .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * H,
+        .cell = pass->cell, .peephole = TYPED(peepholes_of)(pass->model, chunk->part),
     };
-    pass->kernels->gates(&gates);
+    if (pass->cell) pass->kernels->cell_gates(&gates);
+    else pass->kernels->gates(&gates);
     if (chunk->outputs) TYPED(blas_projection)(worker, chunk, &at);
     if (!pass->tape) return;
     TYPED(keep_between)(worker, chunk, &at);

@@ -45,8 +45,7 @@ static void TYPED(blas_backward)(const TYPED(back) *back, clstm_i_seat seat) {
         TYPED(give_back)(back, seat.thread, t + 1, TYPED(among)(rows, TYPED(active)(pass, t + 1)),
                          back->below + (plan->offsets[t] + rows.begin) * R, 1);
         if (back->dm) TYPED(blas_projection_back)(back, seat.thread, t, rows);
-        const TYPED(clstm_i_gates_backward) step = TYPED(gates_step)(back, t, rows);
-        pass->kernels->gates_backward(&step);
+        TYPED(gates_back)(back, t, rows);
     }
     const clstm_i_range started = TYPED(among)(own, TYPED(active)(pass, 0));
     if (pass->first == 0 && back->dh0)

@@ -2,6 +2,7 @@
 #include "dispatch.h"
 #include "internal.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "real_f64.h"
@@ -9,6 +10,7 @@
 #include "arrays.h"
 #include "ports.h"
 #include "gemm.h"
+#include "read_cell.h"
 #include "pack.h"
 #include "tape.h"
 #include "pass.h"

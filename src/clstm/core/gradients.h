@@ -40,6 +40,25 @@ static void TYPED(weight_gradients)(const TYPED(back) *back, size_t index, clstm
     pass->kernels->sum_rows(n, rows.end - rows.begin, back->gates + rows.begin, 4 * H, d_bias);
 }
 
+/* Of the peepholes, of some units: i and f saw the c before their step, o that of its own. */
+static void TYPED(peephole_gradients)(const TYPED(back) *back, clstm_i_range units) {
+    const TYPED(back_pass) *pass = back->pass;
+    const clstm_i_plan *plan = pass->plan;
+    const size_t H = pass->hidden_size, n = units.end - units.begin, origin = TYPED(origin)(pass);
+    const real *gates = back->gates + units.begin, *c = back->c + units.begin;
+    real *to = back->d_peephole + units.begin;
+    for (size_t gate = 0; !pass->accumulate && gate < 3; gate++) memset(to + gate * H, 0, n * sizeof(real));
+    for (size_t t = pass->first, end; t < pass->last; t = end) {
+        end = TYPED(together)(pass, t);
+        const size_t rows = plan->offsets[end] - plan->offsets[t];
+        const real *own = gates + (plan->offsets[t] - origin) * 4 * H, *before = c + clstm_i_slot_before(plan, t) * H;
+        for (size_t gate = 0; gate < 2; gate++)
+            pass->kernels->sum_products(rows, n, own + gate * H, 4 * H, before, H, to + gate * H);
+    }
+    pass->kernels->sum_products(TYPED(chunk_rows)(pass), n, gates + 3 * H, 4 * H, c + (plan->batch + origin) * H, H,
+                                to + 2 * H);
+}
+
 /* Of the projection, dh^T (o tanh(c)): a task over its R rows. Before the input gradients, which may go where dh is. */
 static void TYPED(projection_gradients)(void *argument, size_t index, size_t count) {
     const TYPED(back) *back = argument;
@@ -80,5 +99,7 @@ static void TYPED(products_backward)(void *argument, size_t index, size_t count)
     const size_t line = 64 / sizeof(real); /* no cache line of the gradients has two writers */
     if (back->d_weight_ih)
         TYPED(weight_gradients)(back, index, clstm_i_slice(4 * pass->hidden_size, line, index, count));
+    if (back->d_peephole)
+        TYPED(peephole_gradients)(back, clstm_i_slice(pass->hidden_size, line, index, count));
     if (back->dx) TYPED(input_gradients)(back, index, clstm_i_slice(TYPED(chunk_rows)(pass), 1, index, count));
 }

@@ -92,7 +92,7 @@ void clstm_i_return_tape(clstm_tape *tape);
    those of part L D: weight_out in `input`, bias_out in `bias`, h0 in `h0`, c0 in `c0`. */
 typedef struct clstm_i_offsets {
     size_t input_size;
-    size_t input, recurrent, bias, projection;
+    size_t input, recurrent, bias, projection, peephole;
     size_t h0, c0;
 } clstm_i_offsets;
 
@@ -124,6 +124,10 @@ static inline size_t clstm_i_input_size(const clstm_config *config, size_t layer
 static inline size_t clstm_i_output_size(const clstm_config *config) {
     return config->output_size ? config->output_size : clstm_i_layer_size(config);
 }
+
+/* Whether the cell is that of the equations in clstm.h, section 1; and whether each of its functions has a gradient. */
+int clstm_i_has_plain_cell(const clstm_config *config);
+int clstm_i_has_gradients(const clstm_config *config);
 
 /* Whether a direction goes through the caller's sequence from its end. */
 static inline int clstm_i_goes_back(const clstm_config *config, size_t direction) {

@@ -1,5 +1,18 @@
 /* What a kernel file gives to the step, typed: included by dispatch.h once for each type. */
 
+/* A cell other than the plain one (cell.h). */
+typedef struct TYPED(clstm_i_function) {
+    clstm_function function; /* never CLSTM_DEFAULT */
+    real alpha, beta;
+    real low, high; /* its range, as far as the bounds let it go */
+} TYPED(clstm_i_function);
+
+typedef struct TYPED(clstm_i_cell) {
+    TYPED(clstm_i_function) gate, cell, hidden;
+    int coupled;
+    real clip, cell_clip; /* infinity where there is none */
+} TYPED(clstm_i_cell);
+
 /* Rows of one step of one layer; gates are 4 blocks of H, in the order i f g o, rows 4H apart; all others H apart. */
 typedef struct TYPED(clstm_i_gates) {
     size_t rows, hidden_size;
@@ -9,6 +22,8 @@ typedef struct TYPED(clstm_i_gates) {
     const real *c_before; /* (rows, H) */
     real *c;              /* (rows, H) may be c_before */
     real *h;              /* (rows, H) */
+    const TYPED(clstm_i_cell) *cell; /* of cell_gates */
+    const real *peephole; /* (3H,) i f o, or NULL; of cell_gates */
 } TYPED(clstm_i_gates);
 
 /* The same rows, backwards. */
@@ -19,6 +34,8 @@ typedef struct TYPED(clstm_i_gates_backward) {
     const real *c;        /* (rows, H) */
     const real *dh;       /* (rows, H); not read by steps_backward, which computes it */
     real *dc;             /* (rows, H) in: gradient of c from the steps after; out: of c_before */
+    const TYPED(clstm_i_cell) *cell; /* as forwards */
+    const real *peephole;
 } TYPED(clstm_i_gates_backward);
 
 /* A product with packed weights (pack.h): sums over one or two parts, [x_t; h_{t-1}], for some rows and blocks. */
@@ -53,6 +70,8 @@ typedef struct TYPED(clstm_i_steps) {
     size_t hidden_size;
     real *gates; /* (steps, batch, 4H) activated, for a backward pass, or NULL */
     real *cells; /* (steps, batch, H) likewise */
+    const TYPED(clstm_i_cell) *cell; /* of cell_steps */
+    const real *peephole; /* (3H,) i f o, or NULL; of cell_steps */
 } TYPED(clstm_i_steps);
 
 /* Steps backwards, of the same rows. A step's dh is a product with the transposed recurrent weights, whose columns are
@@ -90,8 +109,17 @@ typedef struct TYPED(clstm_i_kernels) {
     void (*steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*gates)(const TYPED(clstm_i_gates) *);
     void (*gates_backward)(const TYPED(clstm_i_gates_backward) *);
+    /* The same four of cells other than the plain one, and what fills in their ranges. */
+    void (*cell_steps)(const TYPED(clstm_i_steps) *);
+    void (*cell_steps_backward)(const TYPED(clstm_i_steps_backward) *);
+    void (*cell_gates)(const TYPED(clstm_i_gates) *);
+    void (*cell_gates_backward)(const TYPED(clstm_i_gates_backward) *);
+    void (*find_ranges)(TYPED(clstm_i_cell) *);
     /* sums[j] += sum over rows of a[row * stride + j], j < columns */
     void (*sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums);
+    /* sums[j] += sum over rows of a[row * a_stride + j] b[row * b_stride + j], j < columns */
+    void (*sum_products)(size_t rows, size_t columns, const real *a, size_t a_stride, const real *b, size_t b_stride,
+                         real *sums);
     void (*tanh)(size_t n, const real *x, real *y);
     void (*sigmoid)(size_t n, const real *x, real *y);
     void (*adam)(const TYPED(clstm_i_adam) *, size_t begin, size_t end);

@@ -1,4 +1,6 @@
 /* First half of a kernel file: the vector types, and what can be said of them in the compilers' own vector language. */
+#include <float.h>
+
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else

@@ -1,8 +1,39 @@
 /* Models: configuration, the flat parameter array and where its tensors stand. */
 #include "internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Without a default of its own. */
+static clstm_activation named(clstm_activation given, clstm_function usual) {
+    if (given.function == CLSTM_DEFAULT) given.function = usual;
+    return given;
+}
+
+static int is_valid_activation(clstm_activation a) {
+    return (unsigned)a.function <= CLSTM_SOFTPLUS && isfinite(a.alpha) && isfinite(a.beta);
+}
+
+static int is_valid_bound(double bound) { return bound >= 0 && isfinite(bound); }
+
+static int is_valid_cell(const clstm_cell *cell) {
+    return is_valid_bound(cell->clip) && is_valid_bound(cell->cell_clip) && is_valid_activation(cell->gate)
+           && is_valid_activation(cell->cell) && is_valid_activation(cell->hidden);
+}
+
+int clstm_i_has_plain_cell(const clstm_config *config) {
+    const clstm_cell *cell = &config->cell;
+    return !cell->peephole && !cell->coupled && cell->clip == 0 && cell->cell_clip == 0
+           && cell->gate.function == CLSTM_SIGMOID && cell->cell.function == CLSTM_TANH
+           && cell->hidden.function == CLSTM_TANH;
+}
+
+int clstm_i_has_gradients(const clstm_config *config) {
+    const clstm_cell *cell = &config->cell;
+    return cell->gate.function <= CLSTM_RELU && cell->cell.function <= CLSTM_RELU
+           && cell->hidden.function <= CLSTM_RELU;
+}
 
 /* Fills in the defaults and checks that every tensor, and all together, can be addressed. */
 static clstm_status normalise(const clstm_config *given, clstm_config *config, size_t *elements) {
@@ -10,22 +41,27 @@ static clstm_status normalise(const clstm_config *given, clstm_config *config, s
     *config = *given;
     if (!config->num_layers) config->num_layers = 1;
     if (!config->input_size || !config->hidden_size || (config->proj_size && config->proj_size >= config->hidden_size)
-        || (unsigned)config->direction > CLSTM_BIDIRECTIONAL) return CLSTM_INVALID_CONFIG;
+        || (unsigned)config->direction > CLSTM_BIDIRECTIONAL || !is_valid_cell(&config->cell))
+        return CLSTM_INVALID_CONFIG;
+    config->cell.gate = named(config->cell.gate, CLSTM_SIGMOID);
+    config->cell.cell = named(config->cell.cell, CLSTM_TANH);
+    config->cell.hidden = named(config->cell.hidden, CLSTM_TANH);
 
     const size_t biased = !config->no_bias, H = config->hidden_size, O = config->output_size;
     const size_t D = clstm_i_directions(config), R = clstm_i_recurrent_size(config);
-    size_t gates, projection, first, rest, out, states, parts;
+    const size_t each = config->proj_size + (config->cell.peephole ? 3 : 0); /* rows of H beside the gates' */
+    size_t gates, others, first, rest, out, states, parts;
     if (__builtin_mul_overflow(4, H, &gates)
-        || __builtin_mul_overflow(config->proj_size, H, &projection)
+        || __builtin_mul_overflow(each, H, &others)
         || __builtin_mul_overflow(D, config->num_layers, &parts)
-        /* a part of the first layer: (I + R + 1) 4H + R H */
+        /* a part of the first layer: (I + R + 1) 4H + R H + 3H */
         || __builtin_add_overflow(config->input_size, R + biased, &first)
         || __builtin_mul_overflow(first, gates, &first)
-        || __builtin_add_overflow(first, projection, &first)
+        || __builtin_add_overflow(first, others, &first)
         || __builtin_mul_overflow(first, D, &first)
-        /* of the others: (D R + R + 1) 4H + R H each */
+        /* of the others: (D R + R + 1) 4H + R H + 3H each */
         || __builtin_mul_overflow(D * R + R + biased, gates, &rest)
-        || __builtin_add_overflow(rest, projection, &rest)
+        || __builtin_add_overflow(rest, others, &rest)
         || __builtin_mul_overflow(rest, parts - D, &rest)
         /* the readout: O (D R + 1) */
         || __builtin_mul_overflow(O, D * R + biased, &out)
@@ -41,7 +77,8 @@ static clstm_status normalise(const clstm_config *given, clstm_config *config, s
 /* Elements of a part of a layer. */
 static size_t part_elements(const clstm_config *config, size_t layer) {
     const size_t H = config->hidden_size, R = clstm_i_recurrent_size(config), biased = !config->no_bias;
-    return 4 * H * (clstm_i_input_size(config, layer) + R + biased) + config->proj_size * H;
+    const size_t others = config->proj_size + (config->cell.peephole ? 3 : 0);
+    return 4 * H * (clstm_i_input_size(config, layer) + R + biased) + others * H;
 }
 
 clstm_i_offsets clstm_i_part_offsets(const clstm_config *config, size_t part) {
@@ -59,10 +96,13 @@ clstm_i_offsets clstm_i_part_offsets(const clstm_config *config, size_t part) {
     at.recurrent = at.input + 4 * H * at.input_size;
     at.bias = at.recurrent + 4 * H * R;
     at.projection = at.bias + biased * 4 * H;
+    at.peephole = at.projection + config->proj_size * H;
     return at;
 }
 
-static size_t tensors_per_part(const clstm_config *config) { return 2 + !config->no_bias + (config->proj_size > 0); }
+static size_t tensors_per_part(const clstm_config *config) {
+    return 2 + !config->no_bias + (config->proj_size > 0) + (config->cell.peephole != 0);
+}
 
 static size_t count_tensors(const clstm_config *config) {
     const size_t readout = config->output_size ? 1 + !config->no_bias : 0;
@@ -82,13 +122,16 @@ clstm_status clstm_config_count(const clstm_config *config, size_t *tensors, siz
 
 /* The tensors of the layers, in the order of the flat array. */
 static clstm_parameter layer_parameter(const clstm_config *config, size_t index) {
-    static const char *const names[] = {"weight_ih_l%zu%s", "weight_hh_l%zu%s", "bias_l%zu%s", "weight_hr_l%zu%s"};
+    static const char *const names[] = {"weight_ih_l%zu%s", "weight_hh_l%zu%s", "bias_l%zu%s", "weight_hr_l%zu%s",
+                                        "weight_peephole_l%zu%s"};
     const size_t H = config->hidden_size, R = clstm_i_recurrent_size(config), D = clstm_i_directions(config);
-    const size_t part = index / tensors_per_part(config), place = index % tensors_per_part(config);
-    const size_t kind = config->no_bias && place == 2 ? 3 : place;
+    const size_t part = index / tensors_per_part(config);
     const clstm_i_offsets at = clstm_i_part_offsets(config, part);
-    const size_t rows[] = {4 * H, 4 * H, 4 * H, R}, columns[] = {at.input_size, R, 0, H};
-    const size_t offsets[] = {at.input, at.recurrent, at.bias, at.projection};
+    const size_t rows[] = {4 * H, 4 * H, 4 * H, R, 3 * H}, columns[] = {at.input_size, R, 0, H, 0};
+    const size_t offsets[] = {at.input, at.recurrent, at.bias, at.projection, at.peephole};
+    size_t kind = index % tensors_per_part(config);
+    if (kind > 1 && config->no_bias) kind++;
+    if (kind > 2 && !config->proj_size) kind++;
     clstm_parameter parameter = {"", rows[kind], columns[kind], offsets[kind]};
     snprintf(parameter.name, sizeof parameter.name, names[kind], part / D,
              clstm_i_goes_back(config, part % D) ? "_reverse" : "");

@@ -36,7 +36,8 @@ static void TYPED(run_steps)(const TYPED(worker) *worker, const TYPED(packed) *p
         if (clstm_i_cancelled(worker->pass->call)) return;
         steps.product.begin = begin;
         steps.product.end = blocks.end - begin < most ? blocks.end : begin + most;
-        worker->pass->kernels->steps(&steps);
+        if (steps.cell) worker->pass->kernels->cell_steps(&steps);
+        else worker->pass->kernels->steps(&steps);
         TYPED(poll)(worker, work * (double)(steps.product.end - begin) / (double)packed->blocks);
     }
 }
@@ -69,6 +70,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
         .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + (part * plan->batch + at.first) * stride,
         .h = chunk->outputs ? chunk->outputs + at.first * stride : chunk->hidden + at.rows.begin * stride,
         .stride = stride, .hidden_size = H,
+        .cell = pass->cell, .peephole = pass->cell ? TYPED(peepholes_of)(pass->model, part) : NULL,
     };
     TYPED(clstm_i_product) *product = &steps.product;
     if (chunk->sums) {

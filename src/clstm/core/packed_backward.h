@@ -50,7 +50,8 @@ static void TYPED(steps_back)(const TYPED(back) *back, size_t thread, size_t t, 
             TYPED(next_blocks)(back, back->packed, thread, rows.end - rows.begin, steps, blocks);
         call.product.begin = part.begin;
         call.product.end = blocks.begin = part.end;
-        back->pass->kernels->steps_backward(&call);
+        if (call.gates.cell) back->pass->kernels->cell_steps_backward(&call);
+        else back->pass->kernels->steps_backward(&call);
     }
 }
 
@@ -125,8 +126,7 @@ static void TYPED(step_back_between)(const TYPED(back) *back, size_t thread, siz
     if (rows.begin >= rows.end) return;
     TYPED(join_recurrent)(back, thread, t, TYPED(among)(rows, TYPED(active)(pass, t + 1)));
     TYPED(packed_projection_back)(back, thread, t, rows);
-    const TYPED(clstm_i_gates_backward) step = TYPED(gates_step)(back, t, rows);
-    pass->kernels->gates_backward(&step);
+    TYPED(gates_back)(back, t, rows);
 }
 
 /* ---- Both ---- */

@@ -5,6 +5,7 @@ typedef struct TYPED(pass) {
     const clstm_model *model;
     const TYPED(clstm_i_kernels) *kernels;
     const TYPED(pack) *pack; /* NULL: the blas engine */
+    const TYPED(clstm_i_cell) *cell; /* NULL: the plain one */
     clstm_tape *tape;        /* NULL: nothing is kept */
     clstm_i_plan plan;
     clstm_i_split split;

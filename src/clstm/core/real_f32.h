@@ -4,6 +4,7 @@
 #undef vint
 #undef lane_int
 #undef REAL_IS_F64
+#undef REAL_MAX
 #undef TYPED
 #undef PUBLIC
 #undef REAL_GEMM
@@ -13,6 +14,7 @@
 #define vint vi32
 #define lane_int int32_t
 #define REAL_IS_F64 0
+#define REAL_MAX FLT_MAX
 #define TYPED(name) name##_f32         /* internal functions, types and vector vocabulary */
 #define PUBLIC(name) clstm_##name      /* names of clstm.h */
 #define REAL_GEMM sgemm              /* the member of clstm_context */

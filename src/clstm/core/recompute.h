@@ -20,9 +20,10 @@ static void TYPED(packed_again)(const TYPED(back) *back, const TYPED(rows_again)
             .start = weights->bias,
         },
         .steps = 1, .batch = rows->count, .c = c, .h = h, .stride = stride, .hidden_size = H,
-        .gates = back->gates + rows->at * 4 * H,
+        .gates = back->gates + rows->at * 4 * H, .cell = pass->cell, .peephole = back->peephole,
     };
-    pass->kernels->steps(&steps);
+    if (pass->cell) pass->kernels->cell_steps(&steps);
+    else pass->kernels->steps(&steps);
 }
 
 static void TYPED(blas_again)(const TYPED(back) *back, size_t thread, const TYPED(rows_again) *rows) {
@@ -44,8 +45,10 @@ static void TYPED(blas_again)(const TYPED(back) *back, size_t thread, const TYPE
     const TYPED(clstm_i_gates) step = {
         .rows = rows->count, .hidden_size = H, .keep = 1, .bias = back->bias, .gates = gates,
         .c_before = back->c + rows->slot * H, .c = c, .h = c + TYPED(chunk_rows)(pass) * H,
+        .cell = pass->cell, .peephole = back->peephole,
     };
-    pass->kernels->gates(&step);
+    if (pass->cell) pass->kernels->cell_gates(&step);
+    else pass->kernels->gates(&step);
 }
 
 /* A task: a thread's part of the chunk's rows, some at a time, so that the host can cancel. */

@@ -126,8 +126,8 @@ static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence
     return CLSTM_OK;
 }
 
-/* Chooses engine and split. */
-static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *extent) {
+/* Chooses engine and split; a cell that is not plain goes into *cell. */
+static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *extent, TYPED(clstm_i_cell) *cell) {
     const clstm_config *config = &pass->model->config;
     const clstm_i_isa *isa;
     int packed;
@@ -135,6 +135,7 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *e
     if (!status) status = clstm_i_plan_total(extent, &pass->plan.total);
     if (status) return status;
     pass->kernels = isa->KERNELS;
+    pass->cell = TYPED(read_cell)(config, pass->kernels, cell);
     pass->directions = clstm_i_directions(config);
     pass->recurrent_size = clstm_i_recurrent_size(config);
     pass->direct = clstm_i_plan_is_uniform(extent) && config->direction != CLSTM_REVERSE;
@@ -190,7 +191,8 @@ static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(s
     const clstm_i_extent extent = TYPED(extent)(sequence);
     clstm_i_call call = {.context = context};
     TYPED(pass) pass = {.call = &call, .model = model, .tape = tape};
-    clstm_status status = TYPED(begin_pass)(&pass, &extent);
+    TYPED(clstm_i_cell) cell;
+    clstm_status status = TYPED(begin_pass)(&pass, &extent, &cell);
     if (!status) status = TYPED(allocate_pass)(&pass, &extent);
     if (status) return status;
 
@@ -224,6 +226,7 @@ clstm_status PUBLIC(record)(const clstm_model *model, const PUBLIC(sequence) *se
     if (!result) return CLSTM_INVALID_ARGUMENT;
     *result = NULL;
     clstm_status status = TYPED(check)(model, sequence, 1);
+    if (!status && !clstm_i_has_gradients(&model->config)) status = CLSTM_NO_GRADIENT;
     if (!status) status = clstm_i_context(given, &context);
     clstm_tape *tape = NULL;
     if (!status) status = TYPED(make_tape)(model, sequence, &context, &tape);

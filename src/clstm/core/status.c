@@ -14,13 +14,14 @@ const char *clstm_strerror(clstm_status status) {
     switch (status) {
     case CLSTM_OK: return "success";
     case CLSTM_INVALID_ARGUMENT: return "a required pointer is NULL, a struct's size unknown or an index out of range";
-    case CLSTM_INVALID_CONFIG: return "a size is zero, proj_size not below hidden_size, or the direction unknown";
+    case CLSTM_INVALID_CONFIG: return "a size is zero, proj_size not below hidden_size, or a direction or the cell invalid";
     case CLSTM_OVERFLOW: return "the sizes multiply to more than memory can address";
     case CLSTM_OUT_OF_MEMORY: return "out of memory";
     case CLSTM_WRONG_DTYPE: return "the model or tape has the other floating-point type";
     case CLSTM_CANCELLED: return "cancelled by the host";
     case CLSTM_TAPE_CONSUMED: return "the tape was already used by a backward pass";
     case CLSTM_MODEL_CHANGED: return "the model's parameters changed after the tape was recorded";
+    case CLSTM_NO_GRADIENT: return "the cell has a function that is for inference only";
     case CLSTM_UNKNOWN_ENGINE: return "CLSTM_ENGINE names no engine";
     case CLSTM_UNKNOWN_ISA: return "CLSTM_ISA names no instruction set that this CPU and build have";
     }

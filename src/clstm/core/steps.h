@@ -37,7 +37,7 @@ ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, s
 }
 
 /* sums (rows, blocks, 4) of a last block hold i|f and g|o in the halves of two: each to a vector of its own. */
-static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
+ALWAYS_INLINE void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
     for (size_t row = 0; row < rows; row++) {
         vreal *last = sums + 4 * ((row + 1) * blocks - 1);
         last[3] = TYPED(swap_halves)(last[1]);
@@ -63,6 +63,31 @@ static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
 }
 _Static_assert(TYPED(WINDOW) == 3, "the cases above");
 
+/* The same of a cell other than the plain one. */
+static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
+    vreal sums[TYPED(WINDOW_SUMS)];
+    TYPED(cell_tile) tile;
+    const size_t units = blocks.end - blocks.begin, first = blocks.begin * TYPED(LANES);
+    TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
+    if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
+    tile.units = units;
+    tile.count = (rows.end - rows.begin) * units;
+    TYPED(load_peepholes)(&tile, step->peephole, step->hidden_size, first);
+    for (size_t k = 0; k < tile.count; k++) {
+        for (size_t gate = 0; gate < 4; gate++) tile.gates[gate][k] = sums[4 * k + gate];
+        const size_t row = rows.begin + k / units, unit = first + k % units * TYPED(LANES);
+        tile.c[k] = TYPED(load)(step->c + row * step->stride + unit);
+    }
+    TYPED(cell_forward)(step->cell, step->peephole != NULL, &tile);
+    for (size_t k = 0; k < tile.count; k++) {
+        const size_t row = rows.begin + k / units, unit = first + k % units * TYPED(LANES);
+        const vreal gates[4] = {tile.gates[0][k], tile.gates[1][k], tile.gates[2][k], tile.gates[3][k]};
+        TYPED(store)(step->c + row * step->stride + unit, tile.c[k]);
+        TYPED(store)(step->h + row * step->stride + unit, tile.h[k]);
+        if (step->gates || step->cells) TYPED(keep)(step, row, unit, gates, tile.c[k]);
+    }
+}
+
 /* One step of one row, of blocks that are a single tile: from sums to h_t nothing leaves the registers. A small step is
    little more than the latency from h_{t-1} to h_t; the way through the stack would make it a quarter longer. */
 ALWAYS_INLINE void TYPED(step_in_registers)(const TYPED(clstm_i_steps) *step, size_t block, const int whole,
@@ -87,7 +112,7 @@ static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range bloc
 }
 
 /* Every array moves on by a step; h_{t-1} is what the step before wrote. */
-static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
+ALWAYS_INLINE void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     TYPED(clstm_i_product) *p = &now->product;
     for (size_t n = 0; n + 1 < p->count; n++) p->parts[n].a += now->batch * p->parts[n].stride;
     p->parts[p->count - 1].a = now->h;
@@ -99,7 +124,7 @@ static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
 
 /* Every other step goes through the blocks backwards: what the step before has left in a cache is read first. Worth
    10 % where the weights are twice as large as the cache. */
-static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) {
+ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plain) {
     TYPED(clstm_i_steps) now = *steps;
     const TYPED(clstm_i_product) *p = &now.product;
     const clstm_i_range all = {p->begin, p->end};
@@ -107,9 +132,15 @@ static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) {
         if (t) TYPED(advance)(&now);
         for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
             const clstm_i_range blocks = TYPED(next_window)(all, left, (int)((steps->first + t) % 2));
-            if (p->rows == 1) TYPED(step_row)(&now, blocks);
-            else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest))
-                TYPED(step_rows)(&now, TYPED(next_rows)(p->rows, rest), blocks);
+            if (plain && p->rows == 1) TYPED(step_row)(&now, blocks);
+            else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest)) {
+                const clstm_i_range rows = TYPED(next_rows)(p->rows, rest);
+                if (plain) TYPED(step_rows)(&now, rows, blocks);
+                else TYPED(cell_rows)(&now, rows, blocks);
+            }
         }
     }
 }
+
+static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
+static void TYPED(cell_steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }

@@ -22,7 +22,15 @@ static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backwa
     TYPED(put)(gates + 3 * H, d_o * (o * (one - o)), n);
 }
 
-static void TYPED(rows_backward)(const TYPED(clstm_i_steps_backward) *now, clstm_i_range rows, clstm_i_range blocks) {
+/* Units j to j + n of one row, of either kind of cell: `plain` is a constant wherever this is inlined. */
+ALWAYS_INLINE void TYPED(vector_backward)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j, size_t n,
+                                          vreal dh, const int plain) {
+    if (plain) TYPED(gates_backward_vector)(step, row, j, n, dh);
+    else TYPED(cell_backward_vector)(step, row, j, n, dh);
+}
+
+ALWAYS_INLINE void TYPED(rows_backward)(const TYPED(clstm_i_steps_backward) *now, clstm_i_range rows,
+                                        clstm_i_range blocks, const int plain) {
     const TYPED(clstm_i_product) *p = &now->product;
     const size_t H = now->gates.hidden_size, first = blocks.begin * TYPED(BLOCK);
     const size_t vectors = TYPED(vectors_of)(p, blocks);
@@ -31,8 +39,8 @@ static void TYPED(rows_backward)(const TYPED(clstm_i_steps_backward) *now, clstm
     for (size_t row = rows.begin; row < rows.end; row++) {
         for (size_t v = 0; v < vectors; v++, dh++) {
             const size_t j = first + v * TYPED(LANES);
-            if (H - j >= TYPED(LANES)) TYPED(gates_backward_vector)(&now->gates, row, j, TYPED(LANES), *dh);
-            else TYPED(gates_backward_vector)(&now->gates, row, j, H - j, *dh);
+            if (H - j >= TYPED(LANES)) TYPED(vector_backward)(&now->gates, row, j, TYPED(LANES), *dh, plain);
+            else TYPED(vector_backward)(&now->gates, row, j, H - j, *dh, plain);
         }
     }
 }
@@ -49,7 +57,7 @@ static void TYPED(retreat)(TYPED(clstm_i_steps_backward) *now) {
 }
 
 /* Every other step goes through the blocks backwards, as in `steps`. */
-static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) {
+ALWAYS_INLINE void TYPED(walk_back)(const TYPED(clstm_i_steps_backward) *steps, const int plain) {
     TYPED(clstm_i_steps_backward) now = *steps;
     const TYPED(clstm_i_product) *p = &now.product;
     const clstm_i_range all = {p->begin, p->end};
@@ -58,7 +66,10 @@ static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) {
         for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
             const clstm_i_range blocks = TYPED(next_window)(all, left, (int)((steps->first + t) % 2));
             for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest))
-                TYPED(rows_backward)(&now, TYPED(next_rows)(p->rows, rest), blocks);
+                TYPED(rows_backward)(&now, TYPED(next_rows)(p->rows, rest), blocks, plain);
         }
     }
 }
+
+static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_back)(steps, 1); }
+static void TYPED(cell_steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_back)(steps, 0); }

@@ -1,0 +1,26 @@
+/* A model's cell as the kernels take it, typed. */
+
+static TYPED(clstm_i_function) TYPED(read_function)(clstm_activation a) {
+    return (TYPED(clstm_i_function)){.function = a.function, .alpha = (real)a.alpha, .beta = (real)a.beta};
+}
+
+/* In *cell, or NULL of a plain one. */
+static const TYPED(clstm_i_cell) *TYPED(read_cell)(const clstm_config *config, const TYPED(clstm_i_kernels) *kernels,
+                                                   TYPED(clstm_i_cell) *cell) {
+    const clstm_cell *given = &config->cell;
+    if (clstm_i_has_plain_cell(config)) return NULL;
+    *cell = (TYPED(clstm_i_cell)){
+        .gate = TYPED(read_function)(given->gate), .cell = TYPED(read_function)(given->cell),
+        .hidden = TYPED(read_function)(given->hidden), .coupled = given->coupled,
+        .clip = given->clip > 0 ? (real)given->clip : INFINITY,
+        .cell_clip = given->cell_clip > 0 ? (real)given->cell_clip : INFINITY,
+    };
+    kernels->find_ranges(cell);
+    return cell;
+}
+
+/* (3H,) of a part, or NULL. */
+static const real *TYPED(peepholes_of)(const clstm_model *model, size_t part) {
+    if (!model->config.cell.peephole) return NULL;
+    return (const real *)model->parameters + clstm_i_part_offsets(&model->config, part).peephole;
+}
