@@ -43,11 +43,12 @@ static void drop(clstm_i_cache *cache) {
     clstm_i_release(&context, cache->block);
 }
 
+void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack) {
+    if (pack && atomic_fetch_sub(&pack->users, 1) == 1) clstm_i_release(context, pack->block);
+}
+
 void clstm_i_cache_release_packs(clstm_i_cache *cache) {
-    for (int k = 0; k < 2; k++) {
-        clstm_i_owned *pack = atomic_exchange(&cache->packs[k], NULL);
-        if (pack) clstm_i_release(&cache->context, pack->block);
-    }
+    for (int k = 0; k < 2; k++) clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->packs[k], NULL));
 }
 
 void clstm_i_cache_close(clstm_i_cache *cache) {

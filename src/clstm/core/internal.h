@@ -41,7 +41,8 @@ clstm_status clstm_i_context(const clstm_context *given, clstm_context *context)
 
 /* Begins whatever is freed by those who do not know its type. */
 typedef struct clstm_i_owned {
-    void *block; /* what the allocator returned */
+    void *block;         /* what the allocator returned */
+    atomic_size_t users; /* the cache, and every stream that was made with it */
 } clstm_i_owned;
 
 /* What calls may build or borrow while they share a model (cache.c); from the model's allocator. It lives as long as
@@ -62,6 +63,7 @@ typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE } clstm_i_loan_
 /* NULL with *status set if there is no memory. */
 clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
 void clstm_i_cache_release_packs(clstm_i_cache *cache);
+void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* one user less */
 void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
 
 struct clstm_model {

@@ -19,6 +19,7 @@ typedef struct TYPED(packed) {
                               weight_hh^T with input_size 4H, or weight_hr^T with R */
     const real *recurrent; /* weight_hh: (blocks, recurrent_size, vectors, LANES); else NULL */
     const real *bias;      /* (blocks, vectors, LANES); zeros where the model has none; NULL backwards */
+    const real *peephole;  /* (3H,), as the model has it; or NULL */
 } TYPED(packed);
 
 /* All parts, their projections where the model has any, and the readout. */
@@ -80,8 +81,13 @@ static void TYPED(pack_matrix)(const TYPED(packed) *shape, size_t lanes, const r
 /* What number `index` of a pack is made of. */
 typedef struct TYPED(pack_source) {
     TYPED(packed) shape;
-    const real *input, *recurrent, *bias; /* NULL: zeros, or nothing */
+    const real *input, *recurrent, *bias, *peephole; /* NULL: zeros, or nothing */
 } TYPED(pack_source);
+
+/* Rows of the pack's width that it takes; peepholes have one, of 3H, as the others have at least 4H. */
+static size_t TYPED(packed_depth)(const TYPED(pack_source) *source) {
+    return source->shape.input_size + source->shape.recurrent_size + 1 + (source->peephole != NULL);
+}
 
 static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t index, size_t lanes) {
     const clstm_config *config = &model->config;
@@ -90,7 +96,7 @@ static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t
     const int is_projection = config->proj_size && index >= parts && index < 2 * parts;
     if (is_projection)
         return (TYPED(pack_source)){TYPED(packed_shape)(R, H, lanes, 1),
-                                    weights + clstm_i_part_offsets(config, index - parts).projection, NULL, NULL};
+                                    weights + clstm_i_part_offsets(config, index - parts).projection, NULL, NULL, NULL};
 
     const int is_readout = index >= parts;
     const clstm_i_offsets at = clstm_i_part_offsets(config, is_readout ? parts : index);
@@ -101,6 +107,7 @@ static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t
     if (is_readout) return source;
     source.shape.recurrent_size = R;
     source.recurrent = weights + at.recurrent;
+    source.peephole = TYPED(peepholes_of)(model, index);
     return source;
 }
 
@@ -117,6 +124,7 @@ static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, size_t count,
     TYPED(pack) *pack = (TYPED(pack) *)memory;
     const size_t parts = clstm_i_parts(&model->config);
     pack->owned.block = block;
+    atomic_init(&pack->owned.users, 1);
     pack->parts = pack->all;
     pack->projections = pack->all + parts;
     pack->readout = pack->all + count - 1;
@@ -134,16 +142,16 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
     const size_t count = TYPED(pack_count)(&model->config);
     clstm_i_layout layout = TYPED(pack_head)(count), whole = layout;
     for (size_t index = 0; index < count; index++) {
-        const TYPED(packed) shape = TYPED(forward_source)(model, index, lanes).shape;
-        clstm_i_reserve(&whole, shape.input_size + shape.recurrent_size + 1, shape.width, sizeof(real));
+        const TYPED(pack_source) source = TYPED(forward_source)(model, index, lanes);
+        clstm_i_reserve(&whole, TYPED(packed_depth)(&source), source.shape.width, sizeof(real));
     }
     TYPED(pack) *pack = TYPED(allocate_pack)(model, count, whole, status);
     for (size_t index = 0; pack && index < count; index++) {
         const TYPED(pack_source) source = TYPED(forward_source)(model, index, lanes);
         TYPED(packed) *packed = &pack->all[index];
         *packed = source.shape;
-        const size_t depth = packed->input_size + packed->recurrent_size + 1;
-        real *input = (real *)((char *)pack + clstm_i_reserve(&layout, depth, packed->width, sizeof(real)));
+        real *input = (real *)((char *)pack + clstm_i_reserve(&layout, TYPED(packed_depth)(&source), packed->width,
+                                                              sizeof(real)));
         real *recurrent = input + packed->input_size * packed->width;
         real *bias = recurrent + packed->recurrent_size * packed->width;
         TYPED(pack_matrix)(packed, lanes, source.input, packed->input_size, input);
@@ -152,6 +160,9 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
         packed->input = input;
         packed->recurrent = source.recurrent ? recurrent : NULL;
         packed->bias = bias;
+        if (!source.peephole) continue;
+        memcpy(bias + packed->width, source.peephole, 3 * packed->n * sizeof(real));
+        packed->peephole = bias + packed->width;
     }
     return pack;
 }
@@ -176,8 +187,8 @@ static TYPED(pack_source) TYPED(backward_source)(const clstm_model *model, size_
     const clstm_i_offsets at = clstm_i_part_offsets(config, index % parts);
     const real *weights = model->parameters;
     if (index >= parts)
-        return (TYPED(pack_source)){TYPED(packed_shape)(H, R, lanes, 1), weights + at.projection, NULL, NULL};
-    return (TYPED(pack_source)){TYPED(packed_shape)(R, 4 * H, lanes, 1), weights + at.recurrent, NULL, NULL};
+        return (TYPED(pack_source)){TYPED(packed_shape)(H, R, lanes, 1), weights + at.projection, NULL, NULL, NULL};
+    return (TYPED(pack_source)){TYPED(packed_shape)(R, 4 * H, lanes, 1), weights + at.recurrent, NULL, NULL, NULL};
 }
 
 static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {

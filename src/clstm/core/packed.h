@@ -70,7 +70,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
         .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + (part * plan->batch + at.first) * stride,
         .h = chunk->outputs ? chunk->outputs + at.first * stride : chunk->hidden + at.rows.begin * stride,
         .stride = stride, .hidden_size = H,
-        .cell = pass->cell, .peephole = pass->cell ? TYPED(peepholes_of)(pass->model, part) : NULL,
+        .cell = pass->cell, .peephole = packed->peephole,
     };
     TYPED(clstm_i_product) *product = &steps.product;
     if (chunk->sums) {

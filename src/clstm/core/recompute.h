@@ -20,7 +20,7 @@ static void TYPED(packed_again)(const TYPED(back) *back, const TYPED(rows_again)
             .start = weights->bias,
         },
         .steps = 1, .batch = rows->count, .c = c, .h = h, .stride = stride, .hidden_size = H,
-        .gates = back->gates + rows->at * 4 * H, .cell = pass->cell, .peephole = back->peephole,
+        .gates = back->gates + rows->at * 4 * H, .cell = pass->cell, .peephole = weights->peephole,
     };
     if (pass->cell) pass->kernels->cell_steps(&steps);
     else pass->kernels->steps(&steps);

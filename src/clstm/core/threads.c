@@ -1,5 +1,6 @@
 /* The team's discipline: how many threads, who gets which part, the floating-point environment, cancellation. */
 #define _GNU_SOURCE /* sched_getaffinity */
+#include "environment.h"
 #include "internal.h"
 
 #include <stdio.h>
@@ -8,36 +9,6 @@
 #include <unistd.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <xmmintrin.h>
-#endif
-
-/* ---- The floating-point environment: denormals are flushed inside a call ---- */
-
-#if defined(__x86_64__) || defined(__i386__)
-typedef unsigned environment;
-static environment enter(void) {
-    const unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040); /* FTZ and DAZ */
-    return before;
-}
-static void leave(environment before) {
-    /* The caller's modes and its sticky exception flags as they were: a call leaves no trace. */
-    _mm_setcsr(before);
-}
-#elif defined(__aarch64__)
-typedef uint64_t environment;
-static environment enter(void) {
-    uint64_t before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    __asm__ volatile("msr fpcr, %0" : : "r"(before | (UINT64_C(1) << 24))); /* FZ */
-    return before;
-}
-static void leave(environment before) {
-    __asm__ volatile("msr fpcr, %0" : : "r"(before));
-}
-#else
-typedef int environment;
-static environment enter(void) { return 0; }
-static void leave(environment before) { (void)before; }
 #endif
 
 /* ---- Running a task ---- */
@@ -49,9 +20,9 @@ typedef struct flushed_task {
 
 static void run_flushed(void *argument, size_t index, size_t count) {
     const flushed_task *flushed = argument;
-    const environment before = enter();
+    const clstm_i_environment before = clstm_i_enter();
     flushed->task(flushed->argument, index, count);
-    leave(before);
+    clstm_i_leave(before);
 }
 
 void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, void *argument) {
