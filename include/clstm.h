@@ -95,6 +95,7 @@ typedef enum clstm_status {
     CLSTM_CANCELLED,        /* the context's cancelled() asked to stop; outputs are undefined */
     CLSTM_TAPE_CONSUMED,    /* clstm_backward has already used up this tape */
     CLSTM_MODEL_CHANGED,    /* the parameters changed between clstm_record and clstm_backward */
+    CLSTM_NOT_CAUSAL,       /* a stream of a model that has a reverse direction, which begins at the end */
     CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that is for inference only */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
     CLSTM_UNKNOWN_ENGINE    /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
@@ -457,6 +458,79 @@ clstm_status clstm_clip_global_norm(size_t n, float *gradients, double max_norm,
                                     const clstm_context *context);
 clstm_status clstm_clip_global_norm_f64(size_t n, double *gradients, double max_norm, double *norm,
                                         const clstm_context *context);
+
+/* ---- Streams --------------------------------------------------------------------------------------------- */
+
+/* Sequences that arrive bit by bit, in the caller's memory. After clstm_stream_init nothing here allocates, locks,
+   waits, starts a thread or calls the system, but for clstm_stream_refresh and clstm_stream_release, so that an audio
+   callback may step. Results are equal bit by bit to those of one clstm_forward over the whole sequence, by the packed engine.
+
+       size_t bytes;
+       clstm_stream *stream;
+       clstm_stream_size(model, 1, &bytes);
+       void *memory = malloc(bytes);
+       clstm_stream_init(model, 1, 0, memory, bytes, &stream);
+       while (read_sample(&x)) {
+           clstm_stream_step(stream, &x, &y);
+           write_sample(y);
+       }
+       clstm_stream_release(stream);
+       free(memory);
+
+   A stream has rows, sequences that advance together, as a batch does, (rows, I) in and (rows, O) out at each step. It
+   is one caller's at a time, any number of streams may run at once. It keeps the weights that it began with, also when
+   the model is updated or freed. Models with a reverse direction have no streams. */
+typedef struct clstm_stream clstm_stream;
+
+/* For hosts that flush denormals themselves: the floating-point environment is left as it is. Otherwise each call of
+   clstm_stream_step and clstm_stream_process flushes them, and restores the caller's environment. */
+#define CLSTM_STREAM_KEEP_ENVIRONMENT 1
+
+/* The bytes that a stream of `batch` >= 1 rows takes, at any address. */
+clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *bytes);
+
+/* Makes a stream in memory that stays the caller's, and must not move, until clstm_stream_release. All rows are active
+   and begin with the model's initial state. Packs the model's weights where no call has done so. flags: 0, or
+   CLSTM_STREAM_KEEP_ENVIRONMENT. Memory of fewer bytes than clstm_stream_size says: CLSTM_INVALID_ARGUMENT. */
+clstm_status clstm_stream_init(const clstm_model *model, size_t batch, int flags, void *memory, size_t bytes,
+                               clstm_stream **stream);
+
+/* Makes a stream of `batch` rows or more that goes on from where another one is, with its rows, flags and weights. */
+clstm_status clstm_stream_fork(const clstm_stream *from, size_t batch, void *memory, size_t bytes,
+                               clstm_stream **stream);
+
+/* Takes the weights and the initial state that a model has now, of the same configuration; states stay. On failure the
+   stream is as it was. */
+clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model);
+
+/* Gives the weights back; then the memory is free. NULL is allowed. The model's allocator must still be there. */
+void clstm_stream_release(clstm_stream *stream);
+
+/* One step of all rows: x (rows, I), y (rows, O), or NULL: not wanted. y may be x where O = I. */
+clstm_status clstm_stream_step(clstm_stream *stream, const float *x, float *y);
+clstm_status clstm_stream_step_f64(clstm_stream *stream, const double *x, double *y);
+
+/* Some steps: x (steps, rows, I), y (steps, rows, O) likewise. */
+clstm_status clstm_stream_process(clstm_stream *stream, size_t steps, const float *x, float *y);
+clstm_status clstm_stream_process_f64(clstm_stream *stream, size_t steps, const double *x, double *y);
+
+/* Back to the initial state, all rows. */
+clstm_status clstm_stream_reset(clstm_stream *stream);
+
+/* Copies the state out or in: h (L, rows, R), c (L, rows, H), or NULL: not meant. */
+clstm_status clstm_stream_get_state(const clstm_stream *stream, float *h, float *c);
+clstm_status clstm_stream_get_state_f64(const clstm_stream *stream, double *h, double *c);
+clstm_status clstm_stream_set_state(clstm_stream *stream, const float *h, const float *c);
+clstm_status clstm_stream_set_state_f64(clstm_stream *stream, const double *h, const double *c);
+
+/* How many rows are active: at first all. */
+size_t clstm_stream_rows(const clstm_stream *stream);
+
+/* One more row, at the initial state, the last one: *row is its number. CLSTM_INVALID_ARGUMENT where all are active. */
+clstm_status clstm_stream_join(clstm_stream *stream, size_t *row);
+
+/* One row less: the last one takes its place and number; no other moves. */
+clstm_status clstm_stream_leave(clstm_stream *stream, size_t row);
 
 /* ---- Activations ----------------------------------------------------------------------------------------- */
 

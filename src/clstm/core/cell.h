@@ -89,7 +89,8 @@ static void TYPED(add_peepholes)(TYPED(cell_tile) *tile, vreal *sums, const vrea
 /* The equations of clstm_cell. */
 static void TYPED(cell_forward)(const TYPED(clstm_i_cell) *cell, int peephole, TYPED(cell_tile) *tile) {
     const size_t n = tile->count;
-    vreal *i = tile->gates[0], *f = tile->gates[1], *g = tile->gates[2], *o = tile->gates[3], *c = tile->c, *h = tile->h;
+    vreal *i = tile->gates[0], *f = tile->gates[1], *g = tile->gates[2], *o = tile->gates[3];
+    vreal *c = tile->c, *h = tile->h;
     if (peephole) {
         TYPED(add_peepholes)(tile, i, tile->peepholes[0]);
         TYPED(add_peepholes)(tile, f, tile->peepholes[1]);

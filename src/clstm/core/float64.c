@@ -1,6 +1,6 @@
 /* Everything numeric, in float64: forward, record, backward. */
-#include "dispatch.h"
-#include "internal.h"
+#include "environment.h"
+#include "streams.h"
 
 #include <math.h>
 #include <string.h>
@@ -30,3 +30,4 @@
 #include "backward.h"
 #include "optimisers.h"
 #include "activations.h"
+#include "stream.h"

@@ -17,6 +17,13 @@ typedef struct clstm_i_range {
 
 /* ---- Memory: one block a call (status.c) ------------------------------------------------------------------ */
 
+enum { CLSTM_I_ALIGNMENT = 64 };
+
+/* The first aligned address from one on. */
+static inline char *clstm_i_align(void *memory) {
+    return (char *)memory + (CLSTM_I_ALIGNMENT - (uintptr_t)memory % CLSTM_I_ALIGNMENT) % CLSTM_I_ALIGNMENT;
+}
+
 /* Reserve every array first, then allocate once. Offsets are multiples of 64 bytes, a cache line and the widest
    vector. */
 typedef struct clstm_i_layout {
@@ -205,8 +212,8 @@ clstm_i_range clstm_i_plan_share(const clstm_i_plan *plan, size_t index, size_t 
 /* ---- Tape ------------------------------------------------------------------------------------------------- */
 
 /* A recorded pass. Slot 0 of hidden and cells is the initial state, so that the rows before step t are those of slot t
-   and the recurrent weight's gradient is one product. Each part's arrays are in the order of its own steps; x and inputs
-   are in forward order, or in that of the one direction that there is. */
+   and the recurrent weight's gradient is one product. Each part's arrays are in the order of its own steps; x and
+   inputs are in forward order, or in that of the one direction that there is. */
 struct clstm_tape {
     clstm_context context; /* for its allocator */
     void *block;           /* NULL: lent by the cache */

@@ -95,8 +95,8 @@ static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t
     const real *weights = model->parameters;
     const int is_projection = config->proj_size && index >= parts && index < 2 * parts;
     if (is_projection)
-        return (TYPED(pack_source)){TYPED(packed_shape)(R, H, lanes, 1),
-                                    weights + clstm_i_part_offsets(config, index - parts).projection, NULL, NULL, NULL};
+        return (TYPED(pack_source)){.shape = TYPED(packed_shape)(R, H, lanes, 1),
+                                    .input = weights + clstm_i_part_offsets(config, index - parts).projection};
 
     const int is_readout = index >= parts;
     const clstm_i_offsets at = clstm_i_part_offsets(config, is_readout ? parts : index);
@@ -187,8 +187,8 @@ static TYPED(pack_source) TYPED(backward_source)(const clstm_model *model, size_
     const clstm_i_offsets at = clstm_i_part_offsets(config, index % parts);
     const real *weights = model->parameters;
     if (index >= parts)
-        return (TYPED(pack_source)){TYPED(packed_shape)(H, R, lanes, 1), weights + at.projection, NULL, NULL, NULL};
-    return (TYPED(pack_source)){TYPED(packed_shape)(R, 4 * H, lanes, 1), weights + at.recurrent, NULL, NULL, NULL};
+        return (TYPED(pack_source)){.shape = TYPED(packed_shape)(H, R, lanes, 1), .input = weights + at.projection};
+    return (TYPED(pack_source)){.shape = TYPED(packed_shape)(R, 4 * H, lanes, 1), .input = weights + at.recurrent};
 }
 
 static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t lanes, clstm_status *status) {

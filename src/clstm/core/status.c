@@ -14,13 +14,14 @@ const char *clstm_strerror(clstm_status status) {
     switch (status) {
     case CLSTM_OK: return "success";
     case CLSTM_INVALID_ARGUMENT: return "a required pointer is NULL, a struct's size unknown or an index out of range";
-    case CLSTM_INVALID_CONFIG: return "a size is zero, proj_size not below hidden_size, or a direction or the cell invalid";
+    case CLSTM_INVALID_CONFIG: return "a size is zero, proj_size not below hidden_size, or direction or cell invalid";
     case CLSTM_OVERFLOW: return "the sizes multiply to more than memory can address";
     case CLSTM_OUT_OF_MEMORY: return "out of memory";
     case CLSTM_WRONG_DTYPE: return "the model or tape has the other floating-point type";
     case CLSTM_CANCELLED: return "cancelled by the host";
     case CLSTM_TAPE_CONSUMED: return "the tape was already used by a backward pass";
     case CLSTM_MODEL_CHANGED: return "the model's parameters changed after the tape was recorded";
+    case CLSTM_NOT_CAUSAL: return "a stream cannot go back in time: the model has a reverse direction";
     case CLSTM_NO_GRADIENT: return "the cell has a function that is for inference only";
     case CLSTM_UNKNOWN_ENGINE: return "CLSTM_ENGINE names no engine";
     case CLSTM_UNKNOWN_ISA: return "CLSTM_ISA names no instruction set that this CPU and build have";
@@ -28,14 +29,12 @@ const char *clstm_strerror(clstm_status status) {
     return "unknown status";
 }
 
-enum { ALIGNMENT = 64 };
-
 size_t clstm_i_reserve(clstm_i_layout *layout, size_t rows, size_t columns, size_t element) {
     const size_t offset = layout->bytes;
     size_t bytes;
     if (__builtin_mul_overflow(rows, columns, &bytes) || __builtin_mul_overflow(bytes, element, &bytes)
-        || __builtin_add_overflow(bytes, ALIGNMENT - 1, &bytes)
-        || __builtin_add_overflow(offset, bytes / ALIGNMENT * ALIGNMENT, &layout->bytes)) {
+        || __builtin_add_overflow(bytes, CLSTM_I_ALIGNMENT - 1, &bytes)
+        || __builtin_add_overflow(offset, bytes / CLSTM_I_ALIGNMENT * CLSTM_I_ALIGNMENT, &layout->bytes)) {
         layout->overflow = 1;
         layout->bytes = 0;
     }
@@ -46,14 +45,14 @@ char *clstm_i_allocate(const clstm_context *context, const clstm_i_layout *layou
     size_t bytes;
     *block = NULL;
     /* PTRDIFF_MAX, not SIZE_MAX: pointers into the block must have a distance. */
-    if (layout->overflow || __builtin_add_overflow(layout->bytes, ALIGNMENT, &bytes) || bytes > PTRDIFF_MAX) {
+    if (layout->overflow || __builtin_add_overflow(layout->bytes, CLSTM_I_ALIGNMENT, &bytes) || bytes > PTRDIFF_MAX) {
         *status = CLSTM_OVERFLOW;
         return NULL;
     }
     *block = context->allocate(context->user, bytes);
     *status = *block ? CLSTM_OK : CLSTM_OUT_OF_MEMORY;
     if (!*block) return NULL;
-    return (char *)*block + (ALIGNMENT - (uintptr_t)*block % ALIGNMENT) % ALIGNMENT;
+    return clstm_i_align(*block);
 }
 
 void clstm_i_release(const clstm_context *context, void *block) {

@@ -124,23 +124,22 @@ ALWAYS_INLINE void TYPED(advance)(TYPED(clstm_i_steps) *now) {
 
 /* Every other step goes through the blocks backwards: what the step before has left in a cache is read first. Worth
    10 % where the weights are twice as large as the cache. */
-ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plain) {
-    TYPED(clstm_i_steps) now = *steps;
-    const TYPED(clstm_i_product) *p = &now.product;
+ALWAYS_INLINE void TYPED(walk)(TYPED(clstm_i_steps) *now, const int plain) {
+    const TYPED(clstm_i_product) *p = &now->product;
     const clstm_i_range all = {p->begin, p->end};
-    for (size_t t = 0; t < steps->steps; t++) {
-        if (t) TYPED(advance)(&now);
+    for (size_t t = 0; t < now->steps; t++) {
+        if (t) TYPED(advance)(now);
         for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
-            const clstm_i_range blocks = TYPED(next_window)(all, left, (int)((steps->first + t) % 2));
-            if (plain && p->rows == 1) TYPED(step_row)(&now, blocks);
+            const clstm_i_range blocks = TYPED(next_window)(all, left, (int)((now->first + t) % 2));
+            if (plain && p->rows == 1) TYPED(step_row)(now, blocks);
             else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest)) {
                 const clstm_i_range rows = TYPED(next_rows)(p->rows, rest);
-                if (plain) TYPED(step_rows)(&now, rows, blocks);
-                else TYPED(cell_rows)(&now, rows, blocks);
+                if (plain) TYPED(step_rows)(now, rows, blocks);
+                else TYPED(cell_rows)(now, rows, blocks);
             }
         }
     }
 }
 
-static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
-static void TYPED(cell_steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }
+static void TYPED(steps)(TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
+static void TYPED(cell_steps)(TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }

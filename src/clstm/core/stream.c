@@ -1,0 +1,126 @@
+/* Streams, but for their numbers (stream.h): memory, weights, and which rows are active. */
+#include "streams.h"
+
+static const clstm_i_stream_functions *functions_of(int is_f64) {
+    return is_f64 ? &clstm_i_stream_f64 : &clstm_i_stream_f32;
+}
+
+static clstm_status measure(const clstm_config *config, int is_f64, size_t batch, const clstm_i_isa **isa,
+                            size_t *bytes) {
+    int packed;
+    if (!batch) return CLSTM_INVALID_ARGUMENT;
+    if (config->direction != CLSTM_FORWARD) return CLSTM_NOT_CAUSAL;
+    const clstm_status status = clstm_i_chosen(isa, &packed);
+    return status ? status : functions_of(is_f64)->measure(config, batch, *isa, bytes);
+}
+
+clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *bytes) {
+    const clstm_i_isa *isa;
+    if (!model || !bytes) return CLSTM_INVALID_ARGUMENT;
+    return measure(&model->config, model->is_f64, batch, &isa, bytes);
+}
+
+/* A stream without weights or rows in memory that may be too small; NULL with *status set if it is. */
+static clstm_stream *make(const clstm_config *config, int is_f64, size_t batch, void *memory, size_t bytes,
+                          clstm_status *status) {
+    const clstm_i_isa *isa;
+    size_t needed;
+    *status = measure(config, is_f64, batch, &isa, &needed);
+    if (!*status && bytes < needed) *status = CLSTM_INVALID_ARGUMENT;
+    if (*status) return NULL;
+    char *aligned = clstm_i_align(memory);
+    functions_of(is_f64)->begin(config, batch, isa, aligned);
+    return (clstm_stream *)aligned;
+}
+
+clstm_status clstm_stream_init(const clstm_model *model, size_t batch, int flags, void *memory, size_t bytes,
+                               clstm_stream **result) {
+    clstm_status status;
+    if (!result) return CLSTM_INVALID_ARGUMENT;
+    *result = NULL;
+    if (!model || !memory || flags & ~CLSTM_STREAM_KEEP_ENVIRONMENT) return CLSTM_INVALID_ARGUMENT;
+    clstm_stream *stream = make(&model->config, model->is_f64, batch, memory, bytes, &status);
+    if (!stream) return status;
+    stream->context = model->context;
+    stream->flags = flags;
+    status = functions_of(stream->is_f64)->take_weights(stream, model);
+    if (status) return status;
+    stream->rows = batch;
+    clstm_stream_reset(stream);
+    *result = stream;
+    return CLSTM_OK;
+}
+
+clstm_status clstm_stream_fork(const clstm_stream *from, size_t batch, void *memory, size_t bytes,
+                               clstm_stream **result) {
+    clstm_status status;
+    if (!result) return CLSTM_INVALID_ARGUMENT;
+    *result = NULL;
+    if (!from || !from->pack || !memory || batch < from->rows) return CLSTM_INVALID_ARGUMENT;
+    const clstm_i_stream_functions *functions = functions_of(from->is_f64);
+    clstm_stream *stream = make(&from->config, from->is_f64, batch, memory, bytes, &status);
+    if (!stream) return status;
+    stream->context = from->context;
+    stream->flags = from->flags;
+    functions->share_weights(from, stream);
+    stream->rows = from->rows;
+    for (size_t row = 0; row < from->rows; row++) functions->copy_row(from, row, stream, row);
+    *result = stream;
+    return CLSTM_OK;
+}
+
+static int same_cell(const clstm_cell *a, const clstm_cell *b) {
+    const clstm_activation x[] = {a->gate, a->cell, a->hidden}, y[] = {b->gate, b->cell, b->hidden};
+    for (int k = 0; k < 3; k++)
+        if (x[k].function != y[k].function || x[k].alpha != y[k].alpha || x[k].beta != y[k].beta) return 0;
+    return a->peephole == b->peephole && a->coupled == b->coupled && a->clip == b->clip && a->cell_clip == b->cell_clip;
+}
+
+static int same_shape(const clstm_config *a, const clstm_config *b) {
+    return a->input_size == b->input_size && a->hidden_size == b->hidden_size && a->num_layers == b->num_layers
+           && a->output_size == b->output_size && a->no_bias == b->no_bias && a->direction == b->direction
+           && a->proj_size == b->proj_size && a->learn_state == b->learn_state && same_cell(&a->cell, &b->cell);
+}
+
+clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model) {
+    if (!stream || !model || !same_shape(&stream->config, &model->config)) return CLSTM_INVALID_ARGUMENT;
+    if (stream->is_f64 != model->is_f64) return CLSTM_WRONG_DTYPE;
+    const clstm_context context = stream->context;
+    clstm_i_owned *before = stream->pack;
+    const clstm_status status = functions_of(stream->is_f64)->take_weights(stream, model);
+    if (status) return status;
+    stream->context = model->context;
+    clstm_i_drop_pack(&context, before);
+    return CLSTM_OK;
+}
+
+void clstm_stream_release(clstm_stream *stream) {
+    if (!stream) return;
+    clstm_i_drop_pack(&stream->context, stream->pack);
+    stream->pack = NULL;
+    stream->rows = 0; /* it computes nothing any more */
+}
+
+clstm_status clstm_stream_reset(clstm_stream *stream) {
+    if (!stream) return CLSTM_INVALID_ARGUMENT;
+    for (size_t row = 0; row < stream->rows; row++) functions_of(stream->is_f64)->start_row(stream, row);
+    return CLSTM_OK;
+}
+
+/* ---- Rows ---- */
+
+size_t clstm_stream_rows(const clstm_stream *stream) { return stream ? stream->rows : 0; }
+
+clstm_status clstm_stream_join(clstm_stream *stream, size_t *row) {
+    if (!stream || !row || !stream->pack || stream->rows == stream->capacity) return CLSTM_INVALID_ARGUMENT;
+    *row = stream->rows++;
+    functions_of(stream->is_f64)->start_row(stream, *row);
+    return CLSTM_OK;
+}
+
+clstm_status clstm_stream_leave(clstm_stream *stream, size_t row) {
+    if (!stream || row >= stream->rows) return CLSTM_INVALID_ARGUMENT;
+    stream->rows--;
+    if (row < stream->rows) functions_of(stream->is_f64)->copy_row(stream, stream->rows, stream, row);
+    return CLSTM_OK;
+}

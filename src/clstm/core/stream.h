@@ -1,0 +1,280 @@
+/* Streams, typed: the packed engine's steps one after the other, on the caller's thread and in the caller's memory. */
+
+typedef struct TYPED(stream) {
+    clstm_stream base;
+    const TYPED(clstm_i_kernels) *kernels;
+    const TYPED(pack) *pack; /* base.pack */
+    TYPED(clstm_i_cell) variant;
+    const TYPED(clstm_i_cell) *cell; /* the variant, or NULL: the plain one */
+    size_t recurrent_size;
+    size_t stride, h_stride; /* from one row of c to the next, and of h: whole vectors */
+    size_t width;            /* of sums */
+    real *h0, *c0;           /* (L, R), (L, H) what rows begin with */
+    real *h, *c;             /* (2, L, capacity, h_stride), (L, capacity, stride) the states so far; of h the half
+                                that base.half says, as a step must not write what it reads */
+    real *hidden;            /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
+    real *outputs;           /* (capacity, stride) o_t hidden(c_t) before a projection */
+    real *sums;              /* (chunk, capacity, width) the input product of some steps */
+} TYPED(stream);
+
+/* ---- Memory ---- */
+
+/* The arrays, in memory that begins at an address; with 0 for it, only what they need. */
+static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, uintptr_t memory) {
+    const clstm_config *config = &stream->base.config;
+    const size_t L = config->num_layers, B = stream->base.capacity;
+    size_t states, rows;
+    if (__builtin_mul_overflow(L, B, &states) || __builtin_mul_overflow(stream->base.chunk, B, &rows)
+        || rows > SIZE_MAX / 2 || states > SIZE_MAX / 2) layout->overflow = 1;
+    if (layout->overflow) return;
+#define PLACE(array, rows, columns) \
+    stream->array = (void *)(memory + clstm_i_reserve(layout, rows, columns, sizeof *stream->array))
+    PLACE(h0, L, stream->recurrent_size);
+    PLACE(c0, L, config->hidden_size);
+    PLACE(h, 2 * states, stream->h_stride);
+    PLACE(c, states, stream->stride);
+    PLACE(hidden, 2 * rows, stream->h_stride);
+    PLACE(outputs, config->proj_size ? B : 0, stream->stride);
+    PLACE(sums, stream->base.chunk > 1 ? rows : 0, stream->width);
+#undef PLACE
+}
+
+/* What follows from the model, the batch and the kernels; no memory yet. */
+static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_config *config, size_t batch,
+                               const clstm_i_isa *isa) {
+    *stream = (TYPED(stream)){.base = {.config = *config, .is_f64 = REAL_IS_F64, .isa = isa, .capacity = batch}};
+    stream->kernels = isa->KERNELS;
+    const size_t lanes = stream->kernels->lanes;
+    stream->recurrent_size = clstm_i_recurrent_size(config);
+    stream->stride = clstm_i_whole_vectors(config->hidden_size, lanes);
+    stream->h_stride = clstm_i_whole_vectors(stream->recurrent_size, lanes);
+    stream->width = TYPED(packed_shape)(config->hidden_size, 0, lanes, 0).width;
+    /* Few enough steps for a private cache; more than these gain nothing. */
+    const size_t bytes = (size_t)64 << 10, most = 64, step = batch * (stream->width + 2 * stream->h_stride);
+    const size_t fitting = bytes / sizeof(real) / (step ? step : 1);
+    stream->base.chunk = fitting < 1 ? 1 : fitting > most ? most : fitting;
+}
+
+static clstm_status TYPED(measure_stream)(const clstm_config *config, size_t batch, const clstm_i_isa *isa,
+                                          size_t *bytes) {
+    TYPED(stream) stream;
+    size_t row;
+    clstm_i_layout layout = {0, 0};
+    if (__builtin_mul_overflow(batch, 8 * (config->hidden_size + 64), &row)) return CLSTM_OVERFLOW;
+    TYPED(plan_stream)(&stream, config, batch, isa);
+    clstm_i_reserve(&layout, 1, 1, sizeof stream + CLSTM_I_ALIGNMENT); /* and the slack */
+    TYPED(place_stream)(&stream, &layout, 0);
+    *bytes = layout.bytes;
+    return layout.overflow ? CLSTM_OVERFLOW : CLSTM_OK;
+}
+
+/* ---- States ---- */
+
+/* h of all rows of a layer. */
+static real *TYPED(half)(const TYPED(stream) *stream, size_t layer, size_t half) {
+    const size_t L = stream->base.config.num_layers;
+    return stream->h + (half * L + layer) * stream->base.capacity * stream->h_stride;
+}
+
+static real *TYPED(h_of)(const TYPED(stream) *stream, size_t layer) {
+    return TYPED(half)(stream, layer, stream->base.half);
+}
+
+static void TYPED(start_row)(clstm_stream *given, size_t row) {
+    const TYPED(stream) *stream = (TYPED(stream) *)given;
+    const size_t B = given->capacity, H = given->config.hidden_size, R = stream->recurrent_size;
+    for (size_t k = 0; k < given->config.num_layers; k++) {
+        memcpy(TYPED(h_of)(stream, k) + row * stream->h_stride, stream->h0 + k * R, R * sizeof(real));
+        memcpy(stream->c + (k * B + row) * stream->stride, stream->c0 + k * H, H * sizeof(real));
+    }
+}
+
+static void TYPED(copy_row)(const clstm_stream *given, size_t row, clstm_stream *given_to, size_t place) {
+    const TYPED(stream) *from = (const TYPED(stream) *)given, *to = (TYPED(stream) *)given_to;
+    const size_t B = given->capacity, to_B = given_to->capacity, h = from->h_stride, c = from->stride;
+    for (size_t k = 0; k < given->config.num_layers; k++) {
+        memcpy(TYPED(h_of)(to, k) + place * h, TYPED(h_of)(from, k) + row * h, h * sizeof(real));
+        memcpy(to->c + (k * to_B + place) * c, from->c + (k * B + row) * c, c * sizeof(real));
+    }
+}
+
+/* ---- Weights ---- */
+
+static void TYPED(use_pack)(TYPED(stream) *stream, const TYPED(pack) *pack) {
+    stream->pack = pack;
+    stream->base.pack = (clstm_i_owned *)&pack->owned;
+    atomic_fetch_add(&stream->base.pack->users, 1);
+}
+
+/* The pack, and a copy of the initial state. */
+static clstm_status TYPED(take_weights)(clstm_stream *given, const clstm_model *model) {
+    TYPED(stream) *stream = (TYPED(stream) *)given;
+    const clstm_config *config = &given->config;
+    const clstm_i_offsets at = clstm_i_part_offsets(config, clstm_i_parts(config));
+    const real *own = config->learn_state ? model->parameters : NULL;
+    clstm_status status;
+    const TYPED(pack) *pack = TYPED(get_pack)(model, 0, stream->kernels->lanes, &status);
+    if (!pack) return status;
+    TYPED(use_pack)(stream, pack);
+    TYPED(copy_or_zero)(stream->h0, own ? own + at.h0 : NULL, config->num_layers * stream->recurrent_size);
+    TYPED(copy_or_zero)(stream->c0, own ? own + at.c0 : NULL, config->num_layers * config->hidden_size);
+    return CLSTM_OK;
+}
+
+static void TYPED(share_weights)(const clstm_stream *given, clstm_stream *given_to) {
+    const TYPED(stream) *from = (const TYPED(stream) *)given;
+    TYPED(stream) *to = (TYPED(stream) *)given_to;
+    TYPED(use_pack)(to, from->pack);
+    memcpy(to->h0, from->h0, given->config.num_layers * from->recurrent_size * sizeof(real));
+    memcpy(to->c0, from->c0, given->config.num_layers * given->config.hidden_size * sizeof(real));
+}
+
+/* In memory that is large enough, and begins at a multiple of the alignment. */
+static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const clstm_i_isa *isa, char *memory) {
+    TYPED(stream) *stream = (TYPED(stream) *)memory;
+    clstm_i_layout layout = {0, 0};
+    TYPED(plan_stream)(stream, config, batch, isa);
+    clstm_i_reserve(&layout, 1, 1, sizeof *stream);
+    TYPED(place_stream)(stream, &layout, (uintptr_t)memory);
+    memset(stream->h, 0, (size_t)((char *)stream->hidden - (char *)stream->h)); /* the lanes after H too */
+    stream->cell = TYPED(read_cell)(config, stream->kernels, &stream->variant);
+}
+
+/* ---- Steps ---- */
+
+/* h_t = weight_hr (o_t hidden(c_t)). */
+static void TYPED(project)(const TYPED(stream) *stream, size_t layer, real *hidden) {
+    const TYPED(packed) *packed = &stream->pack->projections[layer];
+    const TYPED(clstm_i_product) product = {
+        .rows = stream->base.rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last, .count = 1,
+        .parts = {{stream->outputs, stream->stride, packed->input, packed->input_size}}, .start = packed->bias,
+    };
+    stream->kernels->multiply(&product, hidden, stream->h_stride, stream->recurrent_size);
+}
+
+/* Some steps of a layer, from x (n, rows, .) to `hidden` (n, rows, h_stride). */
+static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_t n, const real *x, size_t x_stride,
+                                real *hidden) {
+    const TYPED(packed) *packed = &stream->pack->parts[layer];
+    const size_t rows = stream->base.rows, h_stride = stream->h_stride;
+    const int projects = stream->base.config.proj_size > 0;
+    TYPED(clstm_i_steps) steps = {
+        .product = {.rows = rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last,
+                    .start = packed->bias},
+        .steps = projects ? 1 : n, .batch = rows, .c = stream->c + layer * stream->base.capacity * stream->stride,
+        .h = projects ? stream->outputs : hidden, .stride = stream->stride,
+        .hidden_size = stream->base.config.hidden_size, .cell = stream->cell, .peephole = packed->peephole,
+    };
+    TYPED(clstm_i_product) *product = &steps.product;
+    TYPED(clstm_i_part) *input = &product->parts[0], *recurrent = input;
+    *input = (TYPED(clstm_i_part)){x, x_stride, packed->input, packed->input_size};
+    /* Weights that are read once for all steps, if they are more than a few. */
+    if (n > 1 && rows < 24 && packed->input_size >= 8) {
+        TYPED(clstm_i_product) all = *product;
+        all.rows = n * rows;
+        all.count = 1;
+        stream->kernels->multiply(&all, stream->sums, stream->width, stream->width);
+        product->start = stream->sums;
+        product->start_stride = stream->width;
+    } else {
+        product->count = 1;
+        recurrent++;
+    }
+    product->count++;
+    *recurrent = (TYPED(clstm_i_part)){TYPED(h_of)(stream, layer), h_stride, packed->recurrent, packed->recurrent_size};
+    for (size_t t = 0; t < n; t += steps.steps) {
+        if (stream->cell) stream->kernels->cell_steps(&steps);
+        else stream->kernels->steps(&steps);
+        if (!projects) return;
+        TYPED(project)(stream, layer, hidden + t * rows * h_stride);
+        recurrent->a = hidden + t * rows * h_stride;
+        if (recurrent != input) input->a += rows * x_stride;
+        product->start += rows * product->start_stride;
+    }
+}
+
+/* From the last layer's h (n, rows, h_stride) to y (n, rows, O). */
+static void TYPED(stream_out)(const TYPED(stream) *stream, size_t n, const real *hidden, real *y) {
+    const size_t rows = n * stream->base.rows;
+    if (!stream->base.config.output_size) {
+        TYPED(copy_rows)(y, stream->recurrent_size, hidden, stream->h_stride, rows, stream->recurrent_size);
+        return;
+    }
+    const TYPED(packed) *packed = stream->pack->readout;
+    const TYPED(clstm_i_product) product = {
+        .rows = rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last, .count = 1,
+        .parts = {{hidden, stream->h_stride, packed->input, packed->input_size}}, .start = packed->bias,
+    };
+    stream->kernels->multiply(&product, y, packed->n, packed->n);
+}
+
+/* A single step writes its h to where it stays; of several the last one is copied there. */
+static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x, real *y) {
+    const clstm_config *config = &stream->base.config;
+    const size_t rows = stream->base.rows * stream->h_stride, next = !stream->base.half;
+    size_t stride = config->input_size;
+    for (size_t k = 0; k < config->num_layers; k++) {
+        real *state = TYPED(half)(stream, k, next), *hidden = state;
+        if (n > 1) hidden = stream->hidden + k % 2 * stream->base.chunk * stream->base.capacity * stream->h_stride;
+        TYPED(stream_layer)(stream, k, n, x, stride, hidden);
+        if (n > 1) memcpy(state, hidden + (n - 1) * rows, rows * sizeof(real));
+        x = hidden;
+        stride = stream->h_stride;
+    }
+    stream->base.half = next;
+    if (y) TYPED(stream_out)(stream, n, x, y);
+}
+
+clstm_status PUBLIC(stream_process)(clstm_stream *given, size_t steps, const real *x, real *y) {
+    if (!given || (!x && steps && given->rows)) return CLSTM_INVALID_ARGUMENT;
+    if (given->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    TYPED(stream) *stream = (TYPED(stream) *)given;
+    const size_t rows = given->rows, I = given->config.input_size, O = clstm_i_output_size(&given->config);
+    if (!rows) return CLSTM_OK;
+    const int keeps = given->flags & CLSTM_STREAM_KEEP_ENVIRONMENT;
+    const clstm_i_environment before = keeps ? 0 : clstm_i_enter();
+    for (size_t left = steps, n; left; left -= n) {
+        n = left < given->chunk ? left : given->chunk;
+        TYPED(advance_stream)(stream, n, x, y);
+        x += n * rows * I;
+        if (y) y += n * rows * O;
+    }
+    if (!keeps) clstm_i_leave(before);
+    return CLSTM_OK;
+}
+
+clstm_status PUBLIC(stream_step)(clstm_stream *stream, const real *x, real *y) {
+    return PUBLIC(stream_process)(stream, 1, x, y);
+}
+
+/* ---- The state, to read and to write ---- */
+
+clstm_status PUBLIC(stream_get_state)(const clstm_stream *given, real *h, real *c) {
+    if (!given) return CLSTM_INVALID_ARGUMENT;
+    if (given->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    const TYPED(stream) *stream = (const TYPED(stream) *)given;
+    const size_t B = given->capacity, rows = given->rows, H = given->config.hidden_size, R = stream->recurrent_size;
+    for (size_t k = 0; k < given->config.num_layers; k++) {
+        if (h) TYPED(copy_rows)(h + k * rows * R, R, TYPED(h_of)(stream, k), stream->h_stride, rows, R);
+        if (c) TYPED(copy_rows)(c + k * rows * H, H, stream->c + k * B * stream->stride, stream->stride, rows, H);
+    }
+    return CLSTM_OK;
+}
+
+clstm_status PUBLIC(stream_set_state)(clstm_stream *given, const real *h, const real *c) {
+    if (!given) return CLSTM_INVALID_ARGUMENT;
+    if (given->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    const TYPED(stream) *stream = (const TYPED(stream) *)given;
+    const size_t B = given->capacity, rows = given->rows, H = given->config.hidden_size, R = stream->recurrent_size;
+    for (size_t k = 0; k < given->config.num_layers; k++) {
+        if (h) TYPED(copy_rows)(TYPED(h_of)(stream, k), stream->h_stride, h + k * rows * R, R, rows, R);
+        if (c) TYPED(copy_rows)(stream->c + k * B * stream->stride, stream->stride, c + k * rows * H, H, rows, H);
+    }
+    return CLSTM_OK;
+}
+
+/* What stream.c calls by the stream's type. */
+const clstm_i_stream_functions TYPED(clstm_i_stream) = {
+    TYPED(measure_stream), TYPED(begin_stream), TYPED(take_weights),
+    TYPED(share_weights), TYPED(start_row), TYPED(copy_row),
+};
