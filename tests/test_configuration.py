@@ -201,6 +201,19 @@ def test_files_of_before_these_options_are_read(tmp_path):
     same(case.model(), clstm.LSTM.load(tmp_path / "older"), case)
 
 
+def test_entries_of_a_later_version_are_refused(tmp_path):
+    """What is not understood would be computed wrongly; what others wrote beside is theirs."""
+    from safetensors.numpy import save_file
+
+    tensors, metadata = saved(tmp_path / "m", Case())
+    save_file(tensors, tmp_path / "theirs", metadata | {"author": "x", "clstm": "y"})
+    same(Case().model(), clstm.LSTM.load(tmp_path / "theirs"), Case())
+    for name in ("layer_norm", "hidden_size.l1", ""):
+        save_file(tensors, tmp_path / "later", metadata | {f"clstm.{name}": "True"})
+        with pytest.raises(ValueError, match=f"later holds no valid model: clstm.{name} is an"):
+            clstm.LSTM.load(tmp_path / "later")
+
+
 @pytest.mark.parametrize(
     ("entry", "value", "words"),
     [

@@ -10,6 +10,7 @@
 
 from . import losses, optim
 from ._core import version as __version__
+from .cell import Activation, Cell
 from .info import config, get_include, get_library, show_config
 from .lstm import LSTM
 from .parameters import Parameters
@@ -19,6 +20,8 @@ from .windows import Windows
 
 __all__ = [
     "LSTM",
+    "Activation",
+    "Cell",
     "Gradients",
     "Parameters",
     "Tape",

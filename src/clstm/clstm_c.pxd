@@ -13,6 +13,7 @@ cdef extern from "clstm.h" nogil:
         CLSTM_CANCELLED
         CLSTM_TAPE_CONSUMED
         CLSTM_MODEL_CHANGED
+        CLSTM_NO_GRADIENT
         CLSTM_UNKNOWN_ISA
         CLSTM_UNKNOWN_ENGINE
 
@@ -59,12 +60,36 @@ cdef extern from "clstm.h" nogil:
         CLSTM_REVERSE
         CLSTM_BIDIRECTIONAL
 
+    ctypedef enum clstm_function:
+        CLSTM_DEFAULT
+        CLSTM_SIGMOID
+        CLSTM_TANH
+        CLSTM_HARD_SIGMOID
+        CLSTM_RELU
+        CLSTM_AFFINE
+        CLSTM_LEAKY_RELU
+        CLSTM_THRESHOLDED_RELU
+        CLSTM_SCALED_TANH
+        CLSTM_ELU
+        CLSTM_SOFTSIGN
+        CLSTM_SOFTPLUS
+
+    ctypedef struct clstm_activation:
+        clstm_function function
+        double alpha, beta
+
+    ctypedef struct clstm_cell:
+        int peephole, coupled
+        double clip, cell_clip
+        clstm_activation gate, cell, hidden
+
     ctypedef struct clstm_config:
         size_t input_size, hidden_size, num_layers, output_size
         int no_bias
         clstm_direction direction
         size_t proj_size
         int learn_state
+        clstm_cell cell
 
     clstm_config CLSTM_CONFIG_INIT "((clstm_config)CLSTM_CONFIG_INIT)"
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .calls import lengths_of, read_call
+from .cell import PLAIN, Cell, check_gradients
 from .configuration import Configuration
 from .dropout import read_masks
 from .layout import Array, Layout, State, SupportsArray, layout_of
@@ -33,8 +34,8 @@ class LSTM(Model):
 
     With a projection h_t = ``weight_hr_l{k}`` @ (o_t * tanh(c_t)), of R elements. The four W_ are
     stacked in ``weight_ih_l{k}``, the four R_ in ``weight_hh_l{k}``, the four b_ in ``bias_l{k}``;
-    `Parameters` has all shapes. Layer k > 0 reads layer k - 1's h. y_t is the last layer's h_t, or
-    with a readout ``weight_out @ h_t + bias_out``.
+    `Parameters` has all shapes, `Cell` the equations of the variants. Layer k > 0 reads layer
+    k - 1's h. y_t is the last layer's h_t, or with a readout ``weight_out @ h_t + bias_out``.
 
     A bidirectional layer is two of these with weights of their own, one from the first step to the
     last and one from the last to the first; its h_t are both of theirs side by side, the forward
@@ -67,6 +68,8 @@ class LSTM(Model):
     learn_state : bool
         Whether the initial state is a parameter too, ``h0`` (L D, R) and ``c0`` (L D, H), zero at
         first: calls without a state start every row from it, and `Tape.backward` has its gradient.
+    cell : Cell
+        Peepholes, coupled gates, clips and other activation functions; by default none of them.
     dtype : float32 or float64
         Of parameters, results and all arithmetic; inputs of other real dtypes are converted.
     rng : int or numpy.random.Generator, optional
@@ -76,7 +79,7 @@ class LSTM(Model):
     ------
     ValueError, TypeError, MemoryError
         For sizes that are out of range, or of which no array can be had; for `bidirectional` with
-        ``direction="reverse"``; for another dtype.
+        ``direction="reverse"``; for another dtype; for a `cell` that is no `Cell`.
 
     Notes
     -----
@@ -117,6 +120,7 @@ class LSTM(Model):
         batch_first: bool = False,
         forget_bias: float = 1.0,
         learn_state: bool = False,
+        cell: Cell = PLAIN,
         dtype: DTypeLike = np.float32,
         rng: "int | np.random.Generator | None" = None,
     ) -> None:
@@ -131,6 +135,7 @@ class LSTM(Model):
             bias=bias,
             batch_first=batch_first,
             learn_state=learn_state,
+            cell=cell,
             dtype=np.dtype(dtype),
         )
         table, size = config.parameter_table()
@@ -283,13 +288,14 @@ class LSTM(Model):
         Raises
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
-            As a call does.
+            As a call does; ValueError also where a function of `cell` has no gradient.
 
         Notes
         -----
         Recurrent dropout with one mask a row is from Y. Gal, Z. Ghahramani, "A theoretically
         grounded application of dropout in recurrent neural networks", 2016.
         """
+        check_gradients(self.cell, "record")
         if keep not in ("gates", "states"):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
         config, model = self._config, self._model
@@ -335,6 +341,6 @@ class LSTM(Model):
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit.
+            If an argument does not fit, or a function of `cell` has no gradient.
         """
         return Windows(self, x, length, state, num_threads)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import _core
+from .cell import Cell
 from .configuration import Configuration
 from .layout import Array
 from .parameters import Parameters
@@ -82,6 +83,11 @@ class Model:
     def learn_state(self) -> bool:
         """Whether the initial state is a parameter."""
         return self._config.learn_state
+
+    @property
+    def cell(self) -> Cell:
+        """Which variant of the cell it computes."""
+        return self._config.cell
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -29,7 +29,8 @@ class Parameters(Mapping[str, Array]):
           cell, output;
         - ``weight_hh_l{k}`` (4H, R);
         - ``bias_l{k}`` (4H,), if `bias`;
-        - ``weight_hr_l{k}`` (R, H), if `proj_size`,
+        - ``weight_hr_l{k}`` (R, H), if `proj_size`;
+        - ``weight_peephole_l{k}`` (3H,), if the cell has peepholes, blocks input, forget, output,
 
         and where a layer is bidirectional the same again for its reverse direction, the names with
         ``_reverse`` after them, as are all names of a model with ``direction="reverse"``. Then
@@ -78,8 +79,8 @@ def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Gener
 
     ``weight_ih``, ``weight_hr`` and ``weight_out`` are Glorot uniform [1]_. Each gate of
     ``weight_hh`` is orthogonal [2]_; with a projection it has more rows than columns, and these are
-    orthonormal. Biases are 0 but the forget gate's, which are `forget_bias` [3]_. The initial state
-    is 0.
+    orthonormal. Biases are 0 but the forget gate's, which are `forget_bias` [3]_. Peepholes and the
+    initial state are 0.
 
     References
     ----------
@@ -99,7 +100,7 @@ def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Gener
         elif name.startswith("weight_hh"):
             for gate in np.split(array, 4):
                 gate[...] = _orthonormal(gate.shape, rng)
-        elif name in ("h0", "c0"):
+        elif name in ("h0", "c0") or name.startswith("weight_peephole"):
             array[...] = 0
         else:
             gates = 4 if name.startswith("weight_ih") else 1

@@ -71,7 +71,7 @@ def write_file(
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
-    """Return the metadata (without ``clstm.``) and the tensors of a file that `write_file` wrote.
+    """Return the configuration and the tensors of a file that `write_file` wrote.
 
     Raises ValueError, naming the file, for any other file.
     """
@@ -83,7 +83,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)} is no safetensors file: {error}") from None
-    version = metadata.get("clstm.format")
+    version = metadata.pop("clstm.format", None)
     if version != FORMAT:
         found = "none" if version is None else repr(version)
         raise ValueError(

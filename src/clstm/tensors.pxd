@@ -5,6 +5,30 @@ from .clstm_c cimport *
 from .status cimport raise_status
 
 
+cdef inline clstm_activation make_activation(activation) except *:
+    """The core's own of a `cell.Activation`."""
+    functions = {
+        "sigmoid": CLSTM_SIGMOID,
+        "tanh": CLSTM_TANH,
+        "relu": CLSTM_RELU,
+        "hard_sigmoid": CLSTM_HARD_SIGMOID,
+        "affine": CLSTM_AFFINE,
+        "leaky_relu": CLSTM_LEAKY_RELU,
+        "thresholded_relu": CLSTM_THRESHOLDED_RELU,
+        "scaled_tanh": CLSTM_SCALED_TANH,
+        "elu": CLSTM_ELU,
+        "softsign": CLSTM_SOFTSIGN,
+        "softplus": CLSTM_SOFTPLUS,
+    }
+    return clstm_activation(functions[activation.name], activation.alpha or 0, activation.beta or 0)
+
+
+cdef inline clstm_cell make_cell(cell) except *:
+    """The core's own of a `cell.Cell`; none of its bounds is 0."""
+    return clstm_cell(cell.peephole, cell.coupled, cell.clip or 0, cell.cell_clip or 0, make_activation(cell.gate),
+                      make_activation(cell.cell), make_activation(cell.hidden))
+
+
 cdef inline clstm_config make_config(model) except *:
     """The core's own of a `configuration.Configuration`."""
     cdef clstm_config config = CLSTM_CONFIG_INIT
@@ -24,6 +48,7 @@ cdef inline clstm_config make_config(model) except *:
     elif model.direction == "reverse":
         config.direction = CLSTM_REVERSE
     config.learn_state = model.learn_state
+    config.cell = make_cell(model.cell)
     return config
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .cell import check_gradients
 from .layout import Array, SupportsArray, read_sequence
 from .tape import Tape
 
@@ -51,6 +52,7 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
         state: tuple[ArrayLike, ArrayLike] | None,
         num_threads: int | None,
     ) -> None:
+        check_gradients(lstm.cell, "windows")
         self._length = operator.index(length)
         if self._length < 1:
             raise ValueError(f"length must be at least 1, got {length}")

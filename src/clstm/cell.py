@@ -1,0 +1,279 @@
+"""The variants of a cell: peepholes, coupled gates, clips, and other activation functions."""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
+
+_FUNCTIONS: dict[str, dict[str, float | None]] = {
+    "sigmoid": {},
+    "tanh": {},
+    "hard_sigmoid": {"alpha": 0.2, "beta": 0.5},
+    "relu": {},
+    "affine": {"alpha": None, "beta": None},
+    "leaky_relu": {"alpha": 0.01},
+    "thresholded_relu": {"alpha": 1.0},
+    "scaled_tanh": {"alpha": None, "beta": None},
+    "elu": {"alpha": 1.0},
+    "softsign": {},
+    "softplus": {},
+}
+"""The parameters that each function has, and their defaults; None: it must be given."""
+
+_WITH_GRADIENT = ("sigmoid", "tanh", "hard_sigmoid", "relu")
+
+SLOTS = ("gate", "cell", "hidden")
+"""Where a cell has a function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """One of the activation functions, with its parameters.
+
+    ================  =====================================  ==========================
+    name              formula                                parameters
+    ================  =====================================  ==========================
+    sigmoid           1 / (1 + exp(-x))
+    tanh              tanh(x)
+    relu              max(0, x)
+    hard_sigmoid      min(max(alpha x + beta, 0), 1)         alpha = 0.2, beta = 0.5
+    affine            alpha x + beta                         alpha and beta, both needed
+    leaky_relu        x if x >= 0 else alpha x               alpha = 0.01
+    thresholded_relu  x if x >= alpha else 0                 alpha = 1
+    scaled_tanh       alpha tanh(beta x)                     alpha and beta, both needed
+    elu               x if x >= 0 else alpha (exp(x) - 1)    alpha = 1
+    softsign          x / (1 + abs(x))
+    softplus          log(1 + exp(x))
+    ================  =====================================  ==========================
+
+    The first four have gradients; a cell with one of the others can be called, but not recorded.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    alpha, beta : float, optional
+        Its parameters, where it has them; by default as above.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name; for a parameter that the function does not have, or that it needs and
+        was not given, or that is no finite number.
+
+    Notes
+    -----
+    Functions, names and defaults are those of the LSTM in the specification of ONNX's operators.
+
+    Examples
+    --------
+    >>> import clstm
+    >>> clstm.Activation("hard_sigmoid", alpha=0.25)
+    Activation('hard_sigmoid', alpha=0.25)
+    """
+
+    name: str
+    alpha: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            kind = type(self.name).__name__
+            raise TypeError(f"the name of an activation must be a string, got {kind}")
+        if self.name not in _FUNCTIONS:
+            raise ValueError(
+                f"there is no activation {self.name!r}; it may be one of: {', '.join(_FUNCTIONS)}"
+            )
+        for parameter in ("alpha", "beta"):
+            object.__setattr__(self, parameter, self._read(parameter))
+
+    def _read(self, parameter: str) -> float | None:
+        """Return the value of alpha or beta, the default where none was given."""
+        value, defaults = getattr(self, parameter), _FUNCTIONS[self.name]
+        if parameter not in defaults:
+            if value is not None:
+                raise ValueError(f"{self.name!r} has no {parameter}, got {value!r}")
+            return None
+        if value is None:
+            if defaults[parameter] is None:
+                raise ValueError(f"{self.name!r} needs {parameter}, got none")
+            return defaults[parameter]
+        number = _number(f"{parameter} of {self.name!r}", value)
+        if not math.isfinite(number):
+            raise ValueError(f"{parameter} of {self.name!r} must be finite, got {value!r}")
+        return number
+
+    def __repr__(self) -> str:
+        """Return the call that makes it, without what is default."""
+        shown = [f"{name}={value!r}" for name, value in _not_default(self).items()]
+        return f"Activation({', '.join([repr(self.name), *shown])})"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Cell:
+    """What a model computes at each step, where it is not the plain LSTM cell.
+
+    With all variants, p_ the peepholes, * elementwise and @ the matrix product::
+
+        a_i = W_i @ x_t + R_i @ h_{t-1} + b_i + p_i * c_{t-1}
+        a_f = W_f @ x_t + R_f @ h_{t-1} + b_f + p_f * c_{t-1}
+        a_g = W_g @ x_t + R_g @ h_{t-1} + b_g
+        i_t = gate(clip(a_i))                                input gate
+        f_t = 1 - i_t if coupled else gate(clip(a_f))        forget gate
+        g_t = cell(clip(a_g))                                new memory (candidate cell)
+        c_t = cell_clip(f_t * c_{t-1} + i_t * g_t)           cell state
+        a_o = W_o @ x_t + R_o @ h_{t-1} + b_o + p_o * c_t
+        o_t = gate(clip(a_o))                                output gate
+        h_t = o_t * hidden(c_t)                              hidden state, before any projection
+
+    Parameters
+    ----------
+    peephole : bool
+        Whether the gates see the cell state [1]_, each unit its own, through
+        ``weight_peephole_l{k}`` (3H,), blocks in the order input, forget, output. They are zero at
+        first.
+    coupled : bool
+        Whether the forget gate is 1 - i_t [2]_. The forget gate's rows of weights, biases and
+        peepholes stay where they are, count for nothing, and have the gradient zero.
+    clip : float, optional
+        Bound of the pre-activations a_, to [-clip, clip]; none by default.
+    cell_clip : float, optional
+        Bound of the cell state, to [-cell_clip, cell_clip], which is then what the output gate, the
+        hidden state and the next step see; none by default.
+    gate : str or Activation
+        The function of the three gates.
+    cell : str or Activation
+        The function of the new memory.
+    hidden : str or Activation
+        The function of the cell state on its way to h_t.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a bound that is no positive finite number, and as `Activation` does.
+
+    Notes
+    -----
+    The gradient through a bound that was hit is zero. Strings become `Activation`. The clips and
+    functions are those of the LSTM in the specification of ONNX's operators, with a bound of the
+    cell state beside them.
+
+    References
+    ----------
+    .. [1] F. Gers, J. Schmidhuber, "Recurrent nets that time and count", 2000.
+    .. [2] K. Greff, R. K. Srivastava, J. Koutnik, B. R. Steunebrink, J. Schmidhuber, "LSTM: a
+       search space odyssey", 2017.
+
+    Examples
+    --------
+    >>> import clstm
+    >>> cell = clstm.Cell(peephole=True, gate="hard_sigmoid")
+    >>> lstm = clstm.LSTM(3, 8, cell=cell, rng=0)
+    >>> lstm
+    LSTM(input_size=3, hidden_size=8, cell=Cell(peephole=True, gate='hard_sigmoid'))
+    >>> lstm.parameters["weight_peephole_l0"].shape
+    (24,)
+    """
+
+    peephole: bool
+    coupled: bool
+    clip: float | None
+    cell_clip: float | None
+    gate: Activation
+    cell: Activation
+    hidden: Activation
+
+    # By hand: what is given may be a string, what is kept never is.
+    def __init__(
+        self,
+        *,
+        peephole: bool = False,
+        coupled: bool = False,
+        clip: float | None = None,
+        cell_clip: float | None = None,
+        gate: str | Activation = "sigmoid",
+        cell: str | Activation = "tanh",
+        hidden: str | Activation = "tanh",
+    ) -> None:
+        values = {
+            "peephole": _flag("peephole", peephole),
+            "coupled": _flag("coupled", coupled),
+            "clip": _bound("clip", clip),
+            "cell_clip": _bound("cell_clip", cell_clip),
+            "gate": _activation("gate", gate),
+            "cell": _activation("cell", cell),
+            "hidden": _activation("hidden", hidden),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """Return all that is not default, as the constructor takes it."""
+        shown = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != getattr(PLAIN, field.name):
+                if isinstance(value, Activation) and not _not_default(value):
+                    value = value.name
+                shown.append(f"{field.name}={value!r}")
+        return f"Cell({', '.join(shown)})"
+
+
+def check_gradients(cell: Cell, what: str) -> None:
+    """Raise ValueError for a function without a gradient; `what` needs one of each."""
+    for slot in SLOTS:
+        name = getattr(cell, slot).name
+        if name not in _WITH_GRADIENT:
+            *most, last = map(repr, _WITH_GRADIENT)
+            raise ValueError(
+                f"cell.{slot} is {name!r}, which has no gradient here: {what} needs "
+                f"{', '.join(most)} or {last}"
+            )
+
+
+def _not_default(activation: Activation) -> dict[str, float]:
+    """Return the parameters that the name alone does not tell."""
+    values = {name: getattr(activation, name) for name in _FUNCTIONS[activation.name]}
+    return {n: v for n, v in values.items() if v != _FUNCTIONS[activation.name][n]}
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, Hashable) or value not in (True, False):  # NumPy's are, too
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _number(name: str, value: Any) -> float:
+    """Return a real number as a float, infinite where no float is as large."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _bound(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    number = _number(name, value)
+    if not (0 < number < math.inf):
+        raise ValueError(f"{name} must be a positive finite number or None, got {value!r}")
+    return number
+
+
+def _activation(slot: str, value: Any) -> Activation:
+    if isinstance(value, Activation):
+        return value
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise TypeError(f"{slot} must be a name or a clstm.Activation, got {kind}")
+    try:
+        return Activation(value)
+    except ValueError as error:
+        raise ValueError(f"{slot}: {error}") from None
+
+
+PLAIN = Cell()
+"""The LSTM cell without any variant."""
