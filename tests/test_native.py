@@ -106,6 +106,22 @@ def test_what_is_refused(plain):
     assert plain.run("refusals") == b""
 
 
+def test_streams_in_c(build):
+    """Equal to one call, in any pieces and rows; and what they refuse."""
+    assert build.run("streams") == b""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="seccomp is Linux's")
+def test_a_stream_calls_nobody(plain):
+    """No allocation, no lock and no system call from its first step on."""
+    wrapped = ("malloc", "calloc", "realloc", "free", "pthread_mutex_lock", "pthread_mutex_trylock")
+    flags = tuple(f"-Wl,--wrap={name}" for name in wrapped)
+    said = replace(plain, link_flags=(*plain.link_flags, *flags)).run("real_time")
+    if said == b"no seccomp":
+        pytest.skip("the kernel refuses seccomp here")
+    assert said == b"done"
+
+
 def test_training_in_c(build):
     """Recording, both kinds of tapes, clipping, Adam and gradient descent; and what they refuse.
 
