@@ -1,6 +1,7 @@
 """What every engine computes with: the same weights, inputs and targets, in every process."""
 
 import numpy as np
+from cells import CELLS
 from shapes import CLASSES, Shape
 
 # Of the whole training step; Adam's other settings are everybody's defaults.
@@ -25,6 +26,8 @@ def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
             sizes[f"bias_l{layer}{suffix}"] = (4 * hidden,)
             if shape.proj_size:
                 sizes[f"weight_hr_l{layer}{suffix}"] = (recurrent, hidden)
+            if CELLS[shape.cell].get("peephole"):
+                sizes[f"weight_peephole_l{layer}{suffix}"] = (3 * hidden,)
     if mode == "step":
         sizes |= {"weight_out": (CLASSES, shape.output_size), "bias_out": (CLASSES,)}
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from statistics import median
 
 import numpy as np
@@ -53,3 +54,17 @@ class Case:
             seconds = median(self.batch_seconds() for _ in range(self.batches))
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         return {"seconds": seconds, "cores": cpu / wall}
+
+    def seconds(self) -> float:
+        """Median seconds of a call, of one turn."""
+        return self.turn()["seconds"]
+
+
+def turns(timed: dict[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
+    """What each of them returned, round by round; the order rotates."""
+    names = list(timed)
+    times = []
+    for number in range(rounds):
+        first = number % len(names)
+        times.append({name: timed[name]() for name in names[first:] + names[:first]})
+    return times

@@ -14,6 +14,7 @@ from arrays import (
     targets,
     weights,
 )
+from cells import CELLS
 from shapes import CLASSES, Shape
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +26,7 @@ class Clstm:
     modes = ("forward", "training", "step")
     modules = ("clstm",)
     distribution = "clstm-cpu"
-    options = frozenset({"directions", "proj_size", "lengths"})
+    options = frozenset({"directions", "proj_size", "lengths", "cell"})
     scope = nullcontext
 
     def __init__(self, shape: Shape, mode: str, threads: int) -> None:
@@ -34,6 +35,7 @@ class Clstm:
         self.clstm, self.shape, self.threads = clstm, shape, threads
         sizes = (shape.input_size, shape.hidden_size, shape.num_layers)
         options = {"bidirectional": shape.directions == 2, "proj_size": shape.proj_size}
+        options["cell"] = clstm.Cell(**CELLS[shape.cell])
         readout = CLASSES if mode == "step" else None
         with threadpool_limits(1, user_api="blas"):  # the initial weights are drawn by QR
             self.lstm = clstm.LSTM(*sizes, output_size=readout, **options, rng=0)

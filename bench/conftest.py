@@ -18,7 +18,7 @@ import limit
 import pytest
 import report
 import results
-from case import Case
+from case import Case, turns
 from peers import PAUSE_SECONDS, ROUNDS, Peers, peak_memory
 from shapes import THREADS, Shape, usable_cpus
 
@@ -110,6 +110,29 @@ def measure(request, benchmark, keep, rounds):
         if mode == "step":
             figures["memory_mb"] = peak_memory(shape, mode, threads)
         keep(**figures)
+
+    return run
+
+
+@pytest.fixture
+def in_turns(benchmark, rounds):
+    """A function that times cases in turns, all in this process: seconds by name, round by round.
+
+    The figures of pytest-benchmark are those of the first one.
+    """
+
+    def run(cases: dict[str, Case]) -> list[dict[str, float]]:
+        first = next(iter(cases.values()))
+        if benchmark.disabled:
+            benchmark.pedantic(first.engine.run)
+            return []
+        time.sleep(PAUSE_SECONDS)
+        for case in cases.values():
+            case.calibrate()
+        times = turns({name: case.seconds for name, case in cases.items()}, rounds)
+        calls = max(rounds, first.batches)
+        benchmark.pedantic(first.engine.run, rounds=calls, iterations=first.calls)
+        return times
 
     return run
 

@@ -8,68 +8,34 @@ pytest's terminal summary shows the same tables, made by the same functions.
 import argparse
 from pathlib import Path
 
-from arrays import MAX_NORM
 from engines import ENGINES, PEERS
 from markdown_table import number, table
-from memory import TRAINED_STEPS
+from notes import (
+    CELLS_NOTE,
+    LENGTHS_NOTE,
+    NOTE,
+    PLOTS,
+    RAGGED_NOTE,
+    SMALL_NOTE,
+    STEP_NOTE,
+    STREAMS_NOTE,
+    SUMMARY_NOTE,
+)
 from results import Result, best_limit, choose, cpu, merge, read
 from shapes import (
     BIDIRECTIONAL,
-    CLASSES,
     FEW_ROWS,
     GRID,
     HALF_FULL,
     ODD,
+    OTHER_CELLS,
     PROJECTED,
     RAGGED,
     SMALL,
     STEPS,
+    STREAMS,
 )
-from summary import (
-    ACTIVATIONS_BELOW,
-    ACTIVATIONS_NS,
-    BEHIND,
-    STEP_FACTOR,
-    step_ns,
-    summary,
-)
-
-NOTE = """\
-`us` is the median of one call, in microseconds; GFLOP/s counts the matrix products; `% of limit` is
-the least time this machine needs for them (multiply-add peak and cache bandwidth, measured in the
-same run) divided by the time taken. A peer's ratio is its time divided by clstm's, both measured in
-turns in processes of their own, the median over rounds: above 1, clstm is the faster one. The time
-in the column `clstm us` comes from pytest's own process. Of several runs, the figures are those of
-the median run, and `worst` is the ratio of the worst one."""
-SUMMARY_NOTE = f"""\
-The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train, divided
-by clstm's; of ragged rows, of the fastest of all their ways. A shape is below {BEHIND} if it is in
-any run. Ranges name the shape of their worse end; those of a whole step's times, of ragged rows and
-of rows half full are of the worst run."""
-SMALL_NOTE = f"""\
-One sequence, one feature, 2000 steps: nanoseconds a step, of the peers microseconds a call. The
-bound is {STEP_FACTOR} times the limit, and where H < {ACTIVATIONS_BELOW} another
-{ACTIVATIONS_NS:.0f} ns for the latency of the activations."""
-STEP_NOTE = f"""\
-Forward, a linear readout to {CLASSES} classes, softmax cross-entropy of every time step, backward,
-clipping to norm {MAX_NORM:g}, Adam. `MB` is the most memory that was resident while a model was
-built and trained for {TRAINED_STEPS} steps, without what the library took once it had started; each
-in a process of its own. JAX's includes what its compiler took."""
-RAGGED_NOTE = """\
-Lengths are spread evenly over 1 to T. clstm takes padded x and `lengths=`, and in the last columns
-a list of sequences. PyTorch packs padded x and unpacks to padded y; "packed before" goes from a
-PackedSequence to a PackedSequence; ONNX Runtime is given the lengths. "Padded" is that peer without
-the lengths: a result right up to the end of each row, but no final state. GFLOP/s and the limit
-count no padding."""
-LENGTHS_NOTE = """\
-clstm with lengths, of half of T on average, and on the same arrays with all rows full: "uniform" is
-spread evenly over 1 to T, "half" has full and empty rows, "one" has a full row and equally short
-ones. For few rows, "steps" is the sum over time of what a step costs with as many rows as are
-left."""
-PLOTS = """\
-![Time of the peers divided by clstm's](ratios.png)
-
-![GFLOP/s of clstm and of the fastest peer under the roofs of this machine](roofline.png)"""
+from summary import step_ns, summary
 
 
 def _peer_columns(results: list[Result]) -> tuple[list[str], list[list[str]]]:
@@ -154,6 +120,36 @@ def _lengths_table(results: list[Result]) -> str:
     return f"{LENGTHS_NOTE}\n\n{table(head, rows)}"
 
 
+def _cells_table(results: list[Result]) -> str:
+    """Time with another cell over time with the plain one."""
+    head = ["T,B,I,H,L", "threads", "", "cell us", "plain us", "ratio"]
+    rows = []
+    for result in results:
+        row = [str(result.shape), str(result.threads), result.identity("work")]
+        for name, digits in (("cell_us", 1), ("plain_us", 1), ("ratio", 2)):
+            row.append(number(result.figure(name), digits))
+        rows.append(row)
+    return f"{CELLS_NOTE}\n\n{table(head, rows)}"
+
+
+def _streams_table(results: list[Result]) -> str:
+    """Nanoseconds a step in C, how they compare with the limit, and microseconds in Python."""
+    head = ["H", "limit ns"]
+    for title in ("block", "step", "kept"):
+        head += [f"{title} ns", "times limit"]
+    python = any(result.figure("python_us") is not None for result in results)
+    head += ["Python us"] if python else []
+    rows = []
+    for result in results:
+        row = [str(result.shape.hidden_size), number(result.figure("limit_ns"))]
+        for name in ("process", "step", "kept"):
+            row.append(number(result.figure(f"{name}_ns")))
+            row.append(number(result.figure(f"{name}_to_limit"), 2))
+        row += [number(result.figure("python_us"), 2)] if python else []
+        rows.append(row)
+    return f"{STREAMS_NOTE}\n\n{table(head, rows)}"
+
+
 def _stacked_table(results: list[Result]) -> str:
     head = ["B", "H", "one 4H product, us", "four products, us", "ratio"]
     rows = []
@@ -186,6 +182,8 @@ def tables(results: list[Result]) -> str:
         ("Forward, ragged", _ragged_table, choose(results, RAGGED)),
         ("Forward and backward, ragged", _ragged_table, choose(results, RAGGED, "training")),
         ("What lengths save", _lengths_table, choose(results, HALF_FULL + FEW_ROWS, "lengths")),
+        ("Cells", _cells_table, choose(results, OTHER_CELLS, "cells")),
+        ("Streams, one thread", _streams_table, choose(results, STREAMS, "streams")),
         ("Whole training step", _step_table, choose(results, STEPS, "step")),
         (
             "One stacked product against four",

@@ -1,7 +1,7 @@
 """The shapes that the benchmarks measure, and what each shape costs.
 
 A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers; and what is not
-plain about it: two directions, a projection to `proj_size`, rows of their own lengths.
+plain about it: two directions, a projection to `proj_size`, rows of their own lengths, a cell.
 
 - GRID runs from one step of one sequence (a live stream) over B = 1 sequences (bandwidth decides)
   to large batches (arithmetic decides), and includes MNIST's images read row by row.
@@ -12,17 +12,24 @@ plain about it: two directions, a projection to `proj_size`, rows of their own l
 - BIDIRECTIONAL and PROJECTED are what their names say.
 - RAGGED goes from T = 10 to 2000, with lengths spread evenly over 1 to T. HALF_FULL and FEW_ROWS
   have half of T as their mean length, spread in different ways.
+- OTHER_CELLS are batches of 16 rows and more, each with every cell of cells.py.
+- STREAMS are SMALL again, as live streams of some blocks.
 """
 
 import os
 from typing import NamedTuple
 
 import numpy as np
+from cells import CELLS
 from lengths import LENGTHS, active_rows
 
 MODES = ("forward", "training", "step")
 CLASSES = 10  # of the readout that a "step" has
-SHAPE_FORM = "T,B,I,H,L[,bidirectional][,projection128][,uniform|half|one]"
+STREAM_BLOCK = 512  # samples that a stream takes at once
+WORDS: dict[str, dict] = {"bidirectional": {"directions": 2}}
+WORDS |= {name: {"lengths": name} for name in LENGTHS if name}
+WORDS |= {name: {"cell": name} for name in CELLS if name}
+SHAPE_FORM = f"T,B,I,H,L[,projection128][,{'|'.join(WORDS)}]..."
 
 
 class Part(NamedTuple):
@@ -36,7 +43,8 @@ class Part(NamedTuple):
 class Shape(NamedTuple):
     """Sizes of one case; float32 throughout; only a "step" has a readout.
 
-    `lengths` is the name of a distribution, one of LENGTHS, or empty: every row has T steps.
+    `lengths` is the name of a distribution, one of LENGTHS, or empty: every row has T steps. `cell`
+    is one of CELLS, or empty: the plain one.
     """
 
     steps: int
@@ -47,6 +55,7 @@ class Shape(NamedTuple):
     directions: int = 1
     proj_size: int = 0
     lengths: str = ""
+    cell: str = ""
 
     def __str__(self) -> str:
         return ",".join([*map(str, self.sizes), *self._words])
@@ -67,7 +76,7 @@ class Shape(NamedTuple):
         """What is not plain, in the words that `parse_shape` reads."""
         words = ["bidirectional"] if self.directions == 2 else []
         words += [f"projection{self.proj_size}"] if self.proj_size else []
-        return words + ([self.lengths] if self.lengths else [])
+        return words + [name for name in (self.lengths, self.cell) if name]
 
     @property
     def options(self) -> frozenset[str]:
@@ -197,6 +206,8 @@ ODD = _shapes(
 
 SMALL = tuple(Shape(2000, 1, 1, hidden, 1) for hidden in (8, 16, 24, 32, 40, 48, 64, 80, 96))
 
+STREAMS = tuple(shape._replace(steps=4 * STREAM_BLOCK) for shape in SMALL)
+
 STEPS = _shapes(
     (28, 64, 28, 128, 1),
     (100, 32, 64, 256, 2),
@@ -247,6 +258,19 @@ FEW_ROWS = tuple(
     for lengths in distributions  # the others leave one of two rows: no question
 )
 
+OTHER_CELLS = tuple(
+    shape._replace(cell=cell)
+    for shape in _shapes(
+        (100, 16, 64, 64, 1),
+        (100, 16, 256, 256, 1),
+        (50, 32, 128, 128, 1),
+        (28, 64, 28, 128, 1),
+        (50, 32, 512, 512, 1),
+    )
+    for cell in CELLS
+    if cell
+)
+
 
 def usable_cpus() -> int:
     """How many CPUs this process may use."""
@@ -264,12 +288,10 @@ def parse_shape(text: str) -> Shape:
     options: dict = {}
     try:
         for word in words:
-            if word == "bidirectional":
-                options["directions"] = 2
-            elif word.startswith("projection"):
+            if word.startswith("projection"):
                 options["proj_size"] = int(word.removeprefix("projection"))
             else:
-                options["lengths"] = {name: name for name in LENGTHS if name}[word]
+                options |= WORDS[word]
         shape = Shape(*(int(size) for size in sizes), **options)
     except (TypeError, ValueError, KeyError):
         raise ValueError(f"expected a shape as {SHAPE_FORM}, got {text!r}") from None

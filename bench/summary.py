@@ -17,6 +17,7 @@ from shapes import (
     GRID,
     HALF_FULL,
     ODD,
+    OTHER_CELLS,
     PROJECTED,
     RAGGED,
     SMALL,
@@ -35,6 +36,8 @@ RAGGED_GAIN = 2.0
 # The most that rows half full may cost of what full ones do, and, of few, of what their steps do.
 HALF_FULL_SHARE = 0.65
 STEPS_SHARE = 1 / BEHIND
+# The most that a batch of another cell may cost of what the plain one's does.
+COST_OF_A_CELL = 1.5
 
 # A small model's step: so many times the limit, and the activations' latency below some size.
 STEP_FACTOR = 1.25
@@ -176,12 +179,29 @@ def _lengths(results: list[Result], threads: int) -> dict[str, str]:
     rows = {}
     for work, shapes, over, figure, accepted in parts:
         chosen = [r for r in choose(results, shapes, "lengths") if r.threads == threads]
-        chosen = [r for r in chosen if r.identity("work") == work]
-        shares = {str(r.shape): r.most(figure) for r in chosen}
-        above = sum(share > accepted for share in shares.values())
-        rows[f"{work}: time over that of {over}"] = _range(shares, 2, name=max)
-        rows[f"{work}: shapes where that is above {accepted:.2f}"] = _of(above, len(shares))
+        rows |= _shares(chosen, work, over, figure, accepted)
     return rows
+
+
+def _cells(results: list[Result], threads: int) -> dict[str, str]:
+    """What other cells cost, the worst run."""
+    chosen = [r for r in choose(results, OTHER_CELLS, "cells") if r.threads == threads]
+    rows = {}
+    for work in ("forward", "training"):
+        rows |= _shares(chosen, work, "the plain cell", "ratio", COST_OF_A_CELL)
+    return rows
+
+
+def _shares(
+    results: list[Result], work: str, over: str, figure: str, accepted: float
+) -> dict[str, str]:
+    """The range of a figure that should be small, and how many are above what is accepted."""
+    shares = {str(r.shape): r.most(figure) for r in results if r.identity("work") == work}
+    above = sum(share > accepted for share in shares.values())
+    return {
+        f"{work}: time over that of {over}": _range(shares, 2, name=max),
+        f"{work}: shapes where that is above {accepted:.2f}": _of(above, len(shares)),
+    }
 
 
 def _training(results: list[Result], threads: int) -> dict[str, str]:
@@ -218,6 +238,7 @@ TABLES = {
     "forward": ("forward", _forward, GRID + ODD + NOT_PLAIN),
     "training": ("forward and backward", _training, LONG + NOT_PLAIN),
     "lengths": ("rows half full", _lengths, ()),
+    "cells": ("cells other than the plain one", _cells, ()),
     "step": ("whole training step", _whole_step, STEPS),
 }
 

@@ -9,7 +9,6 @@ Only clstm computes here, so all takes place in this process. A figure is the me
 which everything that is compared took one turn; the order rotates.
 """
 
-import time
 from statistics import median
 
 import numpy as np
@@ -17,7 +16,6 @@ import pytest
 from arrays import without_padding
 from case import Case
 from lengths import active_rows
-from peers import PAUSE_SECONDS
 from shapes import FEW_ROWS, HALF_FULL, THREADS, Shape
 
 
@@ -25,17 +23,6 @@ def check(shape: Shape, ragged: Case, full: Case) -> None:
     """y must be the same up to the ends of the rows, and zero after them."""
     expected = without_padding(shape, full.outputs()["y"])
     np.testing.assert_allclose(ragged.outputs()["y"], expected, rtol=0, atol=1e-5)
-
-
-def turns(cases: dict[str, Case], rounds: int) -> list[dict[str, float]]:
-    """Seconds of a call of every case, round by round."""
-    names = list(cases)
-    times = []
-    for number in range(rounds):
-        first = number % len(names)
-        order = names[first:] + names[:first]
-        times.append({name: cases[name].turn()["seconds"] for name in order})
-    return times
 
 
 def figures(times: list[dict[str, float]], bound: list[float] | None) -> dict[str, float]:
@@ -53,7 +40,7 @@ def figures(times: list[dict[str, float]], bound: list[float] | None) -> dict[st
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("work", ["forward", "training"])
 @pytest.mark.parametrize("shape", HALF_FULL + FEW_ROWS, ids=lambda shape: shape.label)
-def test_lengths(benchmark, keep, rounds, shape, work, threads):
+def test_lengths(benchmark, keep, in_turns, shape, work, threads):
     benchmark.group = f"lengths, {work}"
     full = shape._replace(lengths="")
     shapes = {"ragged": shape, "full": full}
@@ -63,18 +50,10 @@ def test_lengths(benchmark, keep, rounds, shape, work, threads):
         shapes |= {str(rows): full._replace(batch=rows) for rows in active if rows < shape.batch}
     cases = {name: Case("clstm", sizes, work, threads) for name, sizes in shapes.items()}
     check(shape, cases["ragged"], cases["full"])
+    times = in_turns(cases)
     if benchmark.disabled:
-        benchmark.pedantic(cases["ragged"].engine.run)
         return
-    time.sleep(PAUSE_SECONDS)
-    for case in cases.values():
-        case.calibrate()
-    times = turns(cases, rounds)
     bound = [steps_seconds(taken, shape, active) for taken in times] if few else None
-    ragged = cases["ragged"]
-    benchmark.pedantic(
-        ragged.engine.run, rounds=max(rounds, ragged.batches), iterations=ragged.calls
-    )
     case = {"mode": "lengths", "work": work, "shape": list(shape), "threads": threads}
     keep(**case, **figures(times, bound))
 

@@ -1,0 +1,63 @@
+"""What stands above the tables of the report."""
+
+from arrays import MAX_NORM
+from cells import CELLS
+from memory import TRAINED_STEPS
+from shapes import CLASSES, STREAM_BLOCK
+from summary import ACTIVATIONS_BELOW, ACTIVATIONS_NS, BEHIND, STEP_FACTOR
+
+
+def _cells() -> str:
+    """What the names of the cells mean, in the words of `clstm.Cell`."""
+    meanings = []
+    for name, arguments in CELLS.items():
+        if name:
+            values = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+            meanings.append(f'"{name}" is `Cell({values})`')
+    return "; ".join(meanings)
+
+
+NOTE = """\
+`us` is the median of one call, in microseconds; GFLOP/s counts the matrix products; `% of limit` is
+the least time this machine needs for them (multiply-add peak and cache bandwidth, measured in the
+same run) divided by the time taken. A peer's ratio is its time divided by clstm's, both measured in
+turns in processes of their own, the median over rounds: above 1, clstm is the faster one. The time
+in the column `clstm us` comes from pytest's own process. Of several runs, the figures are those of
+the median run, and `worst` is the ratio of the worst one."""
+SUMMARY_NOTE = f"""\
+The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train, divided
+by clstm's; of ragged rows, of the fastest of all their ways. A shape is below {BEHIND} if it is in
+any run. Ranges name the shape of their worse end; those of a whole step's times, of ragged rows, of
+rows half full and of cells are of the worst run."""
+SMALL_NOTE = f"""\
+One sequence, one feature, 2000 steps: nanoseconds a step, of the peers microseconds a call. The
+bound is {STEP_FACTOR} times the limit, and where H < {ACTIVATIONS_BELOW} another
+{ACTIVATIONS_NS:.0f} ns for the latency of the activations."""
+STEP_NOTE = f"""\
+Forward, a linear readout to {CLASSES} classes, softmax cross-entropy of every time step, backward,
+clipping to norm {MAX_NORM:g}, Adam. `MB` is the most memory that was resident while a model was
+built and trained for {TRAINED_STEPS} steps, without what the library took once it had started; each
+in a process of its own. JAX's includes what its compiler took."""
+RAGGED_NOTE = """\
+Lengths are spread evenly over 1 to T. clstm takes padded x and `lengths=`, and in the last columns
+a list of sequences. PyTorch packs padded x and unpacks to padded y; "packed before" goes from a
+PackedSequence to a PackedSequence; ONNX Runtime is given the lengths. "Padded" is that peer without
+the lengths: a result right up to the end of each row, but no final state. GFLOP/s and the limit
+count no padding."""
+LENGTHS_NOTE = """\
+clstm with lengths, of half of T on average, and on the same arrays with all rows full: "uniform" is
+spread evenly over 1 to T, "half" has full and empty rows, "one" has a full row and equally short
+ones. For few rows, "steps" is the sum over time of what a step costs with as many rows as are
+left."""
+CELLS_NOTE = f"""\
+clstm with a cell that is not the plain one, and with the plain one on the same arrays.
+{_cells()}."""
+STREAMS_NOTE = f"""\
+One sample in, one out: nanoseconds a step. In C in blocks of {STREAM_BLOCK} samples
+(`clstm_stream_process`); in single steps (`clstm_stream_step`); and in single steps of a host that
+flushes denormals itself (`CLSTM_STREAM_KEEP_ENVIRONMENT`: "kept"). The limit leaves the readout
+out. In Python `Stream.step`, microseconds."""
+PLOTS = """\
+![Time of the peers divided by clstm's](ratios.png)
+
+![GFLOP/s of clstm and of the fastest peer under the roofs of this machine](roofline.png)"""

@@ -1,0 +1,123 @@
+"""What a step of a live stream costs a host in C, and one in Python; one thread.
+
+The models are those of test_small.py with a readout of one value. In C a stream takes whole blocks,
+or sample by sample, as a host does that needs each y at once; or likewise where the host flushes
+denormals itself, so that no call has to. All from one program that links the library as its users
+do. From Python it is `Stream.step`.
+
+A turn is as many repeats of the same sequence as fill it. A figure is the median over rounds, in
+which every way took one turn; the order rotates. Limit: see limit.py, without the readout.
+"""
+
+import ctypes
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import native
+import numpy as np
+import pytest
+from case import TURN_SECONDS, turns
+from peers import PAUSE_SECONDS
+from shapes import STREAM_BLOCK, STREAMS, Shape
+from threadpoolctl import threadpool_limits
+
+import clstm
+
+KEEP_ENVIRONMENT = 1  # CLSTM_STREAM_KEEP_ENVIRONMENT
+
+# Takes a number of repeats; returns the seconds of a step, and y (T, 1).
+Way = Callable[[int], tuple[float, np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def step_seconds(tmp_path_factory):
+    """The function of stream.c."""
+    if native.compiler() is None:
+        pytest.skip("needs a C compiler")
+    flags = ["-shared", "-fPIC", f"-I{clstm.get_include()}", f"-L{clstm.get_library()}"]
+    flags += ["-fopenmp"] if clstm.config()["openmp"] else []
+    target = tmp_path_factory.mktemp("stream") / "stream.so"
+    native.build("stream.c", target, *flags, libraries=("-lclstm", "-lm"))
+    function = ctypes.CDLL(str(target)).step_seconds
+    function.restype = ctypes.c_double
+    size, pointer = ctypes.c_size_t, ctypes.c_void_p
+    function.argtypes = [size, pointer, ctypes.c_int, size, size, size, pointer, pointer]
+    return function
+
+
+def in_c(function, lstm, x: np.ndarray, flags: int, block: int) -> Way:
+    """Through stream.c; block 0: step by step."""
+
+    def run(repeats: int) -> tuple[float, np.ndarray]:
+        y = np.empty_like(x)
+        model = (lstm.hidden_size, lstm.parameters.flat.ctypes.data)
+        sizes = (block, len(x), repeats)
+        seconds = function(*model, flags, *sizes, x.ctypes.data, y.ctypes.data)
+        if seconds < 0:
+            raise RuntimeError(f"stream.c: a call returned clstm_status {-seconds:.0f}")
+        return seconds, y
+
+    return run
+
+
+def in_python(lstm, x: np.ndarray) -> Way:
+    """Stream.step, a call for every sample."""
+    samples = list(x)
+
+    def run(repeats: int) -> tuple[float, np.ndarray]:
+        stream = lstm.stream()
+        step = stream.step
+        y = np.array([step(sample) for sample in samples])
+        start = time.perf_counter()
+        for _ in range(repeats):
+            for sample in samples:
+                step(sample)
+        return (time.perf_counter() - start) / (repeats * len(samples)), y
+
+    return run
+
+
+def ways_to_step(function, shape: Shape) -> dict[str, Way]:
+    """Every way, found to give the y of one call."""
+    with threadpool_limits(1, user_api="blas"):  # the initial weights are drawn by QR
+        lstm = clstm.LSTM(1, shape.hidden_size, output_size=1, rng=0)
+    x = np.random.default_rng(2).standard_normal((shape.steps, 1), dtype=np.float32)
+    ways = {
+        "process": in_c(function, lstm, x, 0, STREAM_BLOCK),
+        "step": in_c(function, lstm, x, 0, 0),
+        "kept": in_c(function, lstm, x, KEEP_ENVIRONMENT, 0),
+    }
+    if hasattr(lstm, "stream"):
+        ways["python"] = in_python(lstm, x)
+    expected, _ = lstm(x, num_threads=1)
+    for name, way in ways.items():
+        np.testing.assert_allclose(way(1)[1], expected, rtol=0, atol=1e-5, err_msg=name)
+    return ways
+
+
+@pytest.mark.parametrize("shape", STREAMS, ids=lambda shape: shape.label)
+def test_streams(request, benchmark, keep, rounds, step_seconds, shape):
+    benchmark.group = "streams"
+    ways = ways_to_step(step_seconds, shape)
+    if benchmark.disabled:
+        benchmark.pedantic(partial(ways["process"], 1))
+        return
+    time.sleep(PAUSE_SECONDS)
+    timed = {}
+    for name, way in ways.items():
+        repeats = math.ceil(TURN_SECONDS / (way(1)[0] * shape.steps))
+        timed[name] = lambda way=way, repeats=repeats: way(repeats)[0]
+    times = turns(timed, rounds)
+    benchmark.pedantic(timed["process"], rounds=rounds)
+    machine = request.getfixturevalue("machine_limit")
+    limit = machine.seconds(shape, "forward", 1) / shape.steps
+    figures = {"limit_ns": limit * 1e9}
+    seconds = {name: median(taken[name] for taken in times) for name in ways}
+    if "python" in seconds:
+        figures["python_us"] = seconds.pop("python") * 1e6
+    for name, value in seconds.items():
+        figures |= {f"{name}_ns": value * 1e9, f"{name}_to_limit": value / limit}
+    keep(mode="streams", shape=list(shape), threads=1, **figures)
