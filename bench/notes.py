@@ -8,13 +8,12 @@ from summary import ACTIVATIONS_BELOW, ACTIVATIONS_NS, BEHIND, STEP_FACTOR
 
 
 def _cells() -> str:
-    """What the names of the cells mean, in the words of `clstm.Cell`."""
-    meanings = []
+    """What the names of the cells mean, a line each."""
+    lines = []
     for name, arguments in CELLS.items():
-        if name:
-            values = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-            meanings.append(f'"{name}" is `Cell({values})`')
-    return "; ".join(meanings)
+        values = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        lines += [f"- {name}: `Cell({values})`"] if name else []
+    return "\n".join(lines)
 
 
 NOTE = """\
@@ -50,8 +49,9 @@ spread evenly over 1 to T, "half" has full and empty rows, "one" has a full row 
 ones. For few rows, "steps" is the sum over time of what a step costs with as many rows as are
 left."""
 CELLS_NOTE = f"""\
-clstm with a cell that is not the plain one, and with the plain one on the same arrays.
-{_cells()}."""
+clstm with a cell that is not the plain one, and with the plain one on the same arrays:
+
+{_cells()}"""
 STREAMS_NOTE = f"""\
 One sample in, one out: nanoseconds a step. In C in blocks of {STREAM_BLOCK} samples
 (`clstm_stream_process`); in single steps (`clstm_stream_step`); and in single steps of a host that

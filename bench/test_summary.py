@@ -7,6 +7,7 @@ from shapes import (
     GRID,
     HALF_FULL,
     ODD,
+    OTHER_CELLS,
     PROJECTED,
     RAGGED,
     SMALL,
@@ -163,8 +164,25 @@ def test_what_lengths_save_is_told_by_the_worst_run():
     assert row(text, "training: time over that of their steps") == [f"0.98 ({few})"]
 
 
+def test_what_cells_cost_is_told_by_the_worst_run():
+    def run(first: float, second: float) -> list[dict]:
+        case = {"mode": "cells", "work": "forward"}
+        return [
+            record(OTHER_CELLS[0], 2, 9.0, **case, ratio=first),
+            record(OTHER_CELLS[1], 2, 9.0, **case, ratio=second),
+            record(OTHER_CELLS[0], 2, 9.0, mode="cells", work="training", ratio=1.5),
+        ]
+
+    text = summary(merge([run(1.2, 1.1), run(1.3, 1.6), run(1.2, 1.1)]))
+    assert row(text, "forward: time over that of the plain cell") == [
+        f"1.30 to 1.60 ({OTHER_CELLS[1]})"
+    ]
+    assert row(text, "forward: shapes where that is above 1.50") == ["1 of 2"]
+    assert row(text, "training: shapes where that is above 1.50") == ["0 of 1"]
+
+
 def test_options_are_part_of_a_shape_and_of_what_it_costs():
-    for shape in GRID + BIDIRECTIONAL + PROJECTED + RAGGED + HALF_FULL + FEW_ROWS:
+    for shape in GRID + BIDIRECTIONAL + PROJECTED + RAGGED + HALF_FULL + FEW_ROWS + OTHER_CELLS:
         assert parse_shape(str(shape)) == shape
     plain = Shape(100, 8, 64, 64, 1)
     assert plain._replace(directions=2).flop("training") == 2 * plain.flop("training")

@@ -1,0 +1,32 @@
+"""Tables of the report on invented figures."""
+
+from report import tables
+from results import merge
+from shapes import STREAMS
+
+
+def stream_record(number: int, **figures) -> dict:
+    """Of a stream, as in the JSON: each way takes two times the limit."""
+    case = {"mode": "streams", "shape": list(STREAMS[number]), "threads": 1, "limit_ns": 50.0}
+    for name in ("process", "step", "kept"):
+        case |= {f"{name}_ns": 100.0, f"{name}_to_limit": 2.0}
+    return {"stats": {"median": 1.0}, "extra_info": case | figures}
+
+
+def stream_cells(*records: dict) -> list[list[str]]:
+    """Head and rows of the table of streams."""
+    text = tables(merge([list(records)])).partition("## Streams")[2]
+    head, _, *rows = (line for line in text.splitlines() if line.startswith("|"))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, *rows)]
+
+
+def test_streams_stand_beside_the_limit_and_python_where_it_has_them():
+    head, first, second = stream_cells(stream_record(0, python_us=1.25), stream_record(1))
+    assert head[:4] == ["H", "limit ns", "block ns", "times limit"]
+    assert first == ["8", "50.0", *["100.0", "2.00"] * 3, "1.25"]
+    assert second == ["16", "50.0", *["100.0", "2.00"] * 3, ""]
+
+
+def test_streams_without_python_have_no_column_of_it():
+    head, row = stream_cells(stream_record(0))
+    assert head[-1] == "times limit" and len(row) == len(head) == 8
