@@ -13,7 +13,7 @@ python := $(venv)/bin/python
 pip := $(python) -m pip install --quiet --disable-pip-version-check
 
 sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE $(shell find packaging -name '*.in') \
-    $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.pxd')
+    $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]')
 sources := $(filter-out src/clstm/include/%,$(sources))
 
 .PHONY: demo test test-long bench lint wheel clean install-c uninstall-c force

@@ -65,14 +65,14 @@ def test_openmp_stands_in_one_file() -> None:
 
 
 def test_one_door_to_scipys_blas() -> None:
-    sources = files(PACKAGE, ".py", ".pyx", ".pxd")
+    sources = files(PACKAGE, ".py", ".pyx", ".pxd", ".pxi")
     assert matching(r"cimport.*cython_blas|cython_blas\s+cimport", sources) == {
         "src/clstm/_blas.pyx"
     }
 
 
 def test_one_transcription_of_the_header() -> None:
-    sources = files(PACKAGE, ".pyx", ".pxd")
+    sources = files(PACKAGE, ".pyx", ".pxd", ".pxi")
     assert matching(r'extern\s+from\s+["<]clstm\.h', sources) == {"src/clstm/clstm_c.pxd"}
 
 
@@ -102,7 +102,7 @@ def test_nothing_imports_what_stands_above_it() -> None:
     assert PACKAGE / "parameters.py" in lower
     for path in lower - {PACKAGE / "lstm.py"}:
         assert not imported(path) & above, path.name
-    boundary = files(PACKAGE, ".pyx", ".pxd")
+    boundary = files(PACKAGE, ".pyx", ".pxd", ".pxi")
     assert not matching(r"^\s*(from|import)\s+\S*\blstm\b", boundary)
 
 
@@ -132,7 +132,7 @@ def test_no_unsafe_compiler_flag(flag: str) -> None:
 
 
 def test_files_stay_short() -> None:
-    suffixes = (".py", ".pyx", ".pxd", ".pyi", ".c", ".h")
+    suffixes = (".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h")
     folders = [ROOT / name for name in ("include", "src", "tests", "bench", "examples")]
     paths = [ROOT / "setup.py", *(p for folder in folders for p in files(folder, *suffixes))]
     lengths = {p.relative_to(ROOT): len(p.read_text("utf-8").splitlines()) for p in paths}

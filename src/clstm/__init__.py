@@ -14,6 +14,7 @@ from .cell import Activation, Cell
 from .info import config, get_include, get_library, show_config
 from .lstm import LSTM
 from .parameters import Parameters
+from .stream import Stream
 from .tape import Gradients, Tape
 from .threads import get_num_threads, set_num_threads
 from .windows import Windows
@@ -24,6 +25,7 @@ __all__ = [
     "Cell",
     "Gradients",
     "Parameters",
+    "Stream",
     "Tape",
     "Windows",
     "__version__",

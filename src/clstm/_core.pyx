@@ -389,3 +389,8 @@ cdef class Recording:
         finally:
             model.leave()
         return dx, dh0, dc0, flat
+
+
+# ---- Streams ----
+
+include "_stream.pxi"

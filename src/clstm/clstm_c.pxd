@@ -13,6 +13,7 @@ cdef extern from "clstm.h" nogil:
         CLSTM_CANCELLED
         CLSTM_TAPE_CONSUMED
         CLSTM_MODEL_CHANGED
+        CLSTM_NOT_CAUSAL
         CLSTM_NO_GRADIENT
         CLSTM_UNKNOWN_ISA
         CLSTM_UNKNOWN_ENGINE
@@ -231,6 +232,26 @@ cdef extern from "clstm.h" nogil:
         size_t n, float *gradients, double max_norm, double *norm, const clstm_context *context)
     clstm_status clstm_clip_global_norm_f64(
         size_t n, double *gradients, double max_norm, double *norm, const clstm_context *context)
+
+    ctypedef struct clstm_stream:
+        pass
+
+    clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *bytes)
+    clstm_status clstm_stream_init(
+        const clstm_model *model, size_t batch, int flags, void *memory, size_t bytes, clstm_stream **stream)
+    clstm_status clstm_stream_fork(
+        const clstm_stream *source, size_t batch, void *memory, size_t bytes, clstm_stream **stream)
+    clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model)
+    void clstm_stream_release(clstm_stream *stream)
+    clstm_status clstm_stream_process(clstm_stream *stream, size_t steps, const float *x, float *y)
+    clstm_status clstm_stream_process_f64(clstm_stream *stream, size_t steps, const double *x, double *y)
+    clstm_status clstm_stream_reset(clstm_stream *stream)
+    clstm_status clstm_stream_get_state(const clstm_stream *stream, float *h, float *c)
+    clstm_status clstm_stream_get_state_f64(const clstm_stream *stream, double *h, double *c)
+    clstm_status clstm_stream_set_state(clstm_stream *stream, const float *h, const float *c)
+    clstm_status clstm_stream_set_state_f64(clstm_stream *stream, const double *h, const double *c)
+    clstm_status clstm_stream_join(clstm_stream *stream, size_t *row)
+    clstm_status clstm_stream_leave(clstm_stream *stream, size_t row)
 
     clstm_status clstm_tanh(size_t n, const float *x, float *y)
     clstm_status clstm_tanh_f64(size_t n, const double *x, double *y)

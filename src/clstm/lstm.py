@@ -5,6 +5,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from . import _core
 from .calls import lengths_of, read_call
 from .cell import PLAIN, Cell, check_gradients
 from .configuration import Configuration
@@ -13,6 +14,7 @@ from .layout import Array, Layout, State, SupportsArray, layout_of
 from .lengths import Ragged
 from .model import Model
 from .parameters import Parameters, initialise
+from .stream import Stream, row_count
 from .tape import Tape
 from .threads import thread_count
 from .windows import Windows
@@ -344,3 +346,29 @@ class LSTM(Model):
             If an argument does not fit, or a function of `cell` has no gradient.
         """
         return Windows(self, x, length, state, num_threads)
+
+    def stream(self, batch_size: int | None = None) -> Stream:
+        """Begin a live sequence, of which the steps come one by one.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            Sequences that advance together, B; 0 for none yet (`Stream.join`). By default there is
+            one, and arrays have no axis for it.
+
+        Returns
+        -------
+        Stream
+            At the model's initial state, with the weights that it has now.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            If `batch_size` does not fit; ValueError also for a model with a reverse direction,
+            which would begin at the end.
+        RuntimeError
+            Inside `edit`.
+        """
+        rows = 1 if batch_size is None else row_count(batch_size, "batch_size")
+        batched = batch_size is not None
+        return Stream(_core.Stream(self._model, batched, rows), self._config, batched)

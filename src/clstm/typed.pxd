@@ -49,6 +49,25 @@ cdef inline clstm_status backward(clstm_tape *tape, const Gradients *g, const cl
     return clstm_backward(tape, &g.f32, context)
 
 
+cdef inline clstm_status process(clstm_stream *stream, size_t steps, const void *x, void *y,
+                                 bint is_f64) noexcept nogil:
+    if is_f64:
+        return clstm_stream_process_f64(stream, steps, <const double *>x, <double *>y)
+    return clstm_stream_process(stream, steps, <const float *>x, <float *>y)
+
+
+cdef inline clstm_status get_state(const clstm_stream *stream, void *h, void *c, bint is_f64) noexcept:
+    if is_f64:
+        return clstm_stream_get_state_f64(stream, <double *>h, <double *>c)
+    return clstm_stream_get_state(stream, <float *>h, <float *>c)
+
+
+cdef inline clstm_status set_state(clstm_stream *stream, const void *h, const void *c, bint is_f64) noexcept:
+    if is_f64:
+        return clstm_stream_set_state_f64(stream, <const double *>h, <const double *>c)
+    return clstm_stream_set_state(stream, <const float *>h, <const float *>c)
+
+
 cdef inline clstm_status tanh_of(size_t n, const void *x, void *y, bint is_f64) noexcept:
     if is_f64:
         return clstm_tanh_f64(n, <const double *>x, <double *>y)

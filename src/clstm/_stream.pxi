@@ -1,0 +1,242 @@
+# Streams: a part of _core.pyx, of which this shares the names.
+
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+
+from .arrays cimport apart, fits
+
+cdef double SHORT = 2.0**17  # multiply-adds, some 20 us: to give the GIL to others and wait for it is worth more
+cdef double PIECE = 2.0**26  # some 10 ms; of a CPU a tenth as fast 100, and Ctrl-C is heard in time
+cdef double STEP = 1000  # what a step takes however small it is
+
+
+@cython.final
+cdef class Stream:
+    """A `clstm_stream` in memory of its own, for one caller at a time.
+
+    Parameters
+    ----------
+    model : Model
+        Whose weights it begins with.
+    batched : bool
+        Whether steps are (B, I) and (B, O), or (I,) and (O,) of the one row.
+    rows : int
+        B.
+    source : Stream, optional
+        Of the same model: go on from where this one is, with its rows and weights.
+    """
+
+    cdef clstm_stream *handle
+    cdef void *memory
+    cdef Model model
+    cdef bint batched
+    cdef readonly cnp.npy_intp rows
+    cdef cnp.npy_intp capacity  # rows that there is memory for
+    cdef cython.pymutex lock  # guards the one below
+    cdef bint busy
+
+    def __cinit__(self, Model model not None, bint batched, cnp.npy_intp rows, Stream source=None):
+        self.model = model
+        self.batched = batched
+        self.rows = rows
+        if source is None:
+            self.begin(NULL, max(rows, 1))
+            if not rows:
+                clstm_stream_leave(self.handle, 0)  # the core begins with one at least
+            return
+        source.enter()
+        try:
+            self.begin(source.handle, max(source.rows, 1))
+            self.rows = source.rows
+        finally:
+            source.leave()
+
+    def __dealloc__(self):
+        clstm_stream_release(self.handle)
+        PyMem_RawFree(self.memory)
+
+    cdef int begin(self, const clstm_stream *source, size_t capacity) except -1:
+        """Go on from a source, or NULL: from the initial state, in new memory for so many rows."""
+        cdef size_t size = 0
+        cdef clstm_stream *handle = NULL
+        cdef clstm_status status
+        raise_status(clstm_stream_size(self.model.handle, capacity, &size), "stream")
+        cdef void *memory = PyMem_RawMalloc(size)
+        if memory == NULL:
+            raise MemoryError(f"stream: {size} bytes for {capacity} rows")
+        try:
+            if source == NULL:
+                self.model.enter()
+                try:
+                    with nogil:  # it may have to pack the weights
+                        status = clstm_stream_init(self.model.handle, capacity, 0, memory, size, &handle)
+                finally:
+                    self.model.leave()
+            else:
+                status = clstm_stream_fork(source, capacity, memory, size, &handle)
+            raise_status(status, "stream")
+        except BaseException:
+            PyMem_RawFree(memory)
+            raise
+        clstm_stream_release(self.handle)
+        PyMem_RawFree(self.memory)
+        self.handle, self.memory, self.capacity = handle, memory, capacity
+        return 0
+
+    # One caller at a time.
+
+    cdef int enter(self) except -1:
+        cdef bint busy
+        with self.lock:
+            busy, self.busy = self.busy, True
+        if busy:
+            raise RuntimeError("the stream is in use by another caller")
+        return 0
+
+    cdef int leave(self) except -1:
+        with self.lock:
+            self.busy = False
+        return 0
+
+    # Steps.
+
+    def step(self, x, out):
+        """Return y of one step, `out` where it is given; or None where stream.py must convert the arrays."""
+        return self.advance(x, out, False)
+
+    def process(self, x, out):
+        """The same for a block of steps."""
+        return self.advance(x, out, True)
+
+    cdef Shape shape(self, bint block, cnp.npy_intp steps, cnp.npy_intp last) noexcept:
+        """Of one step, or of a block of them."""
+        if block:
+            return shaped(3 if self.batched else 2, steps, self.rows, last)
+        return shaped(2 if self.batched else 1, self.rows, 0, last)
+
+    cdef object advance(self, x, out, bint block):
+        cdef const Geometry *model = &self.model.geometry
+        cdef Shape y_shape
+        cdef cnp.npy_intp steps = 1
+        if not cnp.PyArray_CheckExact(x) or not cnp.PyArray_NDIM(<cnp.ndarray>x):
+            return None
+        if block:
+            steps = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+        self.enter()
+        try:
+            if not fits(x, self.shape(block, steps, model.input_size), model.typenum):
+                return None
+            y_shape = self.shape(block, steps, model.output_size)
+            if out is None:
+                out = empty(y_shape, model.typenum)
+            elif not (fits(out, y_shape, model.typenum) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+                      and (out is x or apart(<cnp.ndarray>out, <cnp.ndarray>x))):
+                return None
+            self.compute(steps, cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out))
+        finally:
+            self.leave()
+        return out
+
+    cdef int compute(self, size_t steps, const char *x, char *y) except -1:
+        """A short block at once; a long one in pieces, without the GIL, and with an ear for Ctrl-C between them."""
+        cdef const Geometry *model = &self.model.geometry
+        cdef bint is_f64 = self.model.is_f64
+        cdef double work = STEP + <double>self.model.elements * <double>self.rows
+        cdef size_t piece, left = steps, bytes = self.rows * (8 if is_f64 else 4)
+        cdef clstm_status status
+        if not self.rows or steps * work < SHORT:
+            return raise_status(typed.process(self.handle, steps, x, y, is_f64), "stream")
+        piece = <size_t>max(1.0, PIECE / work)
+        while left:
+            piece = min(piece, left)
+            with nogil:
+                status = typed.process(self.handle, piece, x, y, is_f64)
+            raise_status(status, "stream")
+            x += piece * bytes * model.input_size
+            y += piece * bytes * model.output_size
+            left -= piece
+            if left and PyErr_CheckSignals():
+                raise_status(CLSTM_CANCELLED, "stream")
+        return 0
+
+    # Its state, weights and rows.
+
+    def get_state(self):
+        """Return copies of h and c (L, B, .), or without B."""
+        cdef const Geometry *model = &self.model.geometry
+        cdef int axes = 3 if self.batched else 2
+        self.enter()
+        try:
+            h = empty(h_shape(model, axes, self.rows), model.typenum)
+            c = empty(c_shape(model, axes, self.rows), model.typenum)
+            raise_status(typed.get_state(self.handle, data(h), data(c), self.model.is_f64), "state")
+        finally:
+            self.leave()
+        return h, c
+
+    def set_state(self, h, c):
+        """Take h and c (L, B, .)."""
+        cdef const Geometry *model = &self.model.geometry
+        cdef cnp.ndarray h_ = contiguous(h, model.typenum)
+        cdef cnp.ndarray c_ = contiguous(c, model.typenum)
+        self.enter()
+        try:
+            if not (fits(h_, h_shape(model, 3, self.rows), model.typenum)
+                    and fits(c_, c_shape(model, 3, self.rows), model.typenum)):
+                raise RuntimeError("the stream's rows have changed meanwhile")
+            raise_status(typed.set_state(self.handle, data(h_), data(c_), self.model.is_f64), "state")
+        finally:
+            self.leave()
+
+    def reset(self):
+        """Put all rows back to the initial state."""
+        self.enter()
+        try:
+            raise_status(clstm_stream_reset(self.handle), "reset")
+        finally:
+            self.leave()
+
+    def refresh(self):
+        """Take the weights that the model has now."""
+        cdef clstm_status status
+        self.enter()
+        try:
+            self.model.enter()
+            try:
+                with nogil:
+                    status = clstm_stream_refresh(self.handle, self.model.handle)
+            finally:
+                self.model.leave()
+            raise_status(status, "refresh")
+        finally:
+            self.leave()
+
+    def fork(self):
+        """Return another stream that goes on from where this one is."""
+        return Stream(self.model, self.batched, 0, self)
+
+    def join(self, cnp.npy_intp n):
+        """Add n rows at the initial state, return how many there were."""
+        cdef size_t row
+        self.enter()
+        try:
+            if n > self.capacity - self.rows:
+                self.begin(self.handle, max(2 * <size_t>self.capacity, <size_t>self.rows + <size_t>n))
+            first = self.rows
+            for _ in range(n):
+                raise_status(clstm_stream_join(self.handle, &row), "join")
+            self.rows += n
+        finally:
+            self.leave()
+        return first
+
+    def leave_row(self, cnp.npy_intp row):
+        """Take a row out, into whose place the last one goes; return whether there is such a row."""
+        self.enter()
+        try:
+            if not 0 <= row < self.rows:
+                return False
+            raise_status(clstm_stream_leave(self.handle, row), "leave")
+            self.rows -= 1
+        finally:
+            self.leave()
+        return True
