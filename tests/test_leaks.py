@@ -46,8 +46,27 @@ def models():
     del model
     tape.hidden
 
+def streams():
+    model = clstm.LSTM(2, 4, rng=kept_rng)
+    stream = model.stream(2)
+    stream.process(x)
+    fork = stream.fork()
+    fork.join(3)
+    with model.edit() as parameters:
+        parameters.flat *= 1
+    fork.refresh()
+    fork.step(fork.process(np.ones((1, 5, 2)))[0, :, :2])
+    stream.state = stream.state
+
 def refusals():
-    for wrong in (lambda: kept(x[:, :, :1]), lambda: kept.record(x).backward(dy[:1, :1])):
+    backwards = clstm.LSTM(2, 4, direction="reverse", rng=kept_rng)
+    wrongs = (
+        lambda: kept(x[:, :, :1]),
+        lambda: kept.record(x).backward(dy[:1, :1]),
+        lambda: backwards.stream(),
+        lambda: kept.stream().step(x),
+    )
+    for wrong in wrongs:
         try:
             wrong()
         except ValueError:
@@ -63,7 +82,7 @@ for _ in range(count):
     run()
 print(resident() - before)
 """
-WHAT = ["calls", "training", "tapes_thrown_away", "windows", "models", "refusals"]
+WHAT = ["calls", "training", "tapes_thrown_away", "windows", "models", "streams", "refusals"]
 
 
 def growth(what, count):

@@ -109,8 +109,8 @@ class Stream:
     def _convert(self, x: Any, out: Array | None, block: bool) -> Array:
         """Advance by what the core cannot take as it is, or say why not."""
         config = self._config
-        array = np.require(as_real(x, "x", config.dtype), requirements="CA")
-        axes = {"T": len(array)} if block and array.ndim else {}
+        array = np.require(as_real(x, "x", config.dtype), requirements=("C", "A"))
+        axes = {"T": len(array) if array.ndim else 0} if block else {}
         axes |= {"batch_size": self._stream.rows} if self._batched else {}
         axes["input_size"] = config.input_size
         if array.shape != tuple(axes.values()):
