@@ -51,7 +51,7 @@ def in_use(stream):
 
 def test_others_run_during_a_long_block_but_not_on_its_stream():
     model = clstm.LSTM(1, 64, rng=0)
-    stream, x = model.stream(8), np.zeros((100_000, 8, 1), np.float32)
+    stream, x = model.stream(8), np.zeros((40_000, 8, 1), np.float32)
     worker = threading.Thread(target=stream.process, args=(x,))
     calls = [
         lambda: stream.step(x[0]),
