@@ -98,7 +98,9 @@ typedef enum clstm_status {
     CLSTM_NOT_CAUSAL,       /* a stream of a model that has a reverse direction, which begins at the end */
     CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that is for inference only */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
-    CLSTM_UNKNOWN_ENGINE    /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
+    CLSTM_UNKNOWN_ENGINE,   /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
+    CLSTM_INVALID_FILE,     /* the file is malformed, or none that LSTM.save writes */
+    CLSTM_FILE_ERROR        /* the file cannot be opened or read; errno tells why */
 } clstm_status;
 
 /* One English sentence without a full stop. Static, never NULL. */
@@ -292,6 +294,30 @@ const double *clstm_model_parameters_f64(const clstm_model *model);
 
 /* Frees the model; NULL is allowed. No call may be using it, no tape may be used after it (but freed). */
 void clstm_model_free(clstm_model *model);
+
+/* ---- Models from files ----------------------------------------------------------------------------------- */
+
+/* Makes a model of a safetensors file as LSTM.save writes it, of the file's type and configuration: clstm_model_is_f64
+   and clstm_model_config tell which. batch_first is ignored: arrays in C are always (T, B, .).
+
+   The model owns copies of all numbers and is freed like any other. On failure *model is NULL: CLSTM_INVALID_ARGUMENT,
+   CLSTM_INVALID_FILE, CLSTM_OUT_OF_MEMORY or, of a path alone, CLSTM_FILE_ERROR. Files may come from anyone: nothing
+   is taken on trust, and all memory, at most twice the file and a constant, is the context's allocator's (but a
+   stream's buffer). The JSON header may have 16 MiB. Any number of calls may run at once. Only on little-endian
+   hosts; on others every file is CLSTM_INVALID_FILE. */
+
+/* Of a file's contents in memory, aligned or not, which must not change meanwhile and are not needed afterwards. */
+clstm_status clstm_model_from_bytes(const void *bytes, size_t size, const clstm_context *context,
+                                    clstm_model **model);
+
+/* Of a file by its path, which must allow to seek. */
+clstm_status clstm_model_from_file(const char *path, const clstm_context *context, clstm_model **model);
+
+/* 1 if the model's numbers are float64, else 0; 0 for NULL. */
+int clstm_model_is_f64(const clstm_model *model);
+
+/* The configuration, with num_layers at least 1; valid until clstm_model_free. NULL for NULL. */
+const clstm_config *clstm_model_config(const clstm_model *model);
 
 /* ---- Forward --------------------------------------------------------------------------------------------- */
 

@@ -17,6 +17,8 @@ cdef extern from "clstm.h" nogil:
         CLSTM_NO_GRADIENT
         CLSTM_UNKNOWN_ISA
         CLSTM_UNKNOWN_ENGINE
+        CLSTM_INVALID_FILE
+        CLSTM_FILE_ERROR
 
     const char *clstm_strerror(clstm_status status)
 

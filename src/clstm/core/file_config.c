@@ -1,0 +1,178 @@
+/* A model's configuration out of a file's metadata: strings by name, clstm.* ours, others ignored. */
+#include "safetensors.h"
+
+#include <string.h>
+
+/* The string that belongs to a key; NULL if it is not there. */
+static const char *value_of(clstm_i_header *header, const char *key) {
+    const char *found = clstm_i_names_find(&header->metadata, key);
+    if (!found) return NULL;
+    header->known++;
+    clstm_i_json json = {found, header->text + header->size, 0};
+    clstm_i_json_string(&json);
+    clstm_i_json_require(&json, ':');
+    return clstm_i_json_string(&json);
+}
+
+/* All readers below: 0 if the value is none that is allowed, or missing though it is needed. */
+
+enum { OPTIONAL = 0, NEEDED = 1 };
+
+static int read_size(clstm_i_header *header, const char *key, int needed, size_t *size) {
+    const char *value = value_of(header, key);
+    *size = 0;
+    if (!value) return !needed;
+    clstm_i_text text = clstm_i_text_of(value);
+    int byte = clstm_i_text_next(&text);
+    if (byte < 0) return 0;
+    for (; byte >= 0; byte = clstm_i_text_next(&text))
+        if (byte < '0' || byte > '9' || __builtin_mul_overflow(*size, 10, size)
+            || __builtin_add_overflow(*size, byte - '0', size)) return 0;
+    return 1;
+}
+
+/* Which of two words. */
+static int read_choice(clstm_i_header *header, const char *key, int needed, const char *zero, const char *one,
+                       int *choice) {
+    const char *value = value_of(header, key);
+    *choice = clstm_i_text_is(value, one);
+    return value ? *choice || clstm_i_text_is(value, zero) : !needed;
+}
+
+static int read_flag(clstm_i_header *header, const char *key, int needed, int *flag) {
+    return read_choice(header, key, needed, "False", "True", flag);
+}
+
+/* ---- The cell --------------------------------------------------------------------------------------------- */
+
+/* TO BE FINISHED (1 of 2): these types are clstm.h's, and go from here when it has them. */
+typedef int clstm_function;
+typedef struct clstm_activation {
+    clstm_function function;
+    double alpha, beta;
+} clstm_activation;
+typedef struct clstm_cell {
+    int peephole, coupled;
+    double clip, cell_clip;
+    clstm_activation gate, cell, hidden;
+} clstm_cell;
+
+/* 0x1.8p+1: at most 13 digits after the point, bit by bit, as no locale can change it. 0 if it is no finite number. */
+static int parse_real(const char *at, double *real) {
+    static const char digits[] = "0123456789abcdef";
+    const uint64_t sign = *at == '-';
+    at += sign;
+    if (at[0] != '0' || at[1] != 'x' || (at[2] != '0' && at[2] != '1') || at[3] != '.') return 0;
+    const int normal = at[2] == '1';
+    uint64_t fraction = 0;
+    int places = 0;
+    for (at += 4; *at && strchr(digits, *at); at++) {
+        if (++places > 13) return 0;
+        fraction = fraction << 4 | (uint64_t)(strchr(digits, *at) - digits);
+    }
+    fraction <<= 4 * (13 - places);
+    if (!places || *at++ != 'p' || (*at != '-' && *at != '+')) return 0;
+    const int below_one = *at++ == '-';
+    int exponent = 0;
+    if (!*at) return 0;
+    for (; *at; at++) {
+        if (*at < '0' || *at > '9' || exponent > 1023) return 0;
+        exponent = 10 * exponent + (*at - '0');
+    }
+    if (below_one) exponent = -exponent;
+    if (normal ? exponent < -1022 || exponent > 1023 : exponent != (fraction ? -1022 : 0)) return 0;
+    const uint64_t bits = sign << 63 | (uint64_t)(normal ? exponent + 1023 : 0) << 52 | fraction;
+    memcpy(real, &bits, sizeof *real);
+    return 1;
+}
+
+static int read_real(clstm_i_header *header, const char *key, int needed, double *real) {
+    const char *value = value_of(header, key);
+    if (!value) return !needed;
+    char buffer[40]; /* 0x and 1.; 13 digits; p-1022 and a sign are 24 */
+    clstm_i_text text = clstm_i_text_of(value);
+    for (size_t k = 0; k < sizeof buffer; k++) {
+        const int byte = clstm_i_text_next(&text);
+        buffer[k] = (char)(byte < 0 ? 0 : byte);
+        if (byte < 0) return parse_real(buffer, real);
+        if (!byte) return 0;
+    }
+    return 0;
+}
+
+/* The functions by number, with how many parameters they have and whether the file must say them. */
+static const struct {
+    const char *name;
+    int parameters, needed;
+    double alpha, beta;
+} functions[] = {
+    {"", 0, OPTIONAL, 0, 0}, /* CLSTM_DEFAULT is not named */
+    {"sigmoid", 0, OPTIONAL, 0, 0},
+    {"tanh", 0, OPTIONAL, 0, 0},
+    {"hard_sigmoid", 2, OPTIONAL, 0.2, 0.5},
+    {"relu", 0, OPTIONAL, 0, 0},
+    {"affine", 2, NEEDED, 0, 0},
+    {"leaky_relu", 1, OPTIONAL, 0.01, 0},
+    {"thresholded_relu", 1, OPTIONAL, 1, 0},
+    {"scaled_tanh", 2, NEEDED, 0, 0},
+    {"elu", 1, OPTIONAL, 1, 0},
+    {"softsign", 0, OPTIONAL, 0, 0},
+    {"softplus", 0, OPTIONAL, 0, 0},
+};
+
+/* The function of one slot, whose keys are these; absent: the default. */
+static int read_activation(clstm_i_header *header, const char *key, const char *alpha_key, const char *beta_key,
+                           clstm_activation *activation) {
+    const char *value = value_of(header, key);
+    if (!value) return 1;
+    for (size_t k = 1; k < sizeof functions / sizeof *functions; k++) {
+        if (!clstm_i_text_is(value, functions[k].name)) continue;
+        const int parameters = functions[k].parameters, needed = functions[k].needed;
+        *activation = (clstm_activation){(clstm_function)k, functions[k].alpha, functions[k].beta};
+        return (parameters < 1 || read_real(header, alpha_key, needed, &activation->alpha))
+               && (parameters < 2 || read_real(header, beta_key, needed, &activation->beta));
+    }
+    return 0;
+}
+
+#define SLOT(name) header, "clstm.cell." #name, "clstm.cell." #name ".alpha", "clstm.cell." #name ".beta", &cell.name
+
+static int read_cell(clstm_i_header *header, clstm_config *config) {
+    const size_t before = header->known;
+    clstm_cell cell = {0};
+    if (!read_flag(header, "clstm.cell.peephole", OPTIONAL, &cell.peephole)
+        || !read_flag(header, "clstm.cell.coupled", OPTIONAL, &cell.coupled)
+        || !read_real(header, "clstm.cell.clip", OPTIONAL, &cell.clip)
+        || !read_real(header, "clstm.cell.cell_clip", OPTIONAL, &cell.cell_clip)
+        || !read_activation(SLOT(gate)) || !read_activation(SLOT(cell)) || !read_activation(SLOT(hidden)))
+        return 0;
+    /* TO BE FINISHED (2 of 2): config->cell = cell; return 1; until then no cell but the plain one is taken. */
+    (void)config;
+    return header->known == before;
+}
+
+/* ---- All of it -------------------------------------------------------------------------------------------- */
+
+int clstm_i_file_config(clstm_i_header *header, clstm_config *config, int *is_f64) {
+    static const clstm_config defaults = CLSTM_CONFIG_INIT;
+    int bias, batch_first, both, reverse;
+    *config = defaults;
+    if (!clstm_i_text_is(value_of(header, "clstm.format"), "1")
+        || !read_choice(header, "clstm.dtype", NEEDED, "float32", "float64", is_f64)
+        || !read_size(header, "clstm.input_size", NEEDED, &config->input_size)
+        || !read_size(header, "clstm.hidden_size", NEEDED, &config->hidden_size)
+        || !read_size(header, "clstm.num_layers", NEEDED, &config->num_layers)
+        || !read_size(header, "clstm.output_size", NEEDED, &config->output_size)
+        || !read_size(header, "clstm.proj_size", OPTIONAL, &config->proj_size)
+        || !read_flag(header, "clstm.bias", NEEDED, &bias)
+        || !read_flag(header, "clstm.batch_first", NEEDED, &batch_first) /* C has one layout, whatever it says */
+        || !read_flag(header, "clstm.learn_state", OPTIONAL, &config->learn_state)
+        || !read_flag(header, "clstm.bidirectional", OPTIONAL, &both)
+        || !read_choice(header, "clstm.direction", OPTIONAL, "forward", "reverse", &reverse)
+        || !read_cell(header, config))
+        return 0;
+    if (!config->num_layers || (both && reverse)) return 0; /* in a clstm_config 0 layers are 1 */
+    config->no_bias = !bias;
+    config->direction = both ? CLSTM_BIDIRECTIONAL : reverse ? CLSTM_REVERSE : CLSTM_FORWARD;
+    return header->known == header->ours;
+}
