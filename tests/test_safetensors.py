@@ -6,10 +6,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import bad_safetensors_files
 import native
 import numpy as np
 import pytest
 import safetensors_files as files
+from bad_safetensors_files import BAD
 from conftest import ROOT, Case, assert_same
 
 import clstm
@@ -100,12 +102,19 @@ def test_hand_made_files_are_read_as_in_python(watched, tmp_path):
         assert parameters == in_python(content, tmp_path), name
 
 
+@pytest.mark.skipif(not hasattr(clstm, "Cell"), reason="this build has the plain cell alone")
+def test_hand_made_cells_are_read(watched, tmp_path):
+    found = results(watched, files.CELLS.values(), tmp_path)
+    statuses = dict(zip(files.CELLS, (status for status, _ in found), strict=True))
+    assert {name: s for name, s in statuses.items() if s != "ok"} == {}
+
+
 # ---- What it refuses ----
 
 
 def test_bad_files_are_refused(watched, tmp_path):
-    found = results(watched, files.BAD.values(), tmp_path)
-    statuses = dict(zip(files.BAD, (status for status, _ in found), strict=True))
+    found = results(watched, BAD.values(), tmp_path)
+    statuses = dict(zip(BAD, (status for status, _ in found), strict=True))
     assert {name: s for name, s in statuses.items() if s != "invalid file"} == {}
 
 
@@ -210,7 +219,7 @@ def fuzzer(tmp_path_factory):
     flags = [*fuzzed, f"-I{native.INCLUDE}", f"-I{native.CONSUMERS}", FUZZER]
     sources = [CORE / f"{name}.c" for name in READER]
     native.execute(clang, *flags, *sources, "-pthread", "-o", folder / "fuzzer")
-    native.execute(sys.executable, files.__file__, folder / "corpus")
+    native.execute(sys.executable, bad_safetensors_files.__file__, folder / "corpus")
     for number, case in enumerate(small_models()):
         case.model().save(folder / "corpus" / f"saved-{number}")
     return folder

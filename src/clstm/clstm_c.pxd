@@ -116,6 +116,12 @@ cdef extern from "clstm.h" nogil:
     const double *clstm_model_parameters_f64(const clstm_model *model)
     void clstm_model_free(clstm_model *model)
 
+    clstm_status clstm_model_from_bytes(
+        const void *bytes, size_t size, const clstm_context *context, clstm_model **model)
+    clstm_status clstm_model_from_file(const char *path, const clstm_context *context, clstm_model **model)
+    int clstm_model_is_f64(const clstm_model *model)
+    const clstm_config *clstm_model_config(const clstm_model *model)
+
     ctypedef enum clstm_keep:
         CLSTM_KEEP_GATES
         CLSTM_KEEP_STATES

@@ -2,7 +2,7 @@
 
        clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itests/consumers \
            tests/fuzz/fuzz_safetensors.c src/clstm/core/{safetensors,file_config,json_reader,model,cache,status}.c
-       python tests/safetensors_files.py corpus && ./a.out corpus */
+       python tests/bad_safetensors_files.py corpus && ./a.out corpus */
 #include "heap.h"
 
 #include <clstm.h>

@@ -136,7 +136,7 @@ static int scan(clstm_i_header *header) {
     } while (clstm_i_json_accept(&json, ','));
     clstm_i_json_require(&json, '}');
     clstm_i_json_require_end(&json);
-    return metadata && !json.failed;
+    return !json.failed;
 }
 
 /* ---- What the model needs --------------------------------------------------------------------------------- */
