@@ -17,6 +17,7 @@ from safetensors_files import (
     ONE,
     TENSORS,
     TEXT,
+    both,
     cell,
     inserted,
     metadata,
@@ -25,10 +26,24 @@ from safetensors_files import (
     ranges,
     replaced,
     tensor,
+    unbiased,
+    wide,
     without,
 )
 
-NO_SIZES = ("", "-1", "+1", " 1", "1 ", "0x1", "1.0", "1e0", "x", "1\\u0000", str(10**20))
+NO_SIZES = (
+    "",
+    "-1",
+    "+1",
+    " 1",
+    "1 ",
+    "0x1",
+    "1.0",
+    "1e0",
+    "x",
+    "1\\u0000",
+    *map(str, (2**64, 2**64 + 1, 2**65, 2**65 + 1)),
+)
 NO_FLAGS = ("", "true", "1", "yes", "True ", "FALSE")
 HUGE = 2**62
 
@@ -99,9 +114,12 @@ BAD = {
         for name in ("bidirectional", "bias", "batch_first", "learn_state")
         for text in NO_FLAGS
     },
+    "a digit after nine": wide(10, ":"),
+    "a digit before zero": wide(9, "1/"),
+    "no bias and no word of it": unbiased(None),
     **{f"{name} is 0": metadata(**{name: "0"}) for name in ("input_size", "hidden_size")},
     "no layers": metadata(num_layers="0"),
-    "both directions and one": metadata(bidirectional="True", direction="reverse"),
+    "both directions and one": both(direction="reverse"),
     "an unknown direction": metadata(direction="both"),
     "an unknown dtype": metadata(dtype="float16"),
     "a projection as large as h": metadata(proj_size="1"),
@@ -196,6 +214,7 @@ BAD = {
             ",4",
             "4 4",
             str(2**64 + 4),
+            str(2**65 + 4),
             str(HUGE + 1),
         )
     },

@@ -26,6 +26,7 @@ TENSORS = {
     "weight_ih_l0": {"dtype": "F32", "shape": [4, 1], "data_offsets": [32, 48]},
 }
 HEADER = {"__metadata__": METADATA} | TENSORS
+BOTH = {name + way: dict(fields) for way in ("", "_reverse") for name, fields in TENSORS.items()}
 
 
 def pack(header, data=DATA, length=None):
@@ -80,6 +81,32 @@ def of_type(name, size, dtype="float32"):
     return pack(header, bytes(12 * size))
 
 
+def both(**changes):
+    """Return a file of a model of two directions, with keys of ours changed."""
+    text = metadata(bidirectional="True", **changes)[8 : -len(DATA)]
+    header = json.loads(text) | copy.deepcopy(BOTH)
+    for place, name in enumerate(BOTH):
+        header[name]["data_offsets"] = [16 * place, 16 * (place + 1)]
+    return pack(header, 2 * DATA)
+
+
+def wide(columns, text):
+    """Return a file of a model of more inputs, and what its metadata says of their number."""
+    header = copy.deepcopy(HEADER)
+    header["__metadata__"]["clstm.input_size"] = text
+    header["weight_ih_l0"] |= {"shape": [4, columns], "data_offsets": [32, 32 + 16 * columns]}
+    return pack(header, DATA + bytes(16 * (columns - 1)))
+
+
+def unbiased(bias):
+    """Return a file of a model without a bias, and what its metadata says of it."""
+    header = json.loads(metadata(bias=bias)[8 : -len(DATA)])
+    del header["bias_l0"]
+    for name, place in (("weight_hh_l0", [0, 16]), ("weight_ih_l0", [16, 32])):
+        header[name]["data_offsets"] = place
+    return pack(header, DATA[16:])
+
+
 def without(*names):
     return pack({k: v for k, v in HEADER.items() if k not in names})
 
@@ -106,6 +133,9 @@ GOOD = {
     "of an earlier release": pack(
         {"__metadata__": {k: v for k, v in METADATA.items() if k not in LATER}} | TENSORS
     ),
+    "both directions": both(),
+    "no bias": unbiased("False"),
+    "ten inputs": wide(10, "10"),
     "reverse": pack(TEXT.replace(b"forward", b"reverse").replace(b"_l0", b"_l0_reverse")),
 }
 

@@ -1,5 +1,6 @@
 """The C reader of the files that LSTM.save writes: what it reads, and what it refuses."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def watched(tmp_path_factory):
     compiler = native.needed("gcc", "gcc libc6-dev")
     flags = ["-std=gnu11", "-O1", f"-I{native.INCLUDE}", *SANITIZERS, "-c"]
     native.execute(compiler, *flags, *(CORE / f"{name}.c" for name in READER), cwd=folder)
-    return native.Build(folder, compiler, (), (*SANITIZERS, *libraries()))
+    few_files = ("sh", "-c", 'ulimit -n 32; exec "$@"', "sh")  # one that stays open is noticed
+    return native.Build(folder, compiler, (), (*SANITIZERS, *libraries()), few_files)
 
 
 # ---- What it reads ----
@@ -191,10 +193,18 @@ def test_what_a_path_may_lead_to(watched, small, tmp_path):
         return watched.run("load", "path", path).decode().strip()
 
     assert status(small).startswith("ok:")
-    assert status(tmp_path / "none") == f"file error: {os.strerror(2)}"
-    assert status(small / "below") == f"file error: {os.strerror(20)}"
-    assert status(tmp_path).startswith("file error: "), "a folder"
     assert status("/dev/null").startswith("invalid file:")
+    assert status(tmp_path / "none") == f"file error: {os.strerror(errno.ENOENT)}"
+    assert status(small / "below") == f"file error: {os.strerror(errno.ENOTDIR)}"
+    assert status("/dev/stdin") == f"file error: {os.strerror(errno.ESPIPE)}", "a pipe"
+    folder = status(tmp_path)
+    assert folder.startswith("file error: ")
+    assert not folder.endswith(os.strerror(0)), "which error is the file system's choice"
+
+
+def test_a_file_that_shrinks_while_it_is_read(watched, tmp_path):
+    Case(hidden_size=40).model().save(tmp_path / "shrinking")  # more than a stream's buffer
+    assert watched.run("load", "shrunk", tmp_path / "shrinking") == b"invalid file\n"
 
 
 def test_what_is_refused(watched):

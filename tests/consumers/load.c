@@ -5,6 +5,7 @@
        load truncated PATH          the sizes at which a file that was cut off is not refused
        load altered PATH            the changes of one byte of the header that are not refused, and the parameters
        load starved PATH            how many allocations failed, one after the other, until none did
+       load shrunk PATH             the status of a file that is cut off while it is read
        load path PATH               status and errno
        load refusals                what should have been refused, and was not
 
@@ -213,6 +214,24 @@ static void starved(const char *path) {
     release(content);
 }
 
+static const char *victim;
+
+static void *cut_and_allocate(void *user, size_t bytes) {
+    char byte = 0;
+    const content nothing = {&byte, 0};
+    if (own.calls == 1) write_path(victim, nothing); /* the header has been read */
+    return heap_allocate(user, bytes);
+}
+
+static void shrunk(const char *path) {
+    const content whole = read_path(path);
+    clstm_model *model;
+    victim = path;
+    context.allocate = cut_and_allocate;
+    printf("%s\n", name_of(load(whole, path, &model)));
+    release(whole);
+}
+
 static void refusals(void) {
     clstm_model *model = (clstm_model *)&own;
     clstm_context unknown = CLSTM_CONTEXT_INIT;
@@ -249,6 +268,7 @@ int main(int count, char **arguments) {
     else if (!strcmp(what, "truncated")) truncated(path);
     else if (!strcmp(what, "altered")) altered(path);
     else if (!strcmp(what, "starved")) starved(path);
+    else if (!strcmp(what, "shrunk")) shrunk(path);
     else if (!strcmp(what, "path")) print_path(path);
     else if (!strcmp(what, "refusals")) refusals();
     else fail("see the top of load.c");
