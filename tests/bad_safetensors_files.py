@@ -73,16 +73,29 @@ BAD = {
     "a name without quotes": replaced('"__metadata__"', "__metadata__"),
     "single quotes": replaced('"__metadata__"', "'__metadata__'"),
     "a comment": replaced('"__metadata__"', '/**/"__metadata__"'),
-    "an open string": pack(b'{"__metadata__'),
-    "an open escape": pack(b'{"__metadata__\\'),
-    "half an escape": pack(b'{"\\u00'),
-    "half a pair": pack(b'{"\\ud83d\\u'),
+    **{
+        f"the end after {text}": pack(text.encode(), b"")  # and of the block
+        for text in (
+            *("{", '{"', '{"a', '{"a"', '{"a":', '{"a":{', '{"\\', r'{"\u', r'{"\u00', r'{"\ud83d'),
+            *('{"\\ud83d\\', r'{"\ud83d\u', r'{"\ud83d\ude0', TEXT.decode()[:-1]),
+        )
+    },
     **{f"a raw {byte}": inserted(f'"a{chr(byte)}":""') for byte in (0, 9, 10, 31)},
     **{
         f"the escape {escape}": inserted(f'"{escape}":""')
         for escape in (
             *(r"\x41", r"\u12", r"\u12g4", r"\U0041", r"\ ", r"\ud83d", r"\ude00"),
-            *(r"\ud83d\ud83d", r"\ud83d\u0041", r"\ud83dxude00", r"\'", "\\\0", r"\u+041"),
+            *(
+                r"\ud83d\ud83d",
+                r"\ud83d\u0041",
+                r"\ud83dxude00",
+                r"\ud83d\nde00",
+                r"\ud83d\ue000",
+                r"\ude00\ude00",
+                r"\'",
+                "\\\0",
+                r"\u+041",
+            ),
         )
     },
     # the metadata
