@@ -112,7 +112,15 @@ BAD = {
     "a key of ours twice, escaped": inserted(r'"clstm\u002ebias":"True"'),
     "another's key twice": inserted('"a":"","b":"","a":""'),
     "another's key twice, escaped": inserted(r'"é":"","e":"","\u00e9":""'),
-    "another's key twice, as a pair": inserted(r'"😀":"","\ud83d\ude00":""'),
+    **{
+        f"another's key twice, {raw} and {escaped}": inserted(f'"{raw}":"","{escaped}":""')
+        for raw, escaped in (
+            *(("A", r"\u0041"), ("\x7f", r"\u007F"), ("\x80", r"\u0080"), ("\u07ff", r"\u07ff")),
+            *(("\u0800", r"\u0800"), ("€", r"\u20ac"), ("\uffff", r"\uffff")),
+            *(("😀", r"\ud83d\ude00"), ("\U00010000", r"\ud800\udc00")),
+            *(("\U0010ffff", r"\udbff\udfff"), (r"\n", r"\u000a"), ("/", r"\/")),
+        )
+    },
     "an unknown key of ours": inserted('"clstm.colour":"red"'),
     "an unknown key of ours, escaped": inserted(r'"clstm\u002ecolour":"red"'),
     **{f"no {key}": metadata(**{key[6:]: None}) for key in METADATA if key not in LATER},
