@@ -228,7 +228,7 @@ def fuzzer(tmp_path_factory):
         pytest.skip("clang comes without libFuzzer (on Debian: apt-get install libclang-rt-dev)")
     flags = [*fuzzed, f"-I{native.INCLUDE}", f"-I{native.CONSUMERS}", FUZZER]
     sources = [CORE / f"{name}.c" for name in READER]
-    native.execute(clang, *flags, *sources, "-pthread", "-o", folder / "fuzzer")
+    native.execute(clang, *flags, *sources, libraries()[0], "-pthread", "-o", folder / "fuzzer")
     native.execute(sys.executable, bad_safetensors_files.__file__, folder / "corpus")
     for number, case in enumerate(small_models()):
         case.model().save(folder / "corpus" / f"saved-{number}")
