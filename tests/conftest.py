@@ -38,6 +38,7 @@ class Case:
     proj_size: int = 0
     learn_state: bool = False
     lengths: tuple[int, ...] | None = None
+    cell: clstm.Cell | None = None  # None: the constructor is told of none
 
     @property
     def directions(self):
@@ -58,6 +59,7 @@ class Case:
         Without a bias of the readout y would be zero after a row's end by chance.
         """
         both = self.direction == "both"
+        kwargs |= {} if self.cell is None else {"cell": self.cell}
         model = clstm.LSTM(
             self.input_size,
             self.hidden_size,
@@ -73,10 +75,14 @@ class Case:
             **kwargs,
         )
         drawn = {"h0", "c0"} if self.lengths is None else {"h0", "c0", "bias_out"}
-        if names := sorted(drawn & set(model.parameters)):
+        names = sorted(drawn & set(model.parameters))
+        peepholes = [name for name in model.parameters if "weight_peephole" in name]
+        if names or peepholes:
             with model.edit() as parameters:
                 for salt, name in enumerate(names, start=20):
                     parameters[name][...] = self.draw(*parameters[name].shape, salt=salt)
+                for salt, name in enumerate(peepholes, start=30):
+                    parameters[name][...] = 0.5 * self.draw(*parameters[name].shape, salt=salt)
         return model
 
     def draw(self, *shape, salt=0):

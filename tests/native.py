@@ -142,7 +142,12 @@ def read_outcome(case, x, gradients, output):
 def assert_specified(case, outcome, **masks):
     """Forward against the specification, at the bound of a model as initialised."""
     expected = reference.forward(
-        parameters_of(case), case.x(), case.state(), lengths=case.lengths, **masks
+        parameters_of(case),
+        case.x(),
+        case.state(),
+        lengths=case.lengths,
+        cell=case.cell,
+        **masks,
     )
     scale = max(largest(expected.cells), largest(expected.y))
     bound = forward_bound(case.steps, case.dtype)

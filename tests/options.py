@@ -4,11 +4,15 @@ Whatever the form, results come back padded, (T, B, .), so that one test serves 
 """
 
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import reference
 from conftest import Case
 from hypothesis import strategies as st
+from reference_cell import ACTIVATIONS, SLOPES
+
+import clstm
 
 
 def rows_of(padded, lengths):
@@ -85,7 +89,13 @@ class Pass:
         case = self.case
         state = case.state() if self.with_state else None
         return reference.forward(
-            model.parameters, case.x(), state, dtype, lengths_of(case), **self.masks()
+            model.parameters,
+            case.x(),
+            state,
+            dtype,
+            lengths_of(case),
+            cell=case.cell,
+            **self.masks(),
         )
 
     def backward(self, tape, dy=None, **kwargs):
@@ -107,6 +117,36 @@ class Pass:
         exact = reference.backward(model.parameters, tape, self.case.dy(), self.case.state(salt=6))
         named = {"x": exact.x, "state h": exact.state[0], "state c": exact.state[1]}
         return named | exact.parameters
+
+
+# Other than the defaults, so that they count.
+ALPHA_BETA = {
+    "hard_sigmoid": (0.3, 0.4),
+    "affine": (0.7, -0.2),
+    "leaky_relu": (0.2,),
+    "thresholded_relu": (0.4,),
+    "scaled_tanh": (1.3, 0.6),
+    "elu": (0.8,),
+}
+
+
+def activation(name):
+    return clstm.Activation(name, *ALPHA_BETA.get(name, ()))
+
+
+def random_cell(seed, trainable=True):
+    """Every option of a cell by chance; bounds that are met."""
+    rng = np.random.default_rng((seed, 7))
+    peephole, coupled, clip, cell_clip, *changed = (rng.random(7) < 0.5).tolist()
+    names, bounds = sorted(SLOPES if trainable else ACTIVATIONS), rng.uniform(0.3, 1.5, 2)
+    drawn = zip(("gate", "cell", "hidden"), rng.choice(names, 3).tolist(), changed, strict=True)
+    return clstm.Cell(
+        peephole=peephole,
+        coupled=coupled,
+        clip=round(float(bounds[0]), 3) if clip else None,
+        cell_clip=round(float(bounds[1]), 3) if cell_clip else None,
+        **{slot: activation(name) for slot, name, change in drawn if change},
+    )
 
 
 def random_lengths(rng, steps, batch):
@@ -150,10 +190,11 @@ def random_pass(seed, largest=4, **fixed):
 
 
 sizes = st.sampled_from([1, 7, 15, 16, 17, 20, 24, 31, 32, 33, 40, 72]) | st.integers(1, 80)
+plain = st.none()  # cells
 
 
 @st.composite
-def passes(draw):
+def passes(draw, cells=plain):
     """The same for Hypothesis, which makes what fails small."""
     hidden_size = draw(sizes)
     num_layers, steps, batch = draw(st.integers(1, 3)), draw(st.integers(0, 50)), draw(sizes)
@@ -170,6 +211,7 @@ def passes(draw):
         direction=draw(st.sampled_from(["both", "forward", "reverse"])),
         proj_size=draw(st.integers(0, hidden_size - 1)) if draw(st.booleans()) else 0,
         learn_state=draw(st.booleans()),
+        cell=draw(cells),
     )
     if draw(st.booleans()):
         rng = np.random.default_rng(case.seed)
@@ -181,3 +223,86 @@ def passes(draw):
         dropout=num_layers > 1 and draw(st.booleans()),
         recurrent_dropout=draw(st.booleans()),
     )
+
+
+def jumps_of(activation, clip):
+    """Where the derivative of a bounded activation jumps."""
+    jumps = [] if clip is None else [-clip, clip]
+    if activation.name == "relu":
+        jumps.append(0)
+    if activation.name == "hard_sigmoid":
+        jumps += [(end - activation.beta) / activation.alpha for end in (0, 1)]
+    return jumps
+
+
+def distance_from_jumps(tape):
+    """The least distance of a gate's sum or a cell state from where the derivative jumps."""
+    cell, least = tape.cell, np.inf
+    counts = reference.steps_that_count(len(tape.y), tape.lengths)[:, :, 0]
+    for part in tape.parts:
+        a_i, a_f, a_g, a_o = np.split(part.sums[counts], 4, axis=-1)
+        i, f, g, _ = np.split(part.gates[counts], 4, axis=-1)
+        by_gate = (a_i, a_o) if cell.coupled else (a_i, a_f, a_o)
+        for values, jumps in (
+            (np.concatenate(by_gate), jumps_of(cell.gate, cell.clip)),
+            (a_g, jumps_of(cell.cell, cell.clip)),
+            (f * part.c[:-1][counts] + i * g, jumps_of(cell.hidden, cell.cell_clip)),
+        ):
+            for jump in jumps:
+                least = min(least, np.abs(values - jump).min(initial=np.inf))
+    return least
+
+
+def smooth_pass(seed, margin, **fixed):
+    """A pass of a random cell that keeps away from where derivatives jump, by another seed if not.
+
+    There a quotient of differences is no derivative, and two roundings may be on its two sides.
+    """
+    for again in count(seed, 1000):
+        one = random_pass(again, cell=random_cell(again), **fixed)
+        if distance_from_jumps(one.specified(one.case.model())) > margin:
+            return one
+
+
+def differences(array, loss, write=None, step=1e-5):
+    """The derivative of the loss by every element of an array, which is put back."""
+    numeric = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        if np.isnan(value):  # padding, which the loss can't see
+            continue
+        moved = []
+        for sign in (1, -1):
+            array[index] = value + sign * step
+            if write is not None:
+                write(array)
+            moved.append(loss())
+        numeric[index] = (moved[0] - moved[1]) / (2 * step)
+        array[index] = value
+    return numeric
+
+
+def assert_differences(one, model):
+    """Check the gradients by differences of every element of x, the state and all parameters."""
+    dy, (dh, dc) = np.nan_to_num(one.case.dy()), one.case.state(salt=6)
+    inputs = {"x": one.case.x()}
+    if one.with_state:
+        inputs["state h"], inputs["state c"] = one.case.state()
+    run = one.recorded if one.dropout or one.recurrent_dropout else one.call
+
+    def loss():
+        state = (inputs["state h"], inputs["state c"]) if one.with_state else None
+        y, (h, c) = run(model, inputs["x"], state)
+        return (y * dy).sum() + (h * dh).sum() + (c * dc).sum()
+
+    def write(flat):
+        with model.edit() as parameters:
+            parameters.flat = flat
+
+    gradients = one.gradients(model)
+    for name, array in inputs.items():
+        numeric = differences(array, loss)
+        np.testing.assert_allclose(gradients[name], numeric, 1e-5, 1e-8, err_msg=f"{name} {one}")
+    numeric = differences(model.parameters.flat.copy(), loss, write)
+    analytic = np.concatenate([gradients[name].ravel() for name in model.parameters])
+    np.testing.assert_allclose(analytic, numeric, 1e-5, 1e-8, err_msg=f"parameters {one}")

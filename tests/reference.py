@@ -1,20 +1,23 @@
 """The specification: an LSTM in NumPy, written from the equations to be read, not to be fast.
 
 A model is a dict of arrays. Every part of it, one direction of one layer, has `weight_ih_{part}`
-(4H, I), `weight_hh_{part}` (4H, R), `bias_{part}` (4H,) and, with a projection, `weight_hr_{part}`
-(R, H); else R = H. Parts are named `l{k}`, or `l{k}_reverse` where they run from the last step to
-the first; a layer of both has D = 2 directions, and its h is both of theirs side by side. Then
-come `weight_out` (O, D R) and `bias_out` (O,) of the readout, and `h0` (L D, R) and `c0` (L D, H),
-the initial state. What is absent the model doesn't have. 4H rows are the gates i, f, g, o.
+(4H, I), `weight_hh_{part}` (4H, R), `bias_{part}` (4H,), with a projection `weight_hr_{part}`
+(R, H), else R = H, and with peepholes `weight_peephole_{part}` (3H,). Parts are named `l{k}`, or
+`l{k}_reverse` where they run from the last step to the first; a layer of both has D = 2 directions,
+and its h is both of theirs side by side. Then come `weight_out` (O, D R) and `bias_out` (O,) of the
+readout, and `h0` (L D, R) and `c0` (L D, H), the initial state. What is absent the model doesn't
+have. 4H rows are the gates i, f, g, o, and 3H the peepholes of i, f, o.
 
 x is (T, B, I), the state a pair of (L D, B, R) and (L D, B, H), y is (T, B, O), or (T, B, D R)
 without a readout. Row b has lengths[b] <= T steps; what x holds after them counts for nothing, and
-results are zero there. Everything is computed in `dtype`, whatever the inputs have.
+results are zero there. Everything is computed in `dtype`, whatever the inputs have. One step of
+the cell, in all its variants, is reference_cell.py.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from reference_cell import PLAIN, activated, cell_backward, cell_forward
 
 GATES = ("input", "forget", "cell", "output")
 
@@ -23,6 +26,7 @@ class PartTape(NamedTuple):
     """One direction of one layer. Steps are in the order in which it takes them."""
 
     x: np.ndarray  # (T, B, I)
+    sums: np.ndarray  # (T, B, 4H), of the gates before their activations
     gates: np.ndarray  # (T, B, 4H), after their activations; zero after a row's end
     h: np.ndarray  # (T + 1, B, R), slot 0 is the initial state; after a row's end its last one
     c: np.ndarray  # (T + 1, B, H), likewise
@@ -39,17 +43,13 @@ class Tape(NamedTuple):
     dropout: np.ndarray  # (L - 1, T, B, D R): factors of a layer's h on its way to the next one
     recurrent_dropout: np.ndarray  # (L D, B, R): factors of the h that the next step's gates see
     learned: bool  # whether the initial state was the model's own
+    cell: object  # as in reference_cell.py
 
 
 class Gradients(NamedTuple):
     x: np.ndarray  # (T, B, I)
     state: tuple[np.ndarray, np.ndarray]  # of the initial h and c of each row
     parameters: dict[str, np.ndarray]
-
-
-def sigmoid(a):
-    with np.errstate(over="ignore"):  # exp(-a) may become inf, and 1 / inf is the right answer
-        return 1 / (1 + np.exp(-a))
 
 
 def sum_of_outer(a, b):
@@ -84,46 +84,48 @@ def turned(a, lengths, name):
     return result
 
 
-def part_forward(p, name, x, counts, h0, c0, mask):
+def part_forward(p, name, x, counts, h0, c0, mask, cell):
     """Run one direction of one layer over x (T, B, I), in its own order of steps."""
     w, r, b = p[f"weight_ih_{name}"], p[f"weight_hh_{name}"], p.get(f"bias_{name}", 0)
+    peepholes = p.get(f"weight_peephole_{name}")
     h, c = np.stack([h0] * (len(x) + 1)), np.stack([c0] * (len(x) + 1))
-    gates = np.zeros((*x.shape[:2], len(w)), x.dtype)
+    sums, gates = (np.zeros((*x.shape[:2], len(w)), x.dtype) for _ in range(2))
     for t in range(len(x)):
-        i, f, g, o = np.split(x[t] @ w.T + (h[t] * mask) @ r.T + b, 4, axis=-1)
-        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-        c_t = f * c[t] + i * g
-        h_t = o * np.tanh(c_t)
+        a = x[t] @ w.T + (h[t] * mask) @ r.T + b
+        sums[t], gates_t, c_t, h_t = cell_forward(cell, a, c[t], peepholes)
         if f"weight_hr_{name}" in p:
             h_t = h_t @ p[f"weight_hr_{name}"].T
         c[t + 1] = np.where(counts[t], c_t, c[t])
         h[t + 1] = np.where(counts[t], h_t, h[t])
-        gates[t] = np.where(counts[t], np.concatenate([i, f, g, o], axis=-1), 0)
-    return PartTape(x, gates, h, c)
+        gates[t] = np.where(counts[t], gates_t, 0)
+    return PartTape(x, sums, gates, h, c)
 
 
-def part_backward(p, name, tape, counts, dh_above, dh, dc, mask):
+def part_backward(p, name, tape, counts, dh_above, dh, dc, mask, cell):
     """Go back through one part: dh_above (T, B, R) comes from above it, dh and dc from its end."""
-    (x, gates, h, c), grad = tape, {}
-    w, r, project = (p.get(f"weight_{kind}_{name}") for kind in ("ih", "hh", "hr"))
+    (x, _, gates, h, c), grad = tape, {}
+    w, r, project, peepholes = (
+        p.get(f"weight_{kind}_{name}") for kind in ("ih", "hh", "hr", "peephole")
+    )
     da = np.zeros_like(gates)  # of the gates before their activations
     if project is not None:
         grad[f"weight_hr_{name}"] = np.zeros_like(project)
     for t in reversed(range(len(x))):
-        i, f, g, o = np.split(gates[t], 4, axis=-1)
-        tanh_c = np.tanh(c[t + 1])
-        dh_t = np.where(counts[t], dh + dh_above[t], 0)
+        dm = dh_t = np.where(counts[t], dh + dh_above[t], 0)
         if project is not None:
-            grad[f"weight_hr_{name}"] += dh_t.T @ (o * tanh_c)
-            dh_t = dh_t @ project
-        dc_t = np.where(counts[t], dc + dh_t * o * (1 - tanh_c**2), 0)
-        di, df, dg, do = dc_t * g, dc_t * c[t], dc_t * i, dh_t * tanh_c
-        by_gate = di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)
-        da[t] = np.concatenate(by_gate, axis=-1)
-        dh, dc = np.where(counts[t], da[t] @ r * mask, dh), np.where(counts[t], dc_t * f, dc)
+            m = np.split(gates[t], 4, axis=-1)[3] * activated(cell.hidden, c[t + 1])
+            grad[f"weight_hr_{name}"] += dh_t.T @ m
+            dm = dh_t @ project
+        da_t, dc_t = cell_backward(cell, gates[t], c[t], c[t + 1], dm, dc, peepholes)
+        da[t] = np.where(counts[t], da_t, 0)
+        dh, dc = np.where(counts[t], da[t] @ r * mask, dh), np.where(counts[t], dc_t, dc)
     grad[f"weight_ih_{name}"] = sum_of_outer(da, x)
     grad[f"weight_hh_{name}"] = sum_of_outer(da, h[:-1] * mask)
     grad[f"bias_{name}"] = da.sum((0, 1))
+    if cell.peephole:
+        i, f, _, o = np.split(da, 4, axis=-1)
+        of_each = [i * c[:-1], f * c[:-1], o * c[1:]]
+        grad[f"weight_peephole_{name}"] = np.concatenate(of_each, axis=-1).sum((0, 1))
     return da @ w, dh, dc, grad
 
 
@@ -138,9 +140,17 @@ def initial_state(p, state, names, batch, dtype):
 
 
 def forward(
-    parameters, x, state=None, dtype=np.float64, lengths=None, dropout=1, recurrent_dropout=1
+    parameters,
+    x,
+    state=None,
+    dtype=np.float64,
+    lengths=None,
+    dropout=1,
+    recurrent_dropout=1,
+    cell=None,
 ):
     """Run the model over x from `state`; the Tape holds y and what led to it."""
+    cell = cell or PLAIN
     p = {name: np.asarray(value, dtype) for name, value in parameters.items()}
     names, directions = names_of_parts(p)
     x = np.asarray(x, dtype)
@@ -158,8 +168,8 @@ def forward(
     for k, layer in enumerate(layers_of(names, directions)):
         outputs = []
         for q, name in layer:
-            own = turned(signal, lengths, name)
-            parts.append(part_forward(p, name, own, counts, h0[q], c0[q], recurrent_dropout[q]))
+            own, mask = turned(signal, lengths, name), recurrent_dropout[q]
+            parts.append(part_forward(p, name, own, counts, h0[q], c0[q], mask, cell))
             outputs.append(turned(np.where(counts, parts[q].h[1:], 0), lengths, name))
         hidden = np.concatenate(outputs, axis=-1)
         signal = hidden * dropout[k] if k < len(dropout) else hidden
@@ -183,6 +193,7 @@ def forward(
         dropout=dropout,
         recurrent_dropout=recurrent_dropout,
         learned="h0" in p and state is None,
+        cell=cell,
     )
 
 
@@ -210,7 +221,7 @@ def backward(parameters, tape, dy, dstate=None):
         for (q, name), output in zip(layer, outputs, strict=True):
             own, mask = turned(output, lengths, name), tape.recurrent_dropout[q]
             dx, dh[q], dc[q], of_part = part_backward(
-                p, name, tape.parts[q], counts, own, dh[q], dc[q], mask
+                p, name, tape.parts[q], counts, own, dh[q], dc[q], mask, tape.cell
             )
             signal = signal + turned(dx, lengths, name)
             grad |= of_part

@@ -5,40 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import Case, assert_gradients, assert_identical, largest
-from options import Pass, lengths_of, random_pass, rows_of
+from options import Pass, assert_differences, lengths_of, random_pass, rows_of
 
 import clstm
-
-
-def loss_of(one, model, inputs):
-    """What `Pass.gradients` are the gradients of, with masks if there are any."""
-    dy, (dh, dc) = np.nan_to_num(one.case.dy()), one.case.state(salt=6)
-    state = (inputs["state h"], inputs["state c"]) if one.with_state else None
-    run = one.recorded if one.dropout or one.recurrent_dropout else one.call
-
-    def loss():
-        y, (h, c) = run(model, inputs["x"], state)
-        return (y * dy).sum() + (h * dh).sum() + (c * dc).sum()
-
-    return loss
-
-
-def differences(array, loss, step, write=None):
-    """The derivative of the loss by every element of an array, which is put back."""
-    numeric = np.zeros_like(array)
-    for index in np.ndindex(array.shape):
-        value = array[index]
-        if np.isnan(value):  # padding, which the loss can't see
-            continue
-        moved = []
-        for sign in (1, -1):
-            array[index] = value + sign * step
-            if write is not None:
-                write(array)
-            moved.append(loss())
-        numeric[index] = (moved[0] - moved[1]) / (2 * step)
-        array[index] = value
-    return numeric
 
 
 @pytest.mark.parametrize("block", range(10))
@@ -46,22 +15,7 @@ def test_finite_differences_of_every_input(block):
     """Twenty passes a block: every element of x, h, c and all parameters, under every option."""
     for seed in range(20 * block, 20 * block + 20):
         one = random_pass(seed, largest=3)
-        model, step = one.case.model(), 1e-5
-        inputs = {"x": one.case.x()}
-        if one.with_state:
-            inputs["state h"], inputs["state c"] = one.case.state()
-        loss, gradients = loss_of(one, model, inputs), one.gradients(model)
-        for name, array in inputs.items():
-            numeric = differences(array, loss, step)
-            np.testing.assert_allclose(gradients[name], numeric, 1e-5, 1e-8, err_msg=f"{one}")
-
-        def write(flat, model=model):
-            with model.edit() as parameters:
-                parameters.flat = flat
-
-        numeric = differences(model.parameters.flat.copy(), loss, step, write)
-        analytic = np.concatenate([gradients[name].ravel() for name in model.parameters])
-        np.testing.assert_allclose(analytic, numeric, 1e-5, 1e-8, err_msg=f"{one}")
+        assert_differences(one, one.case.model())
 
 
 def test_the_passes_that_are_tested_have_every_option():
