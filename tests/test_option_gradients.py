@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import Case, assert_gradients, assert_identical, largest
-from options import Pass, assert_differences, lengths_of, random_pass, rows_of
+from differences import assert_differences
+from options import Pass, lengths_of, random_pass, rows_of
 
 import clstm
 
