@@ -22,9 +22,12 @@ from conftest import (
     largest,
 )
 
+from clstm import Activation, Cell
+
 INCLUDE = ROOT / "include"
 CONSUMERS = Path(__file__).parent / "consumers"
 DIRECTIONS = ("forward", "reverse", "both")  # clstm_direction
+FUNCTIONS = ("", "sigmoid", "tanh", "hard_sigmoid", "relu")  # clstm_function, those in use here
 CORE_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off")
 
 
@@ -44,6 +47,19 @@ class Outcome(NamedTuple):
 def parameters_of(case):
     """Return what the case's model is initialised with; that takes long."""
     return case.model().parameters
+
+
+def bytes_of_cell(cell):
+    """Return the last fields of run_case.c's job; zeros for none."""
+    if cell is None:
+        return bytes(13 * 8)
+    slots = cell.gate, cell.cell, cell.hidden
+    flags = [cell.peephole, cell.coupled, *(FUNCTIONS.index(slot.name) for slot in slots)]
+    numbers = [cell.clip, cell.cell_clip, *(n for slot in slots for n in (slot.alpha, slot.beta))]
+    return (
+        np.array(flags, np.uint64).tobytes()
+        + np.array([number or 0 for number in numbers], float).tobytes()
+    )
 
 
 def execute(*command, **kwargs):
@@ -117,7 +133,8 @@ class Build:
         arrays += [np.array(case.lengths, np.uint64)] if with_lengths else []
         arrays += [case.dy(), *case.state(salt=6)] if gradients else []
         arrays += [mask.astype(case.dtype) for mask in masks]
-        data = np.array(head, np.uint64).tobytes() + b"".join(a.tobytes() for a in arrays)
+        data = np.array(head, np.uint64).tobytes() + bytes_of_cell(case.cell)
+        data += b"".join(a.tobytes() for a in arrays)
         return read_outcome(case, x, gradients, self.run("run_case", data=data, **kwargs))
 
 
@@ -167,9 +184,8 @@ def masks_of(case):
 
 def name_of(case):
     kind = "" if case.direction == "forward" else f"-{case.direction}"
-    return f"H{case.hidden_size}-B{case.batch}{kind}" + (
-        f"-R{case.proj_size}" if case.proj_size else ""
-    )
+    kind += f"-R{case.proj_size}" if case.proj_size else ""
+    return f"H{case.hidden_size}-B{case.batch}{kind}" + ("-cell" if case.cell else "")
 
 
 def assert_gradients_specified(case, outcome, tape):
@@ -229,11 +245,16 @@ def check_gradients(build, case):
             assert_identical(actual, wanted)
 
 
+STEEP = Activation("hard_sigmoid", 0.4, 0.45)
+
 # Everything that stands beside a plain layer, in as few models as show it.
 OPTIONS = [
     Case(9, 5, 7, 40, 2, 3, direction="both", learn_state=True, lengths=(4, 9, 0, 9, 2)),
     Case(7, 18, 5, 33, 2, direction="reverse", proj_size=9, lengths=(7, 3) * 9),
     Case(6, 3, 9, 20, 3, 4, dtype=np.float64, direction="both", proj_size=17),
+    Case(9, 5, 7, 40, 2, direction="both", lengths=(4, 9, 0, 9, 2), cell=Cell(peephole=True)),
+    Case(7, 18, 5, 33, 2, 3, proj_size=9, cell=Cell(coupled=True, cell_clip=0.6, gate=STEEP)),
+    Case(6, 3, 9, 20, 2, dtype=np.float64, cell=Cell(peephole=True, clip=0.9, hidden="relu")),
 ]
 
 

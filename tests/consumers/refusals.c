@@ -40,6 +40,34 @@ static void configurations(void) {
     expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_OVERFLOW, "a projection that can't be counted");
 }
 
+/* Bounds and functions of the cell; NaN and infinity without a library of mathematics. */
+static void cells(void) {
+    const double huge = 1e308, infinity = 10 * huge, wrong_bounds[] = {-1, infinity, -infinity, infinity - infinity};
+    size_t tensors, elements;
+    for (int k = 0; k < 4; k++) {
+        clstm_config wrong = config(L);
+        wrong.cell.clip = wrong_bounds[k];
+        expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "a clip out of range");
+        wrong = config(L);
+        wrong.cell.cell_clip = wrong_bounds[k];
+        expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "a cell_clip out of range");
+    }
+    for (int slot = 0; slot < 3; slot++) {
+        clstm_config right = config(L), wrong = right;
+        clstm_activation *const slots[] = {&wrong.cell.gate, &wrong.cell.cell, &wrong.cell.hidden};
+        slots[slot]->function = (clstm_function)(CLSTM_SOFTPLUS + 1);
+        expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "an unknown function");
+        slots[slot]->function = CLSTM_HARD_SIGMOID;
+        slots[slot]->alpha = infinity;
+        expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "an infinite alpha");
+        slots[slot]->alpha = 1;
+        slots[slot]->beta = infinity - infinity;
+        expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "a beta that is no number");
+        slots[slot]->beta = -1e300;
+        expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_OK, "a beta that is a number");
+    }
+}
+
 static clstm_sequence sequence(void) {
     clstm_sequence sequence = CLSTM_SEQUENCE_INIT;
     sequence.steps = T;
@@ -82,12 +110,38 @@ static void sequences(const clstm_model *deep, const clstm_model *flat) {
         if (y[k] != 0) failures++, printf("y is not zero after a row's end\n");
 }
 
+/* Such a model can be called. Its y is 0: all its parameters are, and so is c, of which ELU makes 0. */
+static void without_gradient(void) {
+    clstm_config inference = config(L);
+    inference.cell.hidden.function = CLSTM_ELU;
+    inference.cell.hidden.alpha = 1;
+    clstm_model *model;
+    clstm_sequence given;
+    clstm_tape *tape = (clstm_tape *)&given;
+    if (clstm_model_create(&inference, NULL, NULL, &model)) {
+        failures++, printf("no model with a function for inference\n");
+        return;
+    }
+    given = sequence();
+    for (int k = 0; k < T * B * H; k++) y[k] = 1;
+    expect(clstm_record(model, &given, NULL, &tape), CLSTM_NO_GRADIENT, "a recording without a gradient");
+    if (tape) failures++, printf("a tape without a gradient\n");
+    for (int k = 0; k < T * B * H; k++)
+        if (y[k] != 1) failures++, printf("y was written by what was refused\n");
+    expect(clstm_forward(model, &given, NULL), CLSTM_OK, "a call without a gradient");
+    for (int k = 0; k < T * B * H; k++)
+        if (y[k] != 0) failures++, printf("y of a call is not 0\n");
+    clstm_model_free(model);
+}
+
 int main(void) {
     clstm_config two = config(L), one = config(1);
     clstm_model *deep, *flat;
     configurations();
+    cells();
     if (clstm_model_create(&two, NULL, NULL, &deep) || clstm_model_create(&one, NULL, NULL, &flat)) return 1;
     sequences(deep, flat);
+    without_gradient();
     clstm_model_free(deep);
     clstm_model_free(flat);
     return failures > 0;

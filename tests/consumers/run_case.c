@@ -1,6 +1,6 @@
 /* Runs one case: reads it from stdin and writes what came out to stdout, in this machine's own binary numbers.
 
-   in:  uint64_t of every field of `job`, in its order; then parameters, x; h0, c0 if with_state; lengths, uint64_t, if
+   in:  every field of `job`, in its order; then parameters, x; h0, c0 if with_state; lengths, uint64_t, if
         with_lengths; dy, dhn, dcn if gradients; and what dropout says
    out: uint64_t of every field of `outcome`; then y, hn, cn; dx, dh0, dc0 and the parameters' gradients if gradients
 
@@ -22,6 +22,10 @@ typedef struct job {
     uint64_t gradients;             /* 0 or 1; 2: of a tape of states alone */
     uint64_t threads;               /* of a team of POSIX threads; 1: no team */
     uint64_t fail_at;               /* this allocation fails; 0: none does */
+    uint64_t peephole, coupled;
+    uint64_t functions[3];          /* clstm_function of the cell's gate, cell, hidden */
+    double clip, cell_clip;
+    double alpha_beta[3][2];        /* of the functions */
 } job;
 
 typedef struct outcome {
@@ -64,6 +68,24 @@ static void give(const void *array, size_t count, size_t element) {
     if (fwrite(array, element, count, stdout) != count) fail("cannot write the output");
 }
 
+static clstm_activation activation_of(const job *job, size_t slot) {
+    const double *numbers = job->alpha_beta[slot];
+    const clstm_activation activation = {(clstm_function)job->functions[slot], numbers[0], numbers[1]};
+    return activation;
+}
+
+static clstm_cell cell_of(const job *job) {
+    clstm_cell cell = CLSTM_CELL_INIT;
+    cell.peephole = (int)job->peephole;
+    cell.coupled = (int)job->coupled;
+    cell.clip = job->clip;
+    cell.cell_clip = job->cell_clip;
+    cell.gate = activation_of(job, 0);
+    cell.cell = activation_of(job, 1);
+    cell.hidden = activation_of(job, 2);
+    return cell;
+}
+
 static clstm_config config_of(const job *job) {
     clstm_config config = CLSTM_CONFIG_INIT;
     config.input_size = job->input_size;
@@ -74,6 +96,7 @@ static clstm_config config_of(const job *job) {
     config.direction = (clstm_direction)job->direction;
     config.proj_size = job->proj_size;
     config.learn_state = (int)job->learn_state;
+    config.cell = cell_of(job);
     return config;
 }
 
