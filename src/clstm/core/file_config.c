@@ -45,18 +45,6 @@ static int read_flag(clstm_i_header *header, const char *key, int needed, int *f
 
 /* ---- The cell --------------------------------------------------------------------------------------------- */
 
-/* TO BE FINISHED (1 of 2): these types are clstm.h's, and go from here when it has them. */
-typedef int clstm_function;
-typedef struct clstm_activation {
-    clstm_function function;
-    double alpha, beta;
-} clstm_activation;
-typedef struct clstm_cell {
-    int peephole, coupled;
-    double clip, cell_clip;
-    clstm_activation gate, cell, hidden;
-} clstm_cell;
-
 /* 0x1.8p+1: at most 13 digits after the point, bit by bit, as no locale can change it. 0 if it is no finite number. */
 static int parse_real(const char *at, double *real) {
     static const char digits[] = "0123456789abcdef";
@@ -138,17 +126,15 @@ static int read_activation(clstm_i_header *header, const char *key, const char *
 #define SLOT(name) header, "clstm.cell." #name, "clstm.cell." #name ".alpha", "clstm.cell." #name ".beta", &cell.name
 
 static int read_cell(clstm_i_header *header, clstm_config *config) {
-    const size_t before = header->known;
-    clstm_cell cell = {0};
+    clstm_cell cell = CLSTM_CELL_INIT;
     if (!read_flag(header, "clstm.cell.peephole", OPTIONAL, &cell.peephole)
         || !read_flag(header, "clstm.cell.coupled", OPTIONAL, &cell.coupled)
         || !read_real(header, "clstm.cell.clip", OPTIONAL, &cell.clip)
         || !read_real(header, "clstm.cell.cell_clip", OPTIONAL, &cell.cell_clip)
         || !read_activation(SLOT(gate)) || !read_activation(SLOT(cell)) || !read_activation(SLOT(hidden)))
         return 0;
-    /* TO BE FINISHED (2 of 2): config->cell = cell; return 1; until then no cell but the plain one is taken. */
-    (void)config;
-    return header->known == before;
+    config->cell = cell;
+    return 1;
 }
 
 /* ---- All of it -------------------------------------------------------------------------------------------- */
