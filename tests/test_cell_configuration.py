@@ -230,7 +230,6 @@ def test_peepholes_are_the_last_tensor_of_their_direction(bias, proj_size, direc
             assert_identical(array, plain[name])  # they draw no random numbers
         else:
             assert array.shape == (18,)
-            assert not array.any()
     joined = np.concatenate([array.ravel() for array in model.values()])
     assert_identical(joined, model.flat)
 
@@ -306,3 +305,12 @@ def test_only_functions_with_a_gradient_are_recorded(slot, name):
             model.record(bad, keep="nothing")
         with pytest.raises(ValueError, match=refusal.format("windows")):
             model.windows(bad, 0)
+
+
+def test_peepholes_begin_at_zero():
+    """The model begins as the plain cell."""
+    plain = clstm.LSTM(3, 5, rng=0)
+    model = clstm.LSTM(3, 5, cell=Cell(peephole=True), rng=0)
+    assert not model.parameters["weight_peephole_l0"].any()
+    x = np.ones((4, 2, 3))
+    np.testing.assert_allclose(model(x)[0], plain(x)[0], rtol=1e-6)

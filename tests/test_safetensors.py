@@ -104,7 +104,6 @@ def test_hand_made_files_are_read_as_in_python(watched, tmp_path):
         assert parameters == in_python(content, tmp_path), name
 
 
-@pytest.mark.skipif(not hasattr(clstm, "Cell"), reason="this build has the plain cell alone")
 def test_hand_made_cells_are_read(watched, tmp_path):
     found = results(watched, files.CELLS.values(), tmp_path)
     statuses = dict(zip(files.CELLS, (status for status, _ in found), strict=True))

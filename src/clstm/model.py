@@ -32,6 +32,17 @@ class Model:
         self._build(config, flat)
         return self
 
+    @classmethod
+    def from_state(cls, config: Configuration, state_dict: Mapping[str, Any]) -> Self:
+        """Make a model from its configuration and what `state_dict` returns; for `clstm.interop`.
+
+        Raises KeyError, ValueError or TypeError for what does not fit.
+        """
+        table, size = config.parameter_table()
+        parameters = Parameters(table, np.empty(size, config.dtype))
+        read_state_dict(parameters, state_dict, "")
+        return cls._restore(config, parameters.flat)
+
     # ---- What it is ----
 
     @property
@@ -178,13 +189,9 @@ class Model:
         """
         metadata, tensors = read_file(path)
         try:
-            config = Configuration.from_metadata(metadata)
-            table, size = config.parameter_table()
-            parameters = Parameters(table, np.empty(size, config.dtype))
-            read_state_dict(parameters, tensors, "")
+            return cls.from_state(Configuration.from_metadata(metadata), tensors)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} holds no valid model: {error.args[0]}") from None
-        return cls._restore(config, parameters.flat)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._restore, (self._config, self.parameters.flat.copy())

@@ -55,6 +55,7 @@ typedef struct TYPED(clstm_i_product) {
     TYPED(clstm_i_part) parts[2];
     const real *start; /* (rows, .) what the sums start from, packed like out; 0 as its stride: a bias */
     size_t start_stride;
+    int narrow; /* of `multiply`: so few columns that each sum is four chains, added in the end */
 } TYPED(clstm_i_product);
 
 /* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is

@@ -22,6 +22,16 @@ typedef struct TYPED(packed) {
     const real *peephole;  /* (3H,), as the model has it; or NULL */
 } TYPED(packed);
 
+/* a (rows, stride) times the weights of a readout or a projection, all blocks. Whether it is narrow does not depend on
+   the vectors' width, which so changes no bit. */
+static TYPED(clstm_i_product) TYPED(plain_product)(const TYPED(packed) *packed, size_t rows, const real *a,
+                                                   size_t stride) {
+    return (TYPED(clstm_i_product)){
+        .rows = rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last, .count = 1,
+        .parts = {{a, stride, packed->input, packed->input_size}}, .start = packed->bias, .narrow = packed->n <= 4,
+    };
+}
+
 /* All parts, their projections where the model has any, and the readout. */
 typedef struct TYPED(pack) {
     clstm_i_owned owned;

@@ -100,12 +100,8 @@ static void TYPED(packed_projection)(const TYPED(worker) *worker, const TYPED(ch
     clstm_i_range blocks = {0, packed->blocks}, rows = {0, at->rows.end - at->rows.begin};
     if (packed->blocks >= worker->count) blocks = clstm_i_slice(packed->blocks, 1, worker->index, worker->count);
     else rows = clstm_i_slice(rows.end, 1, worker->index, worker->count);
-    const TYPED(clstm_i_product) product = {
-        .rows = rows.end - rows.begin, .whole = packed->whole, .last = packed->last, .count = 1,
-        .parts = {{chunk->outputs + (at->first + rows.begin) * pass->stride, pass->stride, packed->input,
-                   packed->input_size}},
-        .start = packed->bias,
-    };
+    const TYPED(clstm_i_product) product = TYPED(plain_product)(
+        packed, rows.end - rows.begin, chunk->outputs + (at->first + rows.begin) * pass->stride, pass->stride);
     TYPED(packed_multiply)(worker, packed, product, blocks,
                            chunk->hidden + (at->rows.begin + rows.begin) * pass->h_stride, pass->h_stride,
                            pass->recurrent_size);
@@ -154,11 +150,7 @@ static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) 
 /* y (rows, O) = h weight_out^T + bias_out of some rows. */
 static void TYPED(packed_readout)(const TYPED(worker) *worker, const real *h, size_t stride, size_t rows, real *y) {
     const TYPED(packed) *packed = worker->pass->pack->readout;
-    const TYPED(clstm_i_product) product = {
-        .rows = rows, .whole = packed->whole, .last = packed->last, .count = 1,
-        .parts = {{h, stride, packed->input, packed->input_size}},
-        .start = packed->bias,
-    };
+    const TYPED(clstm_i_product) product = TYPED(plain_product)(packed, rows, h, stride);
     const clstm_i_range blocks = {0, packed->blocks};
     TYPED(packed_multiply)(worker, packed, product, blocks, y, packed->n, packed->n);
 }

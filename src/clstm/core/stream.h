@@ -145,10 +145,8 @@ static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const 
 /* h_t = weight_hr (o_t hidden(c_t)). */
 static void TYPED(project)(const TYPED(stream) *stream, size_t layer, real *hidden) {
     const TYPED(packed) *packed = &stream->pack->projections[layer];
-    const TYPED(clstm_i_product) product = {
-        .rows = stream->base.rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last, .count = 1,
-        .parts = {{stream->outputs, stream->stride, packed->input, packed->input_size}}, .start = packed->bias,
-    };
+    const TYPED(clstm_i_product) product =
+        TYPED(plain_product)(packed, stream->base.rows, stream->outputs, stream->stride);
     stream->kernels->multiply(&product, hidden, stream->h_stride, stream->recurrent_size);
 }
 
@@ -201,10 +199,7 @@ static void TYPED(stream_out)(const TYPED(stream) *stream, size_t n, const real 
         return;
     }
     const TYPED(packed) *packed = stream->pack->readout;
-    const TYPED(clstm_i_product) product = {
-        .rows = rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last, .count = 1,
-        .parts = {{hidden, stream->h_stride, packed->input, packed->input_size}}, .start = packed->bias,
-    };
+    const TYPED(clstm_i_product) product = TYPED(plain_product)(packed, rows, hidden, stream->h_stride);
     stream->kernels->multiply(&product, y, packed->n, packed->n);
 }
 
