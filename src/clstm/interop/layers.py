@@ -58,12 +58,12 @@ def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
 
     Raises ValueError, which names what else there is and the reader that returns all of it.
     """
-    if layers and isinstance(layers[0], LSTM):
-        lstm, *rest = layers
-        if not rest:
-            return lstm
-        if len(rest) == 1 and _is_readout(rest[0], lstm):
-            return with_readout(lstm, rest[0].weight, rest[0].bias)
+    first = layers[0] if layers else None
+    if isinstance(first, LSTM):
+        if len(layers) == 1:
+            return first
+        if len(layers) == 2 and _is_readout(layers[1], first):
+            return with_readout(first, layers[1].weight, layers[1].bias)
     index = next((k for k, layer in enumerate(layers) if not isinstance(layer, LSTM)), 1)
     what = type(layers[index]).__name__ if index < len(layers) else "nothing"
     raise ValueError(
