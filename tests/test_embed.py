@@ -1,5 +1,8 @@
 """The examples that embed the C library, built as their first lines say and run on real data."""
 
+import importlib.util
+import re
+import shutil
 import subprocess
 import sys
 import wave
@@ -8,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+import signatures
+from conftest import ROOT, assert_same
 from native import execute, needed
 
 import clstm
 
 EMBED = ROOT / "examples" / "embed"
+PACKAGE = Path(clstm.get_include()).parent
 
 
 def config(*arguments):
@@ -160,3 +165,47 @@ def cmake_dir():
     folder = Path(config("--cmakedir"))
     assert (folder / "clstmConfig.cmake").is_file()
     return folder
+
+
+# ---- feedback/ ----
+
+
+def test_feedback_hears_itself(tmp_path):
+    """A Cython package that cimports clstm, built against the installed one, linked to nothing."""
+    source = shutil.copytree(EMBED / "feedback", tmp_path / "source")
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    execute(*command, cwd=source)
+    (library,) = source.glob("feedback*.so")
+    symbols = execute(needed("nm", "binutils"), "-D", "--undefined-only", library).decode()
+    assert "Py" in symbols and "clstm_" not in symbols
+
+    spec = importlib.util.spec_from_file_location("feedback", library)
+    feedback = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(feedback)
+    model = clstm.LSTM(2, 24, output_size=2, rng=0)
+    start = np.random.default_rng(0).standard_normal((5, 2)).astype("f4")
+    generated = feedback.generate(model, start, 50)
+    y, state = model(start)
+    expected = [y[-1]]
+    for _ in range(49):
+        y, state = model(expected[-1][np.newaxis], state)
+        expected.append(y[0])
+    assert_same(generated, np.array(expected))
+    with pytest.raises(ValueError, match="as many features"):
+        feedback.generate(clstm.LSTM(2, 24, rng=0), start, 50)
+    with pytest.raises(TypeError, match="clstm"):
+        feedback.generate(Impostor(), start, 50)
+
+
+class Impostor:
+    """What has an LSTM's attributes, and is none."""
+
+    input_size = output_size = 2
+    dtype = np.float32
+    _model = None
+
+
+def test_every_function_of_the_header_can_be_cimported():
+    given = re.findall(r"\bc_(\w+) as \1\b", (PACKAGE / "__init__.pxd").read_text("utf-8"))
+    declared = signatures.functions(signatures.HEADER.read_text("utf-8"))
+    assert {f"clstm_{name}" for name in given} == declared

@@ -391,6 +391,8 @@ cdef class Recording:
         return dx, dh0, dc0, flat
 
 
-# ---- Streams ----
+# ---- Streams; and what other Cython modules import ----
 
 include "_stream.pxi"
+
+include "_api.pxi"

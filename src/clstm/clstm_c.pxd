@@ -251,6 +251,8 @@ cdef extern from "clstm.h" nogil:
         const clstm_stream *source, size_t batch, void *memory, size_t bytes, clstm_stream **stream)
     clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model)
     void clstm_stream_release(clstm_stream *stream)
+    clstm_status clstm_stream_step(clstm_stream *stream, const float *x, float *y)
+    clstm_status clstm_stream_step_f64(clstm_stream *stream, const double *x, double *y)
     clstm_status clstm_stream_process(clstm_stream *stream, size_t steps, const float *x, float *y)
     clstm_status clstm_stream_process_f64(clstm_stream *stream, size_t steps, const double *x, double *y)
     clstm_status clstm_stream_reset(clstm_stream *stream)
@@ -258,6 +260,7 @@ cdef extern from "clstm.h" nogil:
     clstm_status clstm_stream_get_state_f64(const clstm_stream *stream, double *h, double *c)
     clstm_status clstm_stream_set_state(clstm_stream *stream, const float *h, const float *c)
     clstm_status clstm_stream_set_state_f64(clstm_stream *stream, const double *h, const double *c)
+    size_t clstm_stream_rows(const clstm_stream *stream)
     clstm_status clstm_stream_join(clstm_stream *stream, size_t *row)
     clstm_status clstm_stream_leave(clstm_stream *stream, size_t row)
 

@@ -1,0 +1,97 @@
+# What other Cython modules import of this one, at run time and without linking anything: the functions of clstm.h, c_
+# before their names instead of clstm_, and the handle of a live model. __init__.pxd gives them to users.
+
+from .clstm_c cimport *
+
+
+cdef const clstm_model *model_of(lstm) except NULL
+
+cdef const char *c_version() noexcept nogil
+cdef const char *c_strerror(clstm_status status) noexcept nogil
+cdef clstm_team c_openmp_team(size_t threads) noexcept nogil
+cdef size_t c_default_threads() noexcept nogil
+cdef int c_has_openmp() noexcept nogil
+cdef const char *c_isa() noexcept nogil
+cdef const char *const *c_isa_list() noexcept nogil
+cdef const char *c_engine() noexcept nogil
+cdef const char *const *c_engine_list() noexcept nogil
+cdef clstm_status c_config_count(const clstm_config *config, size_t *tensors, size_t *elements) noexcept nogil
+cdef clstm_status c_config_parameter(
+        const clstm_config *config, size_t index, clstm_parameter *parameter) noexcept nogil
+cdef clstm_status c_model_create(
+        const clstm_config *config, const float *parameters, const clstm_context *context,
+        clstm_model **model) noexcept nogil
+cdef clstm_status c_model_create_f64(
+        const clstm_config *config, const double *parameters, const clstm_context *context,
+        clstm_model **model) noexcept nogil
+cdef clstm_status c_model_update(clstm_model *model, const float *parameters) noexcept nogil
+cdef clstm_status c_model_update_f64(clstm_model *model, const double *parameters) noexcept nogil
+cdef const float *c_model_parameters(const clstm_model *model) noexcept nogil
+cdef const double *c_model_parameters_f64(const clstm_model *model) noexcept nogil
+cdef void c_model_free(clstm_model *model) noexcept nogil
+cdef clstm_status c_model_from_bytes(
+        const void *bytes, size_t size, const clstm_context *context, clstm_model **model) noexcept nogil
+cdef clstm_status c_model_from_file(
+        const char *path, const clstm_context *context, clstm_model **model) noexcept nogil
+cdef int c_model_is_f64(const clstm_model *model) noexcept nogil
+cdef const clstm_config *c_model_config(const clstm_model *model) noexcept nogil
+cdef clstm_status c_forward(
+        const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context) noexcept nogil
+cdef clstm_status c_forward_f64(
+        const clstm_model *model, const clstm_sequence_f64 *sequence, const clstm_context *context) noexcept nogil
+cdef clstm_status c_record(
+        const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context,
+        clstm_tape **tape) noexcept nogil
+cdef clstm_status c_record_f64(
+        const clstm_model *model, const clstm_sequence_f64 *sequence, const clstm_context *context,
+        clstm_tape **tape) noexcept nogil
+cdef clstm_status c_tape_read(
+        const clstm_tape *tape, clstm_tape_field field, size_t part, float *out, size_t row_stride) noexcept nogil
+cdef clstm_status c_tape_read_f64(
+        const clstm_tape *tape, clstm_tape_field field, size_t part, double *out, size_t row_stride) noexcept nogil
+cdef void c_tape_free(clstm_tape *tape) noexcept nogil
+cdef clstm_status c_backward(
+        clstm_tape *tape, const clstm_gradients *gradients, const clstm_context *context) noexcept nogil
+cdef clstm_status c_backward_f64(
+        clstm_tape *tape, const clstm_gradients_f64 *gradients, const clstm_context *context) noexcept nogil
+cdef clstm_status c_adam_step(
+        clstm_model *model, const clstm_adam *adam, const float *gradients, float *m, float *v,
+        const clstm_context *context) noexcept nogil
+cdef clstm_status c_adam_step_f64(
+        clstm_model *model, const clstm_adam *adam, const double *gradients, double *m, double *v,
+        const clstm_context *context) noexcept nogil
+cdef clstm_status c_sgd_step(
+        clstm_model *model, const clstm_sgd *sgd, const float *gradients, float *velocity,
+        const clstm_context *context) noexcept nogil
+cdef clstm_status c_sgd_step_f64(
+        clstm_model *model, const clstm_sgd *sgd, const double *gradients, double *velocity,
+        const clstm_context *context) noexcept nogil
+cdef clstm_status c_clip_global_norm(
+        size_t n, float *gradients, double max_norm, double *norm, const clstm_context *context) noexcept nogil
+cdef clstm_status c_clip_global_norm_f64(
+        size_t n, double *gradients, double max_norm, double *norm, const clstm_context *context) noexcept nogil
+cdef clstm_status c_stream_size(const clstm_model *model, size_t batch, size_t *bytes) noexcept nogil
+cdef clstm_status c_stream_init(
+        const clstm_model *model, size_t batch, int flags, void *memory, size_t bytes,
+        clstm_stream **stream) noexcept nogil
+cdef clstm_status c_stream_fork(
+        const clstm_stream *source, size_t batch, void *memory, size_t bytes, clstm_stream **stream) noexcept nogil
+cdef clstm_status c_stream_refresh(clstm_stream *stream, const clstm_model *model) noexcept nogil
+cdef void c_stream_release(clstm_stream *stream) noexcept nogil
+cdef clstm_status c_stream_step(clstm_stream *stream, const float *x, float *y) noexcept nogil
+cdef clstm_status c_stream_step_f64(clstm_stream *stream, const double *x, double *y) noexcept nogil
+cdef clstm_status c_stream_process(clstm_stream *stream, size_t steps, const float *x, float *y) noexcept nogil
+cdef clstm_status c_stream_process_f64(
+        clstm_stream *stream, size_t steps, const double *x, double *y) noexcept nogil
+cdef clstm_status c_stream_reset(clstm_stream *stream) noexcept nogil
+cdef clstm_status c_stream_get_state(const clstm_stream *stream, float *h, float *c) noexcept nogil
+cdef clstm_status c_stream_get_state_f64(const clstm_stream *stream, double *h, double *c) noexcept nogil
+cdef clstm_status c_stream_set_state(clstm_stream *stream, const float *h, const float *c) noexcept nogil
+cdef clstm_status c_stream_set_state_f64(clstm_stream *stream, const double *h, const double *c) noexcept nogil
+cdef size_t c_stream_rows(const clstm_stream *stream) noexcept nogil
+cdef clstm_status c_stream_join(clstm_stream *stream, size_t *row) noexcept nogil
+cdef clstm_status c_stream_leave(clstm_stream *stream, size_t row) noexcept nogil
+cdef clstm_status c_tanh(size_t n, const float *x, float *y) noexcept nogil
+cdef clstm_status c_tanh_f64(size_t n, const double *x, double *y) noexcept nogil
+cdef clstm_status c_sigmoid(size_t n, const float *x, float *y) noexcept nogil
+cdef clstm_status c_sigmoid_f64(size_t n, const double *x, double *y) noexcept nogil
