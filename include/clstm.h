@@ -49,21 +49,186 @@
            return (int)status;
        }
 
-   3. Types
+   3. A live signal
+
+   Sample by sample, in memory of the caller's, without an allocation, a lock or a system call after clstm_stream_init:
+
+       #include <math.h>
+       #include <stdio.h>
+       #include <stdlib.h>
+       #include <clstm.h>
+
+       int main(int argc, char **argv)
+       {
+           clstm_config config = CLSTM_CONFIG_INIT;
+           config.input_size = 1;
+           config.hidden_size = 16;
+           config.output_size = 1;
+
+           clstm_model *model = NULL;      // zeros, unless the name of a file of clstm.LSTM.save is given
+           clstm_status status = argc > 1 ? clstm_model_from_file(argv[1], NULL, &model)
+                                          : clstm_model_create(&config, NULL, NULL, &model);
+           size_t bytes = 0;
+           if (!status) status = clstm_stream_size(model, 1, &bytes);
+           void *memory = malloc(bytes);
+           clstm_stream *stream = NULL;
+           if (!status) status = clstm_stream_init(model, 1, 0, memory, bytes, &stream);
+
+           float x, y = 0;
+           for (int t = 0; t < 48000 && !status; t++) {
+               x = sinf(0.05f * (float)t);
+               status = clstm_stream_step(stream, &x, &y);
+           }
+           printf("%s: %g\n", clstm_strerror(status), y);
+           clstm_stream_release(stream);
+           clstm_model_free(model);
+           free(memory);
+           return (int)status;
+       }
+
+   4. Training
+
+   clstm_record is clstm_forward that keeps what clstm_backward needs. Here y_t is to become x_{t-1}:
+
+       #include <stdio.h>
+       #include <stdlib.h>
+       #include <clstm.h>
+
+       enum { T = 20, B = 8, H = 8, P = 4 * H * (1 + H + 1) + H + 1 };
+
+       static float parameters[P], gradients[P], m[P], v[P], x[T * B], y[T * B], dy[T * B];
+
+       static float drawn(void) { return (float)rand() / (float)RAND_MAX - 0.5f; }
+
+       static clstm_status step(clstm_model *model, clstm_adam *adam, float *loss)
+       {
+           clstm_sequence sequence = CLSTM_SEQUENCE_INIT;
+           clstm_gradients wanted = CLSTM_GRADIENTS_INIT;
+           clstm_tape *tape;
+           double norm;
+           sequence.steps = T;
+           sequence.batch = B;
+           sequence.x = x;
+           sequence.y = y;
+           clstm_status status = clstm_record(model, &sequence, NULL, &tape);
+           if (status) return status;
+
+           *loss = 0;
+           for (int k = B; k < T * B; k++) {
+               dy[k] = 2 * (y[k] - x[k - B]) / (T * B);
+               *loss += (y[k] - x[k - B]) * (y[k] - x[k - B]) / (T * B);
+           }
+           wanted.dy = dy;
+           wanted.parameters = gradients;
+           status = clstm_backward(tape, &wanted, NULL);
+           clstm_tape_free(tape);
+           if (!status) status = clstm_clip_global_norm(P, gradients, 1.0, &norm, NULL);
+           if (!status) status = clstm_adam_step(model, adam, gradients, m, v, NULL);
+           adam->step++;
+           return status;
+       }
+
+       int main(void)
+       {
+           clstm_config config = CLSTM_CONFIG_INIT;
+           config.input_size = config.output_size = 1;
+           config.hidden_size = H;
+           for (int k = 0; k < P; k++) parameters[k] = drawn();
+
+           clstm_model *model = NULL;
+           clstm_status status = clstm_model_create(&config, parameters, NULL, &model);
+           clstm_adam adam = CLSTM_ADAM_INIT;
+           adam.lr = 1e-2;
+           float loss = 0;
+           for (int n = 0; n < 500 && !status; n++) {
+               for (int k = 0; k < T * B; k++) x[k] = drawn();
+               status = step(model, &adam, &loss);
+           }
+           printf("%s: %s\n", clstm_strerror(status), loss < 0.02f ? "learned" : "not learned");
+           clstm_model_free(model);    // clstm_model_parameters(model) is what it has learned
+           return (int)status;
+       }
+
+   5. What a host can bring
+
+   A clstm_context holds threads, a BLAS and an allocator, each of them optional. Forward passes call no BLAS;
+   gradients of weights and inputs do, and are slow by the library's own plain product:
+
+       #include <stdio.h>
+       #include <stdlib.h>
+       #include <clstm.h>
+
+       static void sgemm(const clstm_gemm *p)  // of a CBLAS: cblas_sgemm(CblasRowMajor, p->transpose_a ? ...)
+       {
+           for (size_t i = 0; i < p->m; i++)
+               for (size_t j = 0; j < p->n; j++) {
+                   float sum = p->accumulate ? p->c[i * p->ldc + j] : 0;
+                   for (size_t k = 0; k < p->k; k++)
+                       sum += p->a[p->transpose_a ? k * p->lda + i : i * p->lda + k]
+                              * p->b[p->transpose_b ? j * p->ldb + k : k * p->ldb + j];
+                   p->c[i * p->ldc + j] = sum;
+               }
+       }
+
+       static void *allocate(void *user, size_t bytes)
+       {
+           *(size_t *)user += bytes;
+           return malloc(bytes);
+       }
+
+       static void release(void *user, void *block)
+       {
+           (void)user;
+           free(block);
+       }
+
+       int main(void)
+       {
+           size_t taken = 0;
+           clstm_context context = CLSTM_CONTEXT_INIT;
+           context.sgemm = sgemm;
+           context.allocate = allocate;
+           context.release = release;
+           context.user = &taken;
+           context.team = clstm_openmp_team(0);  // or a clstm_team around the host's own threads
+
+           clstm_config config = CLSTM_CONFIG_INIT;
+           config.input_size = 1;
+           config.hidden_size = 64;
+           clstm_model *model = NULL;
+           clstm_status status = clstm_model_create(&config, NULL, &context, &model);
+
+           static float x[100 * 8], y[100 * 8 * 64];
+           clstm_sequence sequence = CLSTM_SEQUENCE_INIT;
+           sequence.steps = 100;
+           sequence.batch = 8;
+           sequence.x = x;
+           sequence.y = y;
+           if (!status) status = clstm_forward(model, &sequence, &context);
+           printf("%s: %s\n", clstm_strerror(status), taken ? "by the host's allocator" : "by malloc");
+           clstm_model_free(model);
+           return (int)status;
+       }
+
+   6. Types
 
    float32 is the product, and its functions carry no suffix. Every function and struct that touches numbers
    has a float64 twin that ends in _f64 and differs in nothing else.
 
-   4. Structs and defaults
+   7. Structs and defaults
 
    A struct is set up by its CLSTM_..._INIT macro, which also records its size, so that later versions can add
    fields. In every field zero means the default.
 
-   5. Threads
+   8. Threads and ownership
 
-   A model may be shared by any number of calls at once; clstm_model_update and clstm_model_free need it alone.
-   Calls run on the caller's thread unless the context brings a team. Denormals are flushed inside a call, and
-   the caller's floating-point environment is restored when it returns. */
+   A model may be shared by any number of calls at once; clstm_model_update, the optimisers' steps and clstm_model_free
+   need it alone. A tape and a stream are one caller's at a time. All other functions may be called by any number of
+   threads. Calls run on the caller's thread unless the context brings a team. Denormals are flushed
+   inside a call, and the caller's floating-point environment is restored when it returns.
+
+   What a call reads and writes is the caller's, and is needed until the call returns, unless a comment says longer. Of
+   what the library makes, clstm_model_free takes models, clstm_tape_free tapes, and clstm_stream_release streams. */
 
 #ifndef CLSTM_H
 #define CLSTM_H
@@ -489,7 +654,8 @@ clstm_status clstm_clip_global_norm_f64(size_t n, double *gradients, double max_
 
 /* Sequences that arrive bit by bit, in the caller's memory. After clstm_stream_init nothing here allocates, locks,
    waits, starts a thread or calls the system, but for clstm_stream_refresh and clstm_stream_release, so that an audio
-   callback may step. Results are equal bit by bit to those of one clstm_forward over the whole sequence, by the packed engine.
+   callback may step. Results are equal bit by bit to those of one clstm_forward over the whole sequence, by the packed
+   engine.
 
        size_t bytes;
        clstm_stream *stream;

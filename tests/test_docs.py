@@ -2,9 +2,9 @@
 
 import doctest
 import importlib
-import os
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 
@@ -50,21 +50,33 @@ def test_readme_c_programs_run(tmp_path):
     build_and_run(tmp_path, "program.c")
 
 
-def test_the_program_in_the_header_runs(tmp_path):
+PROGRAMS = {
+    "2. A complete program": "success: 0.",
+    "3. A live signal": "success: 0\n",
+    "4. Training": "success: learned\n",
+    "5. What a host can bring": "success: by the host's allocator\n",
+}
+
+
+def section(title):
     header = (ROOT / "include" / "clstm.h").read_text()
-    program = header.split("2. A complete program\n")[1].split("3. Types")[0]
-    (tmp_path / "program.c").write_text(program)
-    assert build_and_run(tmp_path, "program.c").startswith("success: 0.")
+    return re.split(r"\n   \d+\. [A-Z].*\n", header.split(f"   {title}\n")[1])[0]
 
 
-def build_and_run(folder, source):
-    """Compile a program with nothing but the header and the archive, as a user would."""
-    archive = f"{clstm.get_library()}/libclstm.a"
-    flags = ["-fopenmp"] if clstm.config()["openmp"] else []
-    if sanitizers := os.environ.get("CLSTM_SANITIZE"):  # the archive was built with them
-        flags.append(f"-fsanitize={sanitizers}")
-    include = f"-I{clstm.get_include()}"
-    command = ["cc", include, source, archive, *flags, "-lpthread", "-lm", "-o", "program"]
+@pytest.mark.parametrize("title", PROGRAMS)
+@pytest.mark.parametrize("flags", ["-x c -std=c99", "-x c++ -std=c++17"], ids=["C99", "C++17"])
+def test_the_programs_in_the_header_run(tmp_path, title, flags):
+    """Each is whole, from its first #include on, and is C and C++."""
+    text = section(title)
+    (tmp_path / "program.c").write_text(text[text.index("#include") :])
+    assert build_and_run(tmp_path, "program.c", *flags.split()).startswith(PROGRAMS[title])
+
+
+def build_and_run(folder, source, *flags):
+    """Compile a program as the package says, and run it."""
+    command = [sys.executable, "-m", "clstm", "config", "--cflags", "--libs"]
+    found = shlex.split(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = ["cc", *flags, source, "-x", "none", *found, "-o", "program"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     result = subprocess.run(["./program"], cwd=folder, check=True, capture_output=True, text=True)
     return result.stdout

@@ -1,12 +1,14 @@
 """The core without Python: other compilers and vector widths, a host's own threads and memory."""
 
 import platform
+import re
 import subprocess
 from dataclasses import replace
 
 import native
 import numpy as np
 import pytest
+import signatures
 from conftest import Case, assert_identical
 
 both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -104,6 +106,13 @@ def test_the_width_of_vectors_changes_no_bit(make, plain, name):
 
 def test_what_is_refused(plain):
     assert plain.run("refusals") == b""
+    assert plain.run("nulls") == b""
+
+
+def test_every_function_is_given_what_it_must_refuse():
+    programs = [(native.CONSUMERS / f"{name}.c").read_text() for name in ("nulls", "streams")]
+    named = set(re.findall(r"clstm_\w+(?=\()", "".join(programs)))
+    assert signatures.functions(signatures.HEADER.read_text("utf-8")) <= named
 
 
 def test_streams_in_c(build):
@@ -199,6 +208,12 @@ def test_threads_never_race(watched, case, gradients):
     masks = native.masks_of(case).values() if gradients and case.num_layers > 1 else ()
     outcome = watched.run_case(case, threads=4, gradients=gradients, masks=masks)
     assert outcome.threads >= 3
+
+
+def test_a_crowd_of_threads_with_one_model(plain, watched):
+    """Passes and streams from the first pack on; then once more, every access watched."""
+    assert plain.run("crowd") == b""
+    assert watched.run("crowd") == b""
 
 
 @pytest.mark.skipif(
