@@ -11,6 +11,8 @@ import pytest
 import signatures
 from conftest import Case, assert_identical
 
+import clstm
+
 both_types = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 hidden_sizes = pytest.mark.parametrize("hidden_size", native.HIDDEN_SIZES)
 
@@ -129,6 +131,17 @@ def test_a_stream_calls_nobody(plain):
     if said == b"no seccomp":
         pytest.skip("the kernel refuses seccomp here")
     assert said == b"done"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["nulls", "refusals", "streams", "train", "crowd"])
+def test_valgrind_finds_nothing(plain, name):
+    """By AVX2's kernels: it knows no AVX-512."""
+    watch = (native.needed("valgrind", "valgrind"), "-q", "--error-exitcode=9", "--leak-check=full")
+    watched = replace(plain, emulator=watch, isa="avx2")
+    if "avx2" not in clstm.config()["isas"]:
+        pytest.skip("this CPU has no AVX2")
+    watched.run(name)
 
 
 def test_training_in_c(build):

@@ -13,6 +13,7 @@ enum { T_LONG = 10000 }; /* so much that every host is asked whether to go on */
 
 static float parameters[PARAMETERS], x[T_LONG * B * I], y[T * B * H], first_y[T * B * H];
 static float dx[T * B * I], first_dx[T * B * I];
+static char stream_memory[1 << 20];
 static int failures, compared;
 
 static void expect(int holds, const char *what) {
@@ -82,6 +83,12 @@ static void passes(uint64_t normal, uint64_t now, const clstm_model *model, clst
     endless.y = NULL;
     UNCHANGED(now, clstm_forward(model, &endless, context), CLSTM_CANCELLED);
     context->cancelled = NULL;
+    clstm_stream *stream;
+    UNCHANGED(now, clstm_stream_init(model, 1, 0, stream_memory, sizeof stream_memory, &stream), CLSTM_OK);
+    UNCHANGED(now, clstm_stream_step(stream, x, NULL), CLSTM_OK);
+    UNCHANGED(now, clstm_stream_process(stream, T, x, y), CLSTM_OK);
+    UNCHANGED(now, clstm_stream_process_f64(stream, 1, NULL, NULL), CLSTM_INVALID_ARGUMENT);
+    clstm_stream_release(stream);
     UNCHANGED(now, clstm_tanh(T, x, y), CLSTM_OK);
     UNCHANGED(now, clstm_sigmoid(T, x, y), CLSTM_OK);
     UNCHANGED(now, clstm_forward_f64(model, &(clstm_sequence_f64)CLSTM_SEQUENCE_F64_INIT, context), CLSTM_WRONG_DTYPE);

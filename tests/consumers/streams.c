@@ -1,6 +1,5 @@
-/* Streams give the numbers of one call, to the bit, however they are fed, forked, refreshed and shared by rows; refuse
-   what they can't do; and leave the host's floating-point environment alone. Prints what was wrong. */
-#include "environment.h"
+/* Streams give the numbers of one call, to the bit, however they are fed, forked, refreshed and shared by rows; and refuse
+   what they can't do. Prints what was wrong. */
 #include "heap.h"
 
 #include <clstm.h>
@@ -216,22 +215,6 @@ static void refusals(void) {
     clstm_model_free(reverse);
 }
 
-static void environments(void) {
-    const uint64_t all[] = ENVIRONMENTS, normal = environment();
-    const clstm_config own = config();
-    clstm_model *model = model_of(&own, NULL);
-    clstm_stream *stream = stream_of(model, B, 0);
-    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
-        set_environment(all[k]);
-        const clstm_status status = clstm_stream_step(stream, x, y);
-        const uint64_t after = environment();
-        set_environment(normal);
-        expect(status == CLSTM_OK && after == all[k], "a step changes the floating-point environment");
-    }
-    clstm_stream_release(stream);
-    clstm_model_free(model);
-}
-
 int main(void) {
     clstm_config plain = config(), projected = config(), other = config();
     projected.proj_size = R;
@@ -246,6 +229,5 @@ int main(void) {
     rows();
     weights();
     refusals();
-    environments();
     return failures > 0;
 }
