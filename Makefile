@@ -39,15 +39,16 @@ bench: $(venv)/test.stamp $(venv)/peers.stamp
 	mv build/RESULTS.md bench/RESULTS.md
 
 strict := -Wall -Wextra -Werror -Iinclude
+programs := $(wildcard tests/consumers/*.c tests/fuzz/*.c examples/embed/*.c)
 header := printf '\#include <clstm.h>\nint main(void) { return 0; }\n' |
 lint: $(venv)/lint.stamp
 	$(python) -m ruff check .
 	$(python) -m mypy
 	$(python) -m mypy.stubtest --ignore-missing-stub clstm._core clstm._blas
-	for c in src/clstm/core/*.c; do gcc -std=gnu11 -O3 -fopenmp $(strict) -c $$c -o /dev/null || exit 1; done
-	for c in src/clstm/core/*.c; do clang -std=gnu11 -O3 $(strict) -c $$c -o /dev/null || exit 1; done
-	for c in tests/consumers/*.c; do gcc -std=c99 -pedantic $(strict) -c $$c -o /dev/null || exit 1; done
-	for c in tests/consumers/*.c; do clang -std=c99 -pedantic $(strict) -c $$c -o /dev/null || exit 1; done
+	for c in src/clstm/core/*.c; do gcc -std=gnu11 -O1 -fopenmp $(strict) -c $$c -o /dev/null || exit 1; done
+	for c in src/clstm/core/*.c; do clang -std=gnu11 $(strict) -fsyntax-only $$c || exit 1; done
+	for cc in gcc clang; do for c in $(programs); do \
+	    $$cc -std=c99 -pedantic $(strict) -Itests/consumers -fsyntax-only $$c || exit 1; done; done
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
 	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
 

@@ -15,7 +15,9 @@ import clstm
 ROOT = Path(__file__).resolve().parent.parent
 EPS = {np.dtype(t): float(np.finfo(t).eps) for t in (np.float32, np.float64)}
 
-# `make test-long` draws more examples than a commit can wait for.
+# `make test-long` draws more examples than a commit can wait for; .ci/run fewer, where it runs the
+# same tests once more for another engine or instruction set.
+settings.register_profile("again", max_examples=6, deadline=None)
 settings.register_profile("commit", max_examples=20, deadline=None)
 settings.register_profile("long", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commit"))
