@@ -148,6 +148,8 @@ def test_a_package_in_a_folder_with_spaces(tmp_path: Path, expected: np.ndarray)
     """A shell that reads once more takes the quotes off."""
     package = tmp_path / "it's a folder" / "clstm"
     shutil.copytree(PACKAGE, package)
+    for libraries in PACKAGE.parent.glob("clstm_cpu.libs"):  # beside a wheel that was repaired
+        shutil.copytree(libraries, package.parent / libraries.name)
     flags = config("--cflags", "--libs", package=package).strip()
     assert str(package / "lib") in config("--cmakedir", package=package)
     compile_by(flags, tmp_path)
