@@ -1,0 +1,211 @@
+"""A model from arrays with PyTorch's names, or ours: its options are told by names and shapes."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..cell import Cell
+from ..configuration import Configuration
+from ..layout import Array
+from ..lstm import LSTM
+
+Shape = tuple[int, ...]
+
+_LAYER = re.compile(
+    r"(?:weight_ih|weight_hh|weight_hr|weight_peephole|bias_ih|bias_hh|bias)"
+    r"_l(?P<layer>0|[1-9][0-9]{0,5})(?P<reverse>_reverse)?"
+)
+_FIRST = re.compile(r"weight_ih(_l0)?\Z")
+_OTHER = {"weight_out", "bias_out", "h0", "c0"}
+_LSTM_CELL = {name: f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+
+
+def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
+    """Return the arguments of the `Configuration` that parameters of these shapes have.
+
+    Parameters
+    ----------
+    shapes : mapping from name to shape
+        With the names of PyTorch's ``LSTM`` or ``LSTMCell``, or those of `Parameters`.
+    prefix : str
+        Only names that begin with it count, without it.
+
+    Returns
+    -------
+    dict
+        Of what shapes tell: all but `batch_first`, `dtype` and the functions and bounds of `cell`.
+
+    Raises
+    ------
+    ValueError
+        If a name is missing or not known, or a shape does not fit the others. What passes can be
+        given to `LSTM.from_state`, and is no larger than the arrays are.
+    """
+    shapes = _named(shapes, prefix)
+    places = [match for match in map(_LAYER.fullmatch, shapes) if match]
+    if unknown := sorted(shapes.keys() - _OTHER - {place[0] for place in places}):
+        raise ValueError(f"{prefix}{unknown[0]} is no parameter of an LSTM{_hint(shapes, prefix)}")
+    layers = {int(place["layer"]) for place in places}
+    if missing := set(range(max(len(layers), 1))) - layers:
+        raise ValueError(f"there is no {prefix}weight_ih_l{min(missing)}{_hint(shapes, prefix)}")
+    directions = {bool(place["reverse"]) for place in places}
+    first = "l0" if False in directions else "l0_reverse"
+    options: dict[str, Any] = _sizes(shapes, first, prefix) | {
+        "num_layers": len(layers),
+        "bidirectional": len(directions) == 2,
+        "direction": "forward" if False in directions else "reverse",
+        "bias": any(name.startswith("bias") for name in shapes),
+        "learn_state": "h0" in shapes,
+        "cell": Cell(peephole=any("peephole" in name for name in shapes)),
+    }
+    _check(shapes, Configuration(**options), prefix)
+    return options
+
+
+def read(
+    arrays: Mapping[str, Any],
+    prefix: str = "",
+    head: str | None = None,
+    *,
+    batch_first: bool = False,
+    dtype: DTypeLike | None = None,
+) -> LSTM:
+    """Return the model that arrays with PyTorch's names, or ours, make; they are copied.
+
+    Parameters
+    ----------
+    arrays : mapping from name to ndarray
+        A whole state dict.
+    prefix : str
+        Take only names that begin with this: ``"encoder.lstm."``.
+    head : str, optional
+        The prefix of a linear layer that becomes the readout: ``"decoder."`` for
+        ``decoder.weight`` (O, D R) and ``decoder.bias`` (O,), or without a bias.
+    batch_first : bool
+        Whether the model's sequences are (B, T, .).
+    dtype : float32 or float64, optional
+        By default float64 if all of the arrays are, else float32.
+
+    Raises
+    ------
+    ValueError
+        As `config_of` does; for numbers that are not real floating-point ones; for a head that is
+        not there or does not fit.
+    """
+    taken = {name: array for name, array in arrays.items() if name.startswith(prefix)}
+    if head is not None:
+        taken = {name: array for name, array in taken.items() if not name.startswith(head)}
+    linear = {} if head is None else _head(arrays, head)
+    for name, array in (taken | {f"{head}{name}": linear[name] for name in linear}).items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"{name} has dtype {array.dtype}, expected floating-point numbers")
+    options = config_of({name: array.shape for name, array in taken.items()}, prefix)
+    state = _named(taken, prefix)
+    if linear:
+        _add_head(options, state, linear, str(head))
+    if dtype is None:
+        double = all(array.dtype == np.float64 for array in state.values())
+        dtype = np.float64 if double else np.float32
+    config = Configuration(**options, batch_first=batch_first, dtype=np.dtype(dtype))
+    return LSTM.from_state(config, state)
+
+
+def _named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return what the prefix has, by the names of an LSTM's layers."""
+    named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+    if named and named.keys() <= _LSTM_CELL.keys():
+        return {_LSTM_CELL[name]: value for name, value in named.items()}
+    return named
+
+
+def _hint(names: Iterable[str], prefix: str) -> str:
+    """Say where an LSTM's names begin with something else."""
+    found = {n.removesuffix("_l0").removesuffix("weight_ih") for n in names if _FIRST.search(n)}
+    if not (found - {""}):
+        return ""
+    return "; prefix may be " + " or ".join(sorted(repr(prefix + f) for f in found if f))
+
+
+def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, Any]:
+    """Return the sizes that the first layer and the readout tell."""
+
+    def matrix(name: str) -> Shape:
+        if name not in shapes:
+            raise ValueError(f"there is no {prefix}{name}")
+        if len(shapes[name]) != 2 or 0 in shapes[name]:
+            raise ValueError(f"{prefix}{name} has shape {shapes[name]}, expected two axes")
+        return shapes[name]
+
+    rows, input_size = matrix(f"weight_ih_{first}")
+    recurrent_size = matrix(f"weight_hh_{first}")[1]
+    if rows % 4:
+        raise ValueError(
+            f"{prefix}weight_ih_{first} has {rows} rows, expected four blocks of equal size"
+        )
+    projected = f"weight_hr_{first}" in shapes
+    if not projected and 4 * recurrent_size != rows:
+        raise ValueError(
+            f"{prefix}weight_hh_{first} has shape {shapes[f'weight_hh_{first}']}, expected "
+            f"{(rows, rows // 4)}"
+        )
+    return {
+        "input_size": input_size,
+        "hidden_size": rows // 4,
+        "proj_size": recurrent_size if projected else 0,
+        "output_size": matrix("weight_out")[0] if "weight_out" in shapes else None,
+    }
+
+
+def _check(shapes: Mapping[str, Shape], config: Configuration, prefix: str) -> None:
+    """Raise unless these are exactly the parameters of a model, with our biases or pairs."""
+    expected: dict[str, Shape] = {}
+    for name, shape, _ in config.parameter_table()[0]:
+        if name.startswith("bias_l") and name not in shapes:
+            place = name.removeprefix("bias_")
+            expected |= {f"bias_ih_{place}": shape, f"bias_hh_{place}": shape}
+        else:
+            expected[name] = shape
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise ValueError(f"there is no {prefix}{name}")
+        if tuple(shapes[name]) != shape:
+            raise ValueError(f"{prefix}{name} has shape {tuple(shapes[name])}, expected {shape}")
+    if unknown := sorted(shapes.keys() - expected.keys()):
+        raise ValueError(f"{prefix}{unknown[0]} does not belong to a model of the other parameters")
+
+
+def _head(arrays: Mapping[str, Any], head: str) -> dict[str, Any]:
+    """Return the weight of a linear layer, and its bias if it has one."""
+    linear = {n.removeprefix(head): a for n, a in arrays.items() if n.startswith(head)}
+    if "weight" not in linear:
+        raise ValueError(f"there is no {head}weight")
+    if unknown := sorted(linear.keys() - {"weight", "bias"}):
+        raise ValueError(f"{head}{unknown[0]} is no parameter of a linear layer")
+    return linear
+
+
+def _add_head(
+    options: dict[str, Any], state: dict[str, Any], linear: dict[str, Array], head: str
+) -> None:
+    """Make a linear layer the readout; who has no bias gets zeros where the other has one."""
+    if options["output_size"] is not None:
+        raise ValueError(f"{head}weight would be a second readout, there is weight_out already")
+    width = Configuration(**options).width
+    weight, bias = linear["weight"], linear.get("bias")
+    if weight.ndim != 2 or weight.shape[0] == 0 or weight.shape[1] != width:
+        raise ValueError(f"{head}weight has shape {weight.shape}, expected (O, {width})")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"{head}bias has shape {bias.shape}, expected {weight.shape[:1]}")
+    if bias is not None and not options["bias"]:
+        gates = [name for name in state if name.startswith("weight_ih")]
+        for name in gates:
+            zeros = np.zeros(len(state[name]), weight.dtype)
+            state[name.replace("weight_ih", "bias")] = zeros
+        options["bias"] = True
+    options["output_size"] = len(weight)
+    state["weight_out"] = weight
+    if options["bias"]:
+        state["bias_out"] = np.zeros(len(weight), weight.dtype) if bias is None else bias
