@@ -1,0 +1,178 @@
+"""Keras 3: from and to its layers, and its files, .keras and .weights.h5, without Keras.
+
+The files need h5py, the layers Keras itself with any backend. Models that were Keras's have
+``batch_first=True``, as everything of Keras; ``dropout``, initializers, regularizers and the like,
+which matter in training alone, are left behind, and so are ``stateful`` and ``return_state``: here
+the state is always handed out, and goes on where it is given to the next call.
+
+Two options of Keras do not change the model, but what Keras hands on of its output:
+
+- ``return_sequences=False``: Keras's output is that of the last step, here ``y[:, -1]``; of a
+  Bidirectional layer each direction's last h, here ``(h, c) = state; h[-2], h[-1]``.
+- ``go_backwards=True`` is ``direction="reverse"``, and Keras leaves the steps in reversed order:
+  its output is ``y[:, ::-1]`` here, and its last step ``y[:, 0]``.
+"""
+
+import json
+import os
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from ..layout import Array
+from ..lstm import LSTM
+from .keras_files import (
+    HDF5,
+    WeightsFile,
+    archive_bytes,
+    entries,
+    read_archive,
+    read_json,
+    weights_bytes,
+)
+from .keras_layers import Entry, Last, read_layers
+from .keras_saved import architecture_of, folders_of
+from .layers import only_lstm
+
+_READER = "clstm.interop.keras.read"
+_VERSION = '{"keras_version": "3.0.0"}'  # the oldest that has all that is written here
+
+
+def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LSTM:
+    """Return the model of a .keras or .weights.h5 file: LSTM layers of one size and kind.
+
+    Parameters
+    ----------
+    path : path
+        A file of a Sequential model that Keras 3 or `save` wrote. Layers may be LSTM, Bidirectional
+        ones with ``merge_mode="concat"``, and a linear Dense, also TimeDistributed, as the readout.
+    architecture : str, optional
+        For .weights.h5, which does not hold it: what the Keras model's ``to_json()`` returned.
+        Without it the file may have LSTM layers alone, and they are taken to have Keras's default
+        activations and ``return_sequences=True``.
+
+    Returns
+    -------
+    LSTM
+        With ``batch_first=True``.
+
+    Raises
+    ------
+    ValueError
+        If the file holds anything else; the layer is named, and `read` where that can read it.
+    OSError, ImportError
+        If the file cannot be read; if h5py is not there.
+    """
+    layers = read(path, architecture=architecture)
+    try:
+        return _only_lstm(layers)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> list[Any]:
+    """Return all layers of a file as `load` takes it: `LSTM`, `Dense` and `Last`, in order.
+
+    Consecutive LSTM layers of one size and kind become one model; where Keras hands on the last
+    step alone, a `Last` follows. `clstm.interop.layers.run` sends a sequence through the list.
+    """
+    data = Path(path).read_bytes()
+    try:
+        if data.startswith(HDF5):
+            return _read_weights(data, architecture)
+        text, weights = read_archive(data)
+        with WeightsFile(weights) as file:
+            return read_layers(entries(read_json(text, "config.json"), file))
+    except (ValueError, KeyError, TypeError, MemoryError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
+    """Write a .keras file, or weights alone where `path` ends with .weights.h5.
+
+    One LSTM or Bidirectional layer for each layer, with ``return_sequences=True``, and a Dense for
+    the readout; ``keras.saving.load_model`` and ``Model.load_weights`` read them.
+
+    Raises
+    ------
+    ValueError
+        For what Keras does not have: peepholes, coupled gates, bounds, two functions that differ,
+        or one that Keras lacks; a projection, a learned state; more than one layer with
+        ``direction="reverse"``.
+    """
+    text = json.dumps(architecture_of(lstm))
+    data = weights_bytes(folders_of(lstm), text)
+    if not os.fspath(path).endswith(".weights.h5"):
+        data = archive_bytes(text, data, _VERSION)
+    Path(path).write_bytes(data)
+
+
+def from_keras(layer: Any) -> LSTM:
+    """Return the model of a built Keras layer, LSTM or Bidirectional, or of a Sequential model.
+
+    Weights are copied. Raises ValueError as `load` does.
+    """
+    layers = layer.layers if type(layer).__name__ == "Sequential" else [layer]
+    return _only_lstm(read_layers([_entry(k, each) for k, each in enumerate(layers)]))
+
+
+def to_keras(lstm: LSTM) -> Any:
+    """Return a ``keras.Sequential`` model of the layers that `save` writes, with copied weights.
+
+    Raises ValueError as `save` does, ImportError without Keras.
+    """
+    architecture = architecture_of(lstm)
+    try:
+        import keras
+    except ImportError:
+        raise ImportError("to_keras needs Keras: pip install keras, and a backend") from None
+    model = keras.Sequential.from_config(architecture["config"])
+    model.set_weights([array for _, arrays in folders_of(lstm) for array in arrays])
+    return model
+
+
+def _only_lstm(layers: list[Any]) -> LSTM:
+    """Return the LSTM; with one direction, or no readout, `Last` only chooses a step of y."""
+    both = any(isinstance(layer, Last) and layer.bidirectional for layer in layers[:-1])
+    if not both:
+        layers = [layer for layer in layers if not isinstance(layer, Last)]
+    return only_lstm(layers, _READER)
+
+
+def _entry(k: int, layer: Any) -> Entry:
+    kind, place = type(layer).__name__, f"layers[{k}] ({getattr(layer, 'name', None)})"
+    if not type(layer).__module__.startswith(("keras.src.", "keras.layers")):
+        raise ValueError(f"{place}: {type(layer)} is no layer of Keras")
+
+    def weights(part: str) -> list[Array]:
+        names = part.split("/") if part else []
+        owner = reduce(getattr, names, layer)
+        if not owner.built:
+            raise ValueError(f"{place} has no weights yet: build it, or call it once")
+        return list(owner.get_weights())
+
+    return Entry(place, kind, layer.get_config(), weights)
+
+
+def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
+    with WeightsFile(data) as file:
+        groups = file.groups()
+        text = file.architecture() if architecture is None else architecture
+        if text is not None:
+            return read_layers(entries(read_json(text, "architecture"), file))
+        names = [f"lstm_{k}" if k else "lstm" for k in range(len(groups))]
+        if not names or sorted(groups) != sorted(names):
+            raise ValueError(
+                f"its layers are {', '.join(groups) or 'none'}, and it does not tell their order "
+                "and functions: give architecture=, which the Keras model's to_json() returns"
+            )
+        return read_layers([_default_lstm(file, name) for name in names])
+
+
+def _default_lstm(file: WeightsFile, name: str) -> Entry:
+    """Return an LSTM layer of which only the weights are known."""
+    weights = file.part(f"layers/{name}")
+    arrays = weights("cell")
+    units = arrays[1].shape[0] if len(arrays) > 1 and arrays[1].ndim == 2 else 0
+    config = {"units": units, "use_bias": len(arrays) > 2, "return_sequences": True}
+    return Entry(name, "LSTM", config | {"dtype": str(arrays[0].dtype) if arrays else ""}, weights)

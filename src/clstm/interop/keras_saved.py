@@ -1,0 +1,105 @@
+"""A model as Keras's layers: their configurations and weights, for files and for layers."""
+
+from typing import Any
+
+from ..cell import Activation
+from ..layout import Array
+from ..lstm import LSTM
+from .keras_layers import GATES
+
+
+def architecture_of(lstm: LSTM) -> dict[str, Any]:
+    """Return the configuration of a Sequential model; ValueError for what Keras does not have."""
+    _check(lstm)
+    dtype, bias = lstm.dtype.name, lstm.bias
+    shape = [None, None, lstm.input_size]
+    layers = [_layer("InputLayer", "input", {"batch_shape": shape, "dtype": dtype})]
+    for k in range(lstm.num_layers):
+        options = {
+            "units": lstm.hidden_size,
+            "activation": _name("cell", lstm.cell.cell),
+            "recurrent_activation": _name("gate", lstm.cell.gate),
+            "use_bias": bias,
+            "return_sequences": True,
+            "dtype": dtype,
+        }
+        if lstm.bidirectional:
+            both = {
+                "layer": _layer("LSTM", f"forward_lstm_{k}", options | {"go_backwards": False}),
+                "backward_layer": _layer(
+                    "LSTM", f"backward_lstm_{k}", options | {"go_backwards": True}
+                ),
+            }
+            wrapper = {"merge_mode": "concat", "dtype": dtype} | both
+            layers.append(_layer("Bidirectional", f"bidirectional_{k}", wrapper))
+        else:
+            options["go_backwards"] = lstm.direction == "reverse"
+            layers.append(_layer("LSTM", f"lstm_{k}", options))
+    if lstm.output_size is not None:
+        linear = {"units": lstm.output_size, "activation": "linear", "use_bias": bias}
+        layers.append(_layer("Dense", "readout", linear | {"dtype": dtype}))
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {"name": "sequential", "layers": layers, "build_input_shape": shape},
+        "registered_name": None,
+        "build_config": {"input_shape": shape},
+    }
+
+
+def folders_of(lstm: LSTM) -> list[tuple[str, list[Array]]]:
+    """Return the arrays of every part by its folder in a file, in the order of Keras's weights."""
+    parameters, names = lstm.parameters, ("weight_ih", "weight_hh", "bias")
+    folders = []
+    for k in range(lstm.num_layers):
+        number = f"_{k}" if k else ""
+        if lstm.bidirectional:
+            layer = f"layers/bidirectional{number}"
+            parts = {"": f"{layer}/forward_layer/cell", "_reverse": f"{layer}/backward_layer/cell"}
+        else:
+            suffix = "_reverse" if lstm.direction == "reverse" else ""
+            parts = {suffix: f"layers/lstm{number}/cell"}
+        for suffix, folder in parts.items():
+            own = [f"{name}_l{k}{suffix}" for name in names]
+            folders.append((folder, [parameters[n].T for n in own if n in parameters]))
+    if lstm.output_size is not None:
+        own = [name for name in ("weight_out", "bias_out") if name in parameters]
+        folders.append(("layers/dense", [parameters[name].T for name in own]))
+    return folders
+
+
+def _layer(kind: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "module": "keras.layers",
+        "class_name": kind,
+        "config": {"name": name} | config,
+        "registered_name": None,
+    }
+
+
+def _check(lstm: LSTM) -> None:
+    """Raise ValueError, naming the option, for what Keras does not have."""
+    cell = lstm.cell
+    if lstm.proj_size:
+        raise ValueError(f"Keras has no proj_size={lstm.proj_size}")
+    if lstm.learn_state:
+        raise ValueError("Keras has no learn_state=True")
+    for name in ("peephole", "coupled", "clip", "cell_clip"):
+        if value := getattr(cell, name):
+            raise ValueError(f"Keras has no cell.{name}={value}")
+    if cell.cell != cell.hidden:
+        raise ValueError(
+            f"Keras has one function in both places: cell.cell={cell.cell}, "
+            f"cell.hidden={cell.hidden}"
+        )
+    if lstm.direction == "reverse" and lstm.num_layers > 1:
+        raise ValueError("Keras hands on reversed steps: direction='reverse' takes one layer there")
+    for slot in ("gate", "cell"):
+        _name(slot, getattr(cell, slot))
+
+
+def _name(slot: str, activation: Activation) -> str:
+    for name, ours in GATES.items():
+        if ours == activation:
+            return name
+    raise ValueError(f"Keras has no cell.{slot}={activation}")
