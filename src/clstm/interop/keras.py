@@ -30,7 +30,7 @@ from .keras_files import (
     read_json,
     weights_bytes,
 )
-from .keras_layers import Entry, Last, read_layers
+from .keras_layers import Entry, Last, Reversed, read_layers
 from .keras_saved import architecture_of, folders_of
 from .layers import only_lstm
 
@@ -71,10 +71,11 @@ def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LS
 
 
 def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> list[Any]:
-    """Return all layers of a file as `load` takes it: `LSTM`, `Dense` and `Last`, in order.
+    """Return all layers of a file: `LSTM`, `Dense`, `Last` and `Reversed`, in order.
 
-    Consecutive LSTM layers of one size and kind become one model; where Keras hands on the last
-    step alone, a `Last` follows. `clstm.interop.layers.run` sends a sequence through the list.
+    Where Keras hands on the last step alone a `Last` follows the `LSTM`, and a `Reversed` where it
+    leaves the steps in reversed order, so that the list computes what the Keras model does.
+    `clstm.interop.layers.run` sends a sequence through the list.
     """
     data = Path(path).read_bytes()
     try:
@@ -132,10 +133,12 @@ def to_keras(lstm: LSTM) -> Any:
 
 
 def _only_lstm(layers: list[Any]) -> LSTM:
-    """Return the LSTM; with one direction, or no readout, `Last` only chooses a step of y."""
-    both = any(isinstance(layer, Last) and layer.bidirectional for layer in layers[:-1])
-    if not both:
-        layers = [layer for layer in layers if not isinstance(layer, Last)]
+    """Return the LSTM that the layers are, but for which of its steps Keras hands on."""
+    k = next((k for k, layer in enumerate(layers) if isinstance(layer, (Last, Reversed))), None)
+    if k is not None and not any(isinstance(layer, LSTM) for layer in layers[k:]):
+        both = isinstance(layers[k], Last) and layers[k].bidirectional
+        if not both or k == len(layers) - 1:  # a readout of both directions' last h is none of y
+            layers = layers[:k] + layers[k + 1 :]
     return only_lstm(layers, _READER)
 
 

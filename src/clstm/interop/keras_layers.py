@@ -60,6 +60,14 @@ class Last:
 
 
 @dataclass(frozen=True)
+class Reversed:
+    """What Keras makes of y where ``go_backwards=True``: the last step of the input comes first."""
+
+    def __call__(self, y: Array) -> Array:
+        return y[..., ::-1, :]
+
+
+@dataclass(frozen=True)
 class Entry:
     """One layer of a Keras model."""
 
@@ -124,112 +132,90 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class _Recurrent:
-    """One LSTM or Bidirectional layer."""
+class _Direction:
+    """An LSTM layer, alone or one of two."""
 
-    options: dict[str, Any]  # of the Configuration, but for input_size and num_layers
-    directions: list[list[Array]]  # kernel, recurrent kernel, and a bias if there is one
+    options: dict[str, Any]  # of the Configuration, but for input_size
+    arrays: list[Array]  # kernel, recurrent kernel, and a bias if there is one
     return_sequences: bool
 
-    def state(self, layer: int) -> dict[str, Array]:
-        """Return the layer's parameters by our names; the gates' order i, f, c, o is ours."""
-        reverse = self.options["direction"] == "reverse"
-        suffixes = ["_reverse"] if reverse else ["", "_reverse"]
-        state = {}
-        for arrays, suffix in zip(self.directions, suffixes, strict=False):
-            for array, name in zip(arrays, ("weight_ih", "weight_hh", "bias"), strict=False):
-                state[f"{name}_l{layer}{suffix}"] = array.T
-        return state
+    def state(self) -> dict[str, Array]:
+        """Return the parameters by our names; the order of the gates, i, f, c, o, is ours."""
+        suffix = "_reverse" if self.options["direction"] == "reverse" else ""
+        named = zip(("weight_ih", "weight_hh", "bias"), self.arrays, strict=False)
+        return {f"{name}_l0{suffix}": array.T for name, array in named}
 
 
 def read_layers(entries: Iterable[Entry]) -> list[Any]:
-    """Return a Keras model as a list of `LSTM`, `Dense` and `Last`.
+    """Return a Keras model as a list of `LSTM`, `Dense`, `Last` and `Reversed`.
 
-    Consecutive LSTM layers of one size and kind become one model. Layers that do nothing outside of
-    training are left out.
+    Layers that do nothing outside of training are left out.
     """
     layers: list[Any] = []
-    stack: list[_Recurrent] = []  # LSTM layers at the end of `layers` that are none yet
     width = 0  # features of what comes next; 0 before the first layer
     for entry in entries:
         if entry.kind in _IDENTITIES:
             continue
         if entry.kind in ("LSTM", "Bidirectional"):
-            _check_before(entry, layers, stack)
-            layer = _recurrent(entry, width)
-            if stack and stack[-1].options != layer.options:
-                layers += _finish(stack)
-                stack = []
-            stack.append(layer)
-            width = layer.options["hidden_size"] * len(layer.directions)
+            if any(isinstance(layer, Last) for layer in layers):
+                raise ValueError(f"{entry.place}: the LSTM before it has return_sequences=False")
+            lstm, *last = _lstm(entry, width)
+            layers += [lstm, *last]
+            width = lstm.hidden_size * (1 + lstm.bidirectional)
         elif entry.kind in ("Dense", "TimeDistributed"):
-            layers += _finish(stack)
-            stack = []
-            layers.append(_dense(entry, width))
-            width = len(layers[-1].weight)
+            dense, width = _dense(entry, width)
+            layers.append(dense)
         else:
             raise ValueError(f"{entry.place}: layers of class {entry.kind} are not supported")
-    return layers + _finish(stack)
+    return layers
 
 
-def _check_before(entry: Entry, layers: list[Any], stack: list[_Recurrent]) -> None:
-    """Raise where an LSTM reads what is no sequence in the order of time."""
-    reverse = stack and stack[-1].options["direction"] == "reverse"
-    reverse = reverse or any(isinstance(x, LSTM) and x.direction == "reverse" for x in layers)
-    if any(isinstance(layer, Last) for layer in layers) or (
-        stack and not stack[-1].return_sequences
-    ):
-        raise ValueError(f"{entry.place}: the LSTM before it has return_sequences=False")
-    if reverse:  # Keras leaves its steps in reversed order
-        raise ValueError(
-            f"{entry.place}: an LSTM after one with go_backwards=True is not supported"
-        )
-
-
-def _finish(stack: list[_Recurrent]) -> list[Any]:
-    """Return the model of consecutive LSTM layers, and `Last` where Keras takes the last step."""
-    if not stack:
-        return []
-    options = stack[0].options
-    size = stack[0].directions[0][0].shape[0]
-    config = Configuration(**options, input_size=size, num_layers=len(stack), batch_first=True)
-    state: dict[str, Array] = {}
-    for k, layer in enumerate(stack):
-        state |= layer.state(k)
-    lstm = LSTM.from_state(config, state)
-    if stack[-1].return_sequences:
-        return [lstm]
-    return [lstm, Last(lstm.bidirectional, lstm.direction == "reverse")]
-
-
-def _recurrent(entry: Entry, width: int) -> _Recurrent:
+def _lstm(entry: Entry, width: int) -> list[Any]:
+    """Return the model of a layer, and what Keras does to its y."""
     if entry.kind == "LSTM":
-        return _one_direction(entry, "cell", width)
+        one = _direction(entry, "cell", width)
+        options, state = one.options, one.state()
+    else:
+        one, back = _two_directions(entry, width)
+        options, state = one.options | _BOTH, one.state() | back.state()
+    config = Configuration(**options, input_size=one.arrays[0].shape[0], batch_first=True)
+    lstm = LSTM.from_state(config, state)
+    reverse = lstm.direction == "reverse"
+    if one.return_sequences:
+        return [lstm, Reversed()] if reverse else [lstm]
+    return [lstm, Last(lstm.bidirectional, reverse)]
+
+
+_BOTH = {"bidirectional": True, "direction": "forward"}
+
+
+def _two_directions(entry: Entry, width: int) -> tuple[_Direction, _Direction]:
     if (mode := entry.config.get("merge_mode", "concat")) != "concat":
         raise ValueError(f"{entry.place}: merge_mode={mode!r} is not supported, only 'concat'")
-    forward, backward = entry.inner("layer"), entry.inner("backward_layer")
-    for inner in (forward, backward):
-        if inner.kind != "LSTM":
-            raise ValueError(f"{inner.place}: Bidirectional of {inner.kind} is not supported")
-    ahead = _one_direction(forward, "forward_layer/cell", width)
-    back = _one_direction(backward, "backward_layer/cell", width)
-    for layer, direction in ((ahead, "forward"), (back, "reverse")):
-        if layer.options["direction"] != direction:
-            raise ValueError(f"{entry.place}: its layers' go_backwards are not False and True")
-    both = {"bidirectional": True, "direction": "forward"}
-    options = ahead.options | both
-    if options != back.options | both or ahead.return_sequences != back.return_sequences:
+    parts = {"layer": "forward_layer/cell", "backward_layer": "backward_layer/cell"}
+    inner = [entry.inner(key) for key in parts]
+    for layer in inner:
+        if layer.kind != "LSTM":
+            raise ValueError(f"{layer.place}: Bidirectional of {layer.kind} is not supported")
+    forward, back = (_direction(x, p, width) for x, p in zip(inner, parts.values(), strict=True))
+    directions = forward.options["direction"], back.options["direction"]
+    if directions != ("forward", "reverse"):
+        raise ValueError(f"{entry.place}: go_backwards of its layers is not False and True")
+    if (
+        forward.options | _BOTH != back.options | _BOTH
+        or forward.return_sequences != back.return_sequences
+        or forward.arrays[0].shape != back.arrays[0].shape
+    ):
         raise ValueError(f"{entry.place}: its two layers differ in more than go_backwards")
-    return _Recurrent(options, ahead.directions + back.directions, ahead.return_sequences)
+    return forward, back
 
 
-def _one_direction(entry: Entry, part: str, width: int) -> _Recurrent:
+def _direction(entry: Entry, part: str, width: int) -> _Direction:
     units, bias = entry.units(), entry.flag("use_bias", True)
     activation = _activation(entry, "activation", "tanh")
     gate = _activation(entry, "recurrent_activation", "sigmoid")
     options = {
         "hidden_size": units,
-        "bidirectional": False,
         "direction": "reverse" if entry.flag("go_backwards", False) else "forward",
         "bias": bias,
         "cell": Cell(gate=gate, cell=activation, hidden=activation),
@@ -240,7 +226,7 @@ def _one_direction(entry: Entry, part: str, width: int) -> _Recurrent:
         "recurrent_kernel": (units, 4 * units),
     }
     arrays = entry.arrays(part, **shapes | ({"bias": (4 * units,)} if bias else {}))
-    return _Recurrent(options, [arrays], entry.flag("return_sequences", False))
+    return _Direction(options, arrays, entry.flag("return_sequences", False))
 
 
 def _activation(entry: Entry, key: str, default: str) -> Activation:
@@ -250,7 +236,7 @@ def _activation(entry: Entry, key: str, default: str) -> Activation:
     return GATES[name]
 
 
-def _dense(entry: Entry, width: int) -> Dense:
+def _dense(entry: Entry, width: int) -> tuple[Dense, int]:
     part = ""
     if entry.kind == "TimeDistributed":
         entry, part = entry.inner("layer"), "layer"
@@ -264,7 +250,7 @@ def _dense(entry: Entry, width: int) -> Dense:
     shapes: dict[str, tuple[int, ...]] = {"kernel": (width, units)}
     arrays = entry.arrays(part, **shapes | ({"bias": (units,)} if bias else {}))
     arrays = [np.array(array, entry.dtype()) for array in arrays]
-    return Dense(arrays[0].T.copy(), arrays[1] if bias else None, activation)
+    return Dense(arrays[0].T.copy(), arrays[1] if bias else None, activation), units
 
 
 def _check_origin(layer: dict[str, Any], place: str) -> None:
