@@ -12,6 +12,7 @@ from . import losses, optim
 from ._core import version as __version__
 from .cell import Activation, Cell
 from .info import config, get_include, get_library, show_config
+from .load import load
 from .lstm import LSTM
 from .parameters import Parameters
 from .stream import Stream
@@ -33,6 +34,7 @@ __all__ = [
     "get_include",
     "get_library",
     "get_num_threads",
+    "load",
     "losses",
     "optim",
     "set_num_threads",

@@ -60,14 +60,17 @@ def _checked(value: Any, name: str, target: Array) -> Array:
 
 
 def write_file(
-    path: str | os.PathLike[str], parameters: Parameters, config: dict[str, str]
+    path: str | os.PathLike[str],
+    parameters: Parameters,
+    config: dict[str, str],
+    torch_names: bool = False,
 ) -> None:
     """Write a safetensors file; the configuration goes into its metadata as flat string pairs."""
     from safetensors.numpy import save_file  # here: most programs that import clstm write no file
 
     metadata = {"clstm.format": FORMAT}
     metadata |= {f"clstm.{name}": value for name, value in config.items()}
-    save_file(write_state_dict(parameters, False), os.fspath(path), metadata)
+    save_file(write_state_dict(parameters, torch_names), os.fspath(path), metadata)
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:

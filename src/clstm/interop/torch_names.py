@@ -113,6 +113,16 @@ def read(
     return LSTM.from_state(config, state)
 
 
+def parts(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of every LSTM among others, by its prefix."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        last = name.rpartition(".")[2]
+        if _LAYER.fullmatch(last) or last in _OTHER or last in _LSTM_CELL:
+            found.setdefault(name.removesuffix(last), []).append(name)
+    return {p: own for p, own in found.items() if any(n.startswith(p + "weight_ih") for n in own)}
+
+
 def _named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return what the prefix has, by the names of an LSTM's layers."""
     named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
@@ -145,15 +155,16 @@ def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, An
         raise ValueError(
             f"{prefix}weight_ih_{first} has {rows} rows, expected four blocks of equal size"
         )
-    projected = f"weight_hr_{first}" in shapes
-    if not projected and 4 * recurrent_size != rows:
+    hidden_size, projected = rows // 4, f"weight_hr_{first}" in shapes
+    if recurrent_size >= hidden_size if projected else recurrent_size != hidden_size:
+        expected = f"fewer than {hidden_size}" if projected else hidden_size
         raise ValueError(
             f"{prefix}weight_hh_{first} has shape {shapes[f'weight_hh_{first}']}, expected "
-            f"{(rows, rows // 4)}"
+            f"({rows}, {expected})"
         )
     return {
         "input_size": input_size,
-        "hidden_size": rows // 4,
+        "hidden_size": hidden_size,
         "proj_size": recurrent_size if projected else 0,
         "output_size": matrix("weight_out")[0] if "weight_out" in shapes else None,
     }

@@ -1,0 +1,220 @@
+"""``python -m clstm``: what computes here; how C programs are built; models of any format."""
+
+import argparse
+import importlib
+import inspect
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cell import check_gradients
+from .info import compiler_arguments, get_cmake_dir, show_config
+from .load import recognise
+from .model import Model
+
+CONFIG = """\
+Prints on one line what a C or C++ program that uses clstm is compiled and linked with:
+
+    cc program.c $(python -m clstm config --cflags --libs)
+    cmake -Dclstm_DIR="$(python -m clstm config --cmakedir)" ...
+
+Where the package lies in a folder with spaces, its name is quoted for the shell, and a second
+reading takes the quotes off:
+
+    eval "cc program.c $(python -m clstm config --cflags --libs)"
+"""
+
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".keras": "keras",
+    ".weights.h5": "keras",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".nam": "nam",
+}
+JSON = ("rtneural", "guitarml")
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m clstm", description="Without a command: prints what computes here."
+    )
+    commands = parser.add_subparsers(dest="command")
+    config = _add_config(commands)
+    _add_models(commands)
+    arguments = parser.parse_args()
+    if arguments.command is None:
+        show_config()
+        return 0
+    if arguments.command == "config":
+        return _config(config, arguments)
+    try:
+        for line in (_convert if arguments.command == "convert" else _inspect)(arguments):
+            print(line)
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        print("clstm:", " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    return 0
+
+
+# ---- How C programs are built ----
+
+
+def _add_config(commands: Any) -> Any:
+    config = commands.add_parser(
+        "config",
+        help="print what C programs are compiled and linked with",
+        description=CONFIG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    config.add_argument("--cflags", action="store_true", help="where clstm.h is")
+    config.add_argument("--libs", action="store_true", help="libclstm.a, and what it needs")
+    config.add_argument(
+        "--cmakedir", action="store_true", help="the folder of clstmConfig.cmake, never quoted"
+    )
+    return config
+
+
+def _config(parser: Any, arguments: argparse.Namespace) -> int:
+    fields = [f for f, wanted in (("Cflags", arguments.cflags), ("Libs", arguments.libs)) if wanted]
+    if not fields and not arguments.cmakedir:
+        parser.error("which of --cflags, --libs and --cmakedir?")
+    flags = [shlex.join(compiler_arguments(*fields))] if fields else []
+    print(*flags, *([get_cmake_dir()] if arguments.cmakedir else []))
+    return 0
+
+
+# ---- Models ----
+
+
+def _add_models(commands: Any) -> None:
+    known = ", ".join(SUFFIXES)
+    convert = commands.add_parser(
+        "convert",
+        help="write a model in another format",
+        description="Reads a model of any format, told by its content, and writes it in another.",
+    )
+    show = commands.add_parser(
+        "inspect", help="print what a model's file holds", description="Prints what a file holds."
+    )
+    for parser in (convert, show):
+        parser.add_argument("file", metavar="IN" if parser is convert else "FILE")
+        parser.add_argument("--prefix", help="of the LSTM's names, in PyTorch and safetensors")
+        parser.add_argument("--head", help="prefix of the readout's names, likewise")
+        parser.add_argument("--node", help="name or number of an LSTM node, in ONNX")
+        parser.add_argument(
+            "--architecture", metavar="JSON", help="file of Keras's to_json(), for .weights.h5"
+        )
+    convert.add_argument("out", metavar="OUT", help=f"its suffix tells the format: {known}")
+    convert.add_argument("--format", choices=JSON, help="of a .json file")
+    convert.add_argument(
+        "--torch-names",
+        action="store_true",
+        help="biases in PyTorch's pairs, in .safetensors and in RTNeural's .json",
+    )
+
+
+def _convert(arguments: argparse.Namespace) -> Iterator[str]:
+    out = arguments.out
+    suffix = next((suffix for suffix in SUFFIXES if out.endswith(suffix)), None)
+    if out.endswith(".json"):
+        if arguments.format is None:
+            raise ValueError(f"{out}: --format {' or '.join(JSON)}? Both have .json files")
+        module = arguments.format
+    elif suffix is None:
+        raise ValueError(f"{out}: the suffix must be one of {', '.join(SUFFIXES)}, .json")
+    else:
+        module = SUFFIXES[suffix]
+    lstm = _load(arguments)
+    _save(lstm, out, module, arguments.torch_names)
+    yield f"{out}: {lstm!r}"
+
+
+def _save(lstm: Model, out: str, module: str, torch_names: bool) -> None:
+    save = importlib.import_module(f"clstm.interop.{module}").save
+    if "torch_names" in inspect.signature(save).parameters:
+        save(lstm, out, torch_names=torch_names)
+    elif torch_names:
+        raise ValueError(f"{out}: --torch-names says nothing in this format")
+    else:
+        save(lstm, out)
+
+
+def _options(arguments: argparse.Namespace, load: Any, name: str) -> dict[str, Any]:
+    """Return the options that were given; ValueError for one that the format does not have."""
+    names = ("prefix", "head", "node", "architecture")
+    given = {name: getattr(arguments, name) for name in names}
+    options = {name: value for name, value in given.items() if value is not None}
+    for option in options:
+        if option not in inspect.signature(load).parameters:
+            raise ValueError(f"{arguments.file}: {name} has no --{option}")
+    if "node" in options and options["node"].isdecimal():
+        options["node"] = int(options["node"])
+    if "architecture" in options:
+        options["architecture"] = Path(options["architecture"]).read_text("utf-8")
+    return options
+
+
+def _load(arguments: argparse.Namespace) -> Model:
+    kind = recognise(arguments.file)
+    load = kind.reader().load
+    lstm: Model = load(arguments.file, **_options(arguments, load, kind.name))
+    return lstm
+
+
+def _inspect(arguments: argparse.Namespace) -> Iterator[str]:
+    kind = recognise(arguments.file)
+    yield f"format      {kind.name}"
+    try:
+        lstm = _load(arguments)
+    except ValueError as error:
+        read = getattr(kind.reader(), "read", None)
+        if read is None:
+            raise
+        layers = read(arguments.file)  # raises for what is malformed
+        yield f"note        {error}"
+        for name, layer in layers.items() if isinstance(layers, dict) else enumerate(layers):
+            yield f"\n{name!r}:"
+            yield from _describe(layer)
+    else:
+        yield from _describe(lstm)
+
+
+def _describe(layer: Any) -> Iterator[str]:
+    """Yield the lines about a layer, or about a node of ONNX."""
+    lstm = getattr(layer, "lstm", layer)
+    if not isinstance(lstm, Model):
+        weight = getattr(layer, "weight", None)
+        shape = "" if weight is None else f" {weight.shape}"
+        activation = getattr(layer, "activation", "")
+        yield f"layer       {type(layer).__name__}{shape}{activation and f', {activation}'}"
+        return
+    if layer is not lstm:
+        yield f"node        {layer.name}"
+    flat = lstm.parameters.flat
+    yield f"model       {lstm!r}"
+    yield f"parameters  {flat.size} {flat.dtype}"
+    for name, array in lstm.parameters.items():
+        span = f"{array.min():.4g} to {array.max():.4g}"
+        yield f"    {name:24} {array.shape!s:14} {span}"
+    for note in _notes(lstm):
+        yield f"note        {note}"
+
+
+def _notes(lstm: Model) -> Iterator[str]:
+    if not np.isfinite(lstm.parameters.flat).all():
+        yield "some of the numbers are not finite"
+    if lstm.direction == "reverse" or lstm.bidirectional:
+        yield "it reads backwards too, and so cannot be a stream"
+    if lstm.learn_state:
+        yield "calls without a state begin at its own, h0 and c0"
+    try:
+        check_gradients(lstm.cell, "training")
+    except ValueError as error:
+        yield str(error)

@@ -1,0 +1,134 @@
+"""safetensors files of any program that has PyTorch's names in them, and ours."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..layout import Array
+from ..lstm import LSTM
+from ..state_dict import write_file
+from . import torch_names
+
+_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    prefix: str = "",
+    head: str | None = None,
+    batch_first: bool | None = None,
+    dtype: DTypeLike | None = None,
+) -> LSTM:
+    """Return a model whose parameters have PyTorch's names, or ours, in the file.
+
+    Parameters
+    ----------
+    path : path
+        A file of any origin. Its numbers are float16, float32 or float64.
+    prefix : str
+        Where the LSTM is a part of a larger model: ``"encoder.lstm."``; the rest of the file is
+        not read then. Without it the file must have nothing else.
+    head : str, optional
+        The prefix of a linear layer that becomes the readout: ``"decoder."`` for
+        ``decoder.weight`` (O, D R) and ``decoder.bias`` (O,), or without a bias.
+    batch_first : bool, optional
+        Whether the model's sequences are (B, T, .); by default what `LSTM.save` wrote, else False.
+    dtype : float32 or float64, optional
+        By default what `LSTM.save` wrote, else float64 if all numbers are, else float32.
+
+    Returns
+    -------
+    LSTM
+        Options are told by names and shapes, as `torch_names.config_of` does it. A file of
+        `LSTM.save` or `save` has all of them, the cell's functions and bounds too.
+
+    Raises
+    ------
+    ValueError
+        If the file is no safetensors file, or a name, shape or dtype does not fit; it is named.
+    OSError
+        If it cannot be read.
+    """
+    with _open(path) as file:
+        if prefix or head or not _is_ours(file):
+            starts = (prefix,) if head is None else (prefix, head)
+            names = [name for name in file.keys() if name.startswith(starts)]  # noqa: SIM118
+            arrays = {name: _tensor(file, name) for name in names}
+            first = bool(batch_first)
+            return torch_names.read(arrays, prefix, head, batch_first=first, dtype=dtype)
+    return _changed(LSTM.load(path), batch_first, dtype)
+
+
+def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dict[str, LSTM]:
+    """Return every LSTM that there is in a file by its prefix, whatever else there is.
+
+    Raises ValueError and OSError as `load` does, for each of them.
+    """
+    with _open(path) as file:
+        if not _is_ours(file):
+            models = {}
+            for prefix, names in torch_names.parts(file.keys()).items():
+                arrays = {name: _tensor(file, name) for name in names}
+                models[prefix] = torch_names.read(arrays, prefix, dtype=dtype)
+            return models
+    return {"": _changed(LSTM.load(path), None, dtype)}
+
+
+def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = True) -> None:
+    """Write a model with PyTorch's names, so that ``torch.nn.LSTM`` can load the state dict.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    torch_names : bool
+        Write each bias as PyTorch's pair, the second zero. Without it the file is that of
+        `LSTM.save`, which the C library reads too.
+
+    Notes
+    -----
+    What PyTorch's LSTM does not have keeps our names: ``weight_out``, ``bias_out``, ``h0``, ``c0``
+    and peepholes. The metadata has the configuration, by which `load` returns the same model.
+    """
+    write_file(path, lstm.parameters, lstm._config.to_metadata(), torch_names)
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)} is no safetensors file: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def _is_ours(file: Any) -> bool:
+    return "clstm.format" in (file.metadata() or {})
+
+
+def _tensor(file: Any, name: str) -> Array:
+    kind = file.get_slice(name).get_dtype()
+    if kind not in _FLOATS:
+        raise ValueError(f"{name} has dtype {kind}, expected one of {', '.join(_FLOATS)}")
+    array: Array = file.get_tensor(name)
+    return array
+
+
+def _changed(lstm: LSTM, batch_first: bool | None, dtype: DTypeLike | None) -> LSTM:
+    """Return a model with these options in place of its own, where they are given."""
+    config = lstm._config
+    if batch_first is not None:
+        config = replace(config, batch_first=batch_first)
+    if dtype is not None:
+        config = replace(config, dtype=np.dtype(dtype))
+    return lstm if config == lstm._config else LSTM.from_state(config, lstm.state_dict())
