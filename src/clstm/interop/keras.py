@@ -15,6 +15,7 @@ Two options of Keras do not change the model, but what Keras hands on of its out
 
 import json
 import os
+import re
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from .layers import only_lstm
 
 _READER = "clstm.interop.keras.read"
 _VERSION = '{"keras_version": "3.0.0"}'  # the oldest that has all that is written here
+
+_WITHOUT_WEIGHTS = re.compile(r"(dropout|spatial_dropout1d|gaussian_(dropout|noise))(_\d+)?")
 
 
 def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LSTM:
@@ -163,6 +166,7 @@ def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
         text = file.architecture() if architecture is None else architecture
         if text is not None:
             return read_layers(entries(read_json(text, "architecture"), file))
+        groups = [name for name in groups if not _WITHOUT_WEIGHTS.fullmatch(name)]
         names = [f"lstm_{k}" if k else "lstm" for k in range(len(groups))]
         if not names or sorted(groups) != sorted(names):
             raise ValueError(

@@ -1,0 +1,51 @@
+"""What the tests of Keras share: models with weights drawn, and files by hand."""
+
+import json
+import os
+
+import numpy as np
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # read when keras is imported
+
+FEATURES = 3
+
+
+def sequential(*layers, dtype=None, seed=0):
+    """A Keras model of which no weight is zero."""
+    import keras
+
+    model = keras.Sequential([keras.layers.Input((None, FEATURES), dtype=dtype), *layers])
+    return drawn(model, seed)
+
+
+def drawn(model, seed=0):
+    rng = np.random.default_rng(seed)
+    model.set_weights([0.6 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    return model
+
+
+def sequence(steps=6, batch=2, seed=0):
+    """x (B, T, I), as Keras takes it."""
+    rng = np.random.default_rng((seed, 1))
+    return rng.standard_normal((batch, steps, FEATURES)).astype(np.float32)
+
+
+def entry(kind, **config):
+    """A layer in a configuration."""
+    return {"module": "keras.layers", "class_name": kind, "config": config}
+
+
+def lstm(**changes):
+    return entry("LSTM", **{"name": "rnn", "units": 2, "return_sequences": True} | changes)
+
+
+def architecture(*layers):
+    config = {"layers": list(layers)}
+    return json.dumps({"module": "keras", "class_name": "Sequential", "config": config})
+
+
+def arrays(units=2, inputs=FEATURES, seed=0):
+    """Kernel, recurrent kernel and bias of an LSTM layer."""
+    rng = np.random.default_rng(seed)
+    shapes = (inputs, 4 * units), (units, 4 * units), (4 * units,)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
