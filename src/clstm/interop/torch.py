@@ -1,0 +1,282 @@
+"""PyTorch: models from and to `torch.nn.LSTM`, and modules that compute by clstm inside PyTorch.
+
+`LSTM` and `accelerate` stand in torch_module.py, which is imported when one of them is asked for.
+"""
+
+import importlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import DTypeLike
+
+from ..cell import PLAIN
+from ..layout import Array
+from ..lstm import LSTM as Model
+from .torch_files import check_size, parts_of, read_file
+from .torch_names import read
+
+if TYPE_CHECKING:
+    from .torch_module import LSTM as LSTM
+    from .torch_module import accelerate as accelerate
+
+_HEAD = "head: "  # what a Linear's parameters are called in messages; no name begins like that
+_CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("LSTM", "accelerate"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _torch()
+    return getattr(importlib.import_module(".torch_module", __package__), name)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise ImportError("clstm.interop.torch needs PyTorch: pip install torch") from None
+    return torch
+
+
+# ---- From PyTorch ----
+
+
+def from_torch(
+    source: Any,
+    head: Any = None,
+    *,
+    prefix: str = "",
+    batch_first: bool | None = None,
+    dtype: DTypeLike | None = None,
+) -> Model:
+    """Return a model with the weights of a PyTorch one. They are copied, and both biases added up.
+
+    Parameters
+    ----------
+    source : torch.nn.LSTM, torch.nn.LSTMCell, or mapping from name to tensor
+        A mapping is a state dict; the options are told by its names and shapes.
+    head : torch.nn.Linear or str, optional
+        A linear layer after the LSTM, which becomes the readout; of a state dict also the prefix of
+        its names: ``"decoder."`` for ``decoder.weight`` and ``decoder.bias``. Where only one of the
+        two has a bias, the other gets zeros.
+    prefix : str
+        Take only names that begin with this, as in the state dict of a larger model:
+        ``"encoder.lstm."``.
+    batch_first : bool, optional
+        By default that of the module; a state dict says nothing of it, and False is meant.
+    dtype : float32 or float64, optional
+        By default that of the weights.
+
+    Returns
+    -------
+    LSTM
+        A module's `dropout` is not part of it: that is an argument of `LSTM.record`.
+
+    Raises
+    ------
+    ValueError
+        For another module; for a tensor that is not on the CPU, not of float32 or float64, or of
+        another type than the others; for a name or shape that does not fit. What is wrong is named.
+    ImportError
+        Without PyTorch.
+
+    Examples
+    --------
+    >>> import torch, clstm.interop.torch
+    >>> theirs = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(3, 8), "fc": torch.nn.Linear(8, 1)})
+    >>> clstm.interop.torch.from_torch(theirs["lstm"], theirs["fc"])
+    LSTM(input_size=3, hidden_size=8, output_size=1)
+    >>> state_dict = theirs.state_dict()
+    >>> clstm.interop.torch.from_torch(state_dict, "fc.", prefix="lstm.")
+    LSTM(input_size=3, hidden_size=8, output_size=1)
+    """
+    torch = _torch()
+    tensors, first = _tensors(torch, source)
+    taken = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    if isinstance(head, str):
+        taken |= {name: value for name, value in tensors.items() if name.startswith(head)}
+    elif head is not None:
+        taken |= {f"{_HEAD}{name}": value for name, value in _linear(torch, head).items()}
+        head = _HEAD
+    arrays = {name: _array(torch, name, value) for name, value in taken.items()}
+    if dtype is None:
+        _check_one_dtype(arrays)
+    first = first if batch_first is None else batch_first
+    return read(arrays, prefix, head, batch_first=first, dtype=dtype)
+
+
+def _tensors(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
+    """Return tensors by name, and whether sequences are (B, T, .)."""
+    if isinstance(source, torch.nn.LSTM):
+        names = source._flat_weights_names
+        return {name: getattr(source, name) for name in names}, bool(source.batch_first)
+    if isinstance(source, torch.nn.LSTMCell):
+        names = _CELL if source.bias else _CELL[:2]
+        return {name: getattr(source, name) for name in names}, False
+    if isinstance(source, Mapping):
+        return source, False
+    hint = ""
+    if isinstance(source, torch.nn.Module):
+        hint = "; of a larger model give the LSTM inside it, or its state_dict() and a prefix"
+    raise ValueError(
+        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got "
+        f"{type(source).__name__}{hint}"
+    )
+
+
+def _linear(torch: Any, head: Any) -> dict[str, Any]:
+    if not isinstance(head, torch.nn.Linear):
+        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {type(head).__name__}")
+    linear = {"weight": head.weight}
+    return linear if head.bias is None else linear | {"bias": head.bias}
+
+
+def _array(torch: Any, name: str, value: Any) -> Array:
+    """Return a tensor's own memory as an array."""
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name} is no tensor but {type(value).__name__}")
+    if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized:
+        where = value.device if value.device.type != "cpu" else "sparse or quantized"
+        raise ValueError(f"{name} is {where}, expected a plain tensor on the CPU")
+    if value.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name} has dtype {value.dtype}, expected float32 or float64")
+    array: Array = value.detach().numpy()
+    return array
+
+
+def _check_one_dtype(arrays: Mapping[str, Array]) -> None:
+    first = next(iter(arrays), "")
+    for name, array in arrays.items():
+        if array.dtype != arrays[first].dtype:
+            raise ValueError(
+                f"{name} has dtype {array.dtype}, {first} {arrays[first].dtype}: dtype= chooses one"
+            )
+
+
+# ---- To PyTorch ----
+
+
+def to_torch(lstm: Model) -> tuple[Any, Any]:
+    """Return a PyTorch model with the same weights, copied; the second bias is zero.
+
+    Parameters
+    ----------
+    lstm : LSTM
+        With ``cell=Cell()``, forward or bidirectional, without `learn_state`.
+
+    Returns
+    -------
+    (torch.nn.LSTM, torch.nn.Linear or None)
+        The LSTM, and the readout if there is one.
+
+    Raises
+    ------
+    ValueError
+        For an option that `torch.nn.LSTM` does not have.
+
+    Examples
+    --------
+    >>> import clstm, clstm.interop.torch
+    >>> lstm = clstm.LSTM(3, 8, output_size=1)
+    >>> clstm.interop.torch.to_torch(lstm)
+    (LSTM(3, 8), Linear(in_features=8, out_features=1, bias=True))
+    """
+    torch = _torch()
+    foreign = {"direction": "forward", "learn_state": False, "cell": PLAIN}
+    for name, plain in foreign.items():
+        if (value := getattr(lstm, name)) != plain:
+            raise ValueError(f"torch.nn.LSTM has no {name}={value!r}")
+    options = {"bias": lstm.bias, "dtype": getattr(torch, lstm.dtype.name), "device": "meta"}
+    module = torch.nn.LSTM(
+        lstm.input_size,
+        lstm.hidden_size,
+        lstm.num_layers,
+        batch_first=lstm.batch_first,
+        bidirectional=lstm.bidirectional,
+        proj_size=lstm.proj_size,
+        **options,
+    )
+    module.to_empty(device="cpu")  # and nothing was drawn from PyTorch's generator
+    arrays = lstm.state_dict(torch_names=True)
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    readout = {n: state.pop(f"{n}_out") for n in ("weight", "bias") if f"{n}_out" in state}
+    module.load_state_dict(state)
+    if not readout:
+        return module, None
+    outputs, width = readout["weight"].shape
+    head = torch.nn.Linear(width, outputs, **options).to_empty(device="cpu")
+    head.load_state_dict(readout)
+    return module, head
+
+
+# ---- Files ----
+
+
+def save(lstm: Model, path: str | os.PathLike[str]) -> None:
+    """Write a state dict by `torch.save`: that of the `torch.nn.LSTM` which `to_torch` makes.
+
+    With a readout it has the names of a model with these two parts, ``lstm.weight_ih_l0``, ... and
+    ``head.weight``, ``head.bias``. `load` reads both. A state dict does not hold `batch_first`.
+
+    Raises
+    ------
+    ValueError
+        As `to_torch` does.
+    """
+    module, head = to_torch(lstm)
+    state = module.state_dict()
+    if head is not None:
+        parts = {"lstm": state, "head": head.state_dict()}
+        state = {
+            f"{part}.{n}": value for part, values in parts.items() for n, value in values.items()
+        }
+    _torch().save(dict(state), path)
+
+
+def load(
+    path: str | os.PathLike[str],
+    head: str | None = None,
+    *,
+    prefix: str | None = None,
+    batch_first: bool | None = None,
+    dtype: DTypeLike | None = None,
+) -> Model:
+    """Read a file of `torch.save`: a state dict, or a whole `torch.nn.LSTM`.
+
+    No code in the file is run (``weights_only=True``).
+
+    Parameters
+    ----------
+    path : str or path
+        In the format of PyTorch 1.6 and later.
+    head, prefix : str, optional
+        As in `from_torch`. Without a prefix, there must be one LSTM and nothing else but a linear
+        layer, which is the head.
+    batch_first, dtype
+        As in `from_torch`.
+
+    Raises
+    ------
+    ValueError
+        For any other file, and as `from_torch` does; the file is named.
+    OSError
+        If it cannot be read.
+    """
+    torch = _torch()
+    try:
+        content = read_file(torch, path)
+        if isinstance(content, Mapping):
+            names = [name for name in content if isinstance(name, str)]
+            if len(names) < len(content):
+                raise ValueError("it holds no state dict: its keys are not all names")
+            if prefix is None:
+                prefix, head = parts_of(names, head)
+        tensors, first = _tensors(torch, content)
+        starts = (prefix or "", prefix or "" if head is None else head)
+        taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
+        check_size(torch, taken, os.path.getsize(path))
+        chosen = first if batch_first is None else batch_first
+        return from_torch(taken, head, prefix=prefix or "", batch_first=chosen, dtype=dtype)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None

@@ -1,0 +1,206 @@
+"""Weights that live in PyTorch, as a clstm model; forward and backward of a pass on it.
+
+Sequences are (T, B, .) here.
+"""
+
+import ctypes
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _core
+from ..configuration import Configuration
+from ..layout import Array
+from ..parameters import Parameters
+
+if TYPE_CHECKING:
+    from .torch_module import LSTM
+
+Inputs = tuple[Array, tuple[Array, Array] | None, Array | None, Array | None]
+"""x, the state, lengths and dropout's factors, as the core takes them."""
+Outer = tuple[Array | None, Array | None, Array | None]
+"""Gradients of y, h and c; None for zero."""
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
+def inputs_of(
+    x: Tensor, h0: Tensor | None, c0: Tensor | None, lengths: Array | None, masks: Array | None
+) -> Inputs:
+    state = None if h0 is None or c0 is None else (_array(h0), _array(c0))
+    return _array(x), state, lengths, masks
+
+
+def _array(tensor: Tensor) -> Array:
+    """Return a tensor's own memory, or that of a contiguous copy."""
+    array: Array = tensor.detach().contiguous().numpy()
+    return array
+
+
+class _Pass:
+    """A recorded pass that may still be wanted; its tape can be used once."""
+
+    __slots__ = ("__weakref__", "recording")
+
+    def __init__(self, recording: _core.Recording) -> None:
+        self.recording: _core.Recording | None = recording
+
+
+class Weights:
+    """A clstm model of weights that live in PyTorch, and what runs on it."""
+
+    def __init__(self, module: "LSTM", dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._config = Configuration(
+            input_size=module.input_size,
+            hidden_size=module.hidden_size,
+            num_layers=module.num_layers,
+            bidirectional=module.bidirectional,
+            proj_size=module.proj_size,
+            bias=module.bias,
+            dtype=np.dtype(str(dtype).removeprefix("torch.")),
+        )
+        self._names = tuple(module._flat_weights_names)
+        self._table, size = self._config.parameter_table()
+        self._flat = np.empty(size, self._config.dtype)
+        ours = Parameters(self._table, self._flat)
+        # What is in the model, tensor by tensor: views of the flat array, but for the two biases.
+        self._known = [
+            np.empty_like(ours[_ours(name)]) if name.startswith("bias") else ours[name]
+            for name in self._names
+        ]
+        self._places = [(known.ctypes.data, known.nbytes) for known in self._known]
+        known = dict(zip(self._names, self._known, strict=True))
+        self._biases = [
+            (ours[_ours(name)], known[name], known[name.replace("_ih_", "_hh_")])
+            for name in self._names
+            if name.startswith("bias_ih")
+        ]
+        self._model: _core.Model | None = None
+        self._passes: WeakSet[_Pass] = WeakSet()  # that need the model as it is
+        self._lock = threading.Lock()
+
+    def _model_of(self, parameters: Any) -> _core.Model:
+        """Return a model with these weights.
+
+        Their content is compared, since PyTorch's version counters miss what is done to ``.data``.
+        """
+        for name, tensor, known in zip(self._names, parameters, self._known, strict=True):
+            if tensor.shape != known.shape:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {known.shape}")
+        with self._lock:
+            if self._model is not None and all(map(_same, parameters, self._places)):
+                return self._model
+            for tensor, known in zip(parameters, self._known, strict=True):
+                known[...] = _array(tensor)
+            for both, first, second in self._biases:
+                np.add(first, second, out=both)
+            if self._model is None or not self._replace(self._model):
+                self._model = _core.Model(self._config, self._flat)
+                self._passes = WeakSet()
+            return self._model
+
+    def _replace(self, model: _core.Model) -> bool:
+        """Give the model new weights, unless somebody needs it with the old ones."""
+        if self._passes:
+            return False
+        try:
+            model.begin_edit()
+        except RuntimeError:  # a call in another thread
+            return False
+        model.end_edit(self._flat)
+        return True
+
+    def forward(self, parameters: Any, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y, h, c; of nothing that happens is there a record."""
+        x, state, lengths, masks = inputs
+        if masks is not None:
+            return self.record(parameters, inputs)[1]
+        model = self._model_of(parameters)
+        y, (h, c) = model.forward(x, state, None, torch.get_num_threads(), lengths)
+        return torch.from_numpy(y), torch.from_numpy(h), torch.from_numpy(c)
+
+    def record(
+        self, parameters: Any, inputs: Inputs
+    ) -> tuple[_Pass, tuple[Tensor, Tensor, Tensor]]:
+        """Return a pass to go back, and y, h, c."""
+        x, state, lengths, masks = inputs
+        model = self._model_of(parameters)
+        threads = torch.get_num_threads()
+        recording, (y, h, c) = model.record(x, state, False, threads, lengths, False, (masks, None))
+        done = _Pass(recording)
+        self._passes.add(done)
+        return done, (torch.from_numpy(y), torch.from_numpy(h), torch.from_numpy(c))
+
+    def backward(
+        self, done: _Pass, outer: Outer, grad_x: bool
+    ) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor]]:
+        """Return the gradients of x, the state and every weight."""
+        dy, dh, dc = outer
+        recording, done.recording = done.recording, None
+        assert recording is not None
+        self._passes.discard(done)
+        threads = torch.get_num_threads()
+        dx, dh0, dc0, flat = recording.backward(dy, dh, dc, None, grad_x, threads)
+        ours = Parameters(self._table, flat)
+        weights = [
+            # In-place changes of one bias's gradient must not reach the other's.
+            torch.from_numpy(ours[_ours(n)].copy() if n.startswith("bias_hh") else ours[_ours(n)])
+            for n in self._names
+        ]
+        x = None if dx is None else torch.from_numpy(dx)
+        return x, torch.from_numpy(dh0), torch.from_numpy(dc0), weights
+
+
+def _ours(name: str) -> str:
+    return name.replace("bias_ih_", "bias_").replace("bias_hh_", "bias_")
+
+
+def _same(tensor: Tensor, place: tuple[int, int]) -> bool:
+    """Whether a tensor has the bits of an array of its shape; faster than torch.equal and NumPy."""
+    address, size = place
+    return bool(tensor.is_contiguous() and _memcmp(tensor.data_ptr(), address, size) == 0)
+
+
+class Function(torch.autograd.Function):
+    """A pass that PyTorch's autograd goes back through."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weights: Weights,
+        lengths: Array | None,
+        masks: Array | None,
+        x: Tensor,
+        h0: Tensor | None,
+        c0: Tensor | None,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        # PyTorch then refuses to go back if one of them has been changed meanwhile.
+        ctx.save_for_backward(x, h0, c0, *parameters)
+        ctx.weights, ctx.lengths, ctx.masks = weights, lengths, masks
+        ctx.done, results = weights.record(parameters, inputs_of(x, h0, c0, lengths, masks))
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # else what follows would be taken for constants, in silence
+            raise RuntimeError(
+                "clstm's LSTM has no gradients of gradients: create_graph=True cannot be had"
+            )
+        x, h0, c0, *parameters = ctx.saved_tensors
+        weights, done = ctx.weights, ctx.done
+        if done.recording is None:  # by backward(retain_graph=True)
+            done, _ = weights.record(parameters, inputs_of(x, h0, c0, ctx.lengths, ctx.masks))
+        dy, dh, dc = (None if part is None else _array(part) for part in outer)
+        wanted = ctx.needs_input_grad[3:]
+        found = weights.backward(done, (dy, dh, dc), wanted[0])
+        gradients = (*found[:3], *found[3])
+        pairs = zip(gradients, wanted, strict=True)
+        return None, None, None, *(g if want else None for g, want in pairs)
