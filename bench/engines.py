@@ -19,7 +19,7 @@ from clstm_engines import Clstm, ClstmList
 from jax_engine import Jax
 from onnx_engines import OnnxPadded, OnnxRuntime, OpenVino
 from shapes import Shape
-from torch_engines import Torch, TorchPadded, TorchPrepacked
+from torch_engines import Torch, TorchClstm, TorchPadded, TorchPrepacked
 
 TOLERANCE = 1e-4
 
@@ -34,6 +34,7 @@ ENGINES = {
     "torch_padded": TorchPadded,
     "onnxruntime_padded": OnnxPadded,
     "clstm_list": ClstmList,
+    "torch_clstm": TorchClstm,
 }
 PEERS = tuple(name for name in ENGINES if name != "clstm")
 

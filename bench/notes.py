@@ -52,6 +52,10 @@ CELLS_NOTE = f"""\
 clstm with a cell that is not the plain one, and with the plain one on the same arrays:
 
 {_cells()}"""
+MODULE_NOTE = """\
+PyTorch's `LSTM`, and `clstm.interop.torch.LSTM` in its place: the ratio is the time of the first
+divided by that of the second, the median over rounds. The last column is clstm on NumPy's arrays;
+all three run in processes of their own."""
 STREAMS_NOTE = f"""\
 One sample in, one out: nanoseconds a step. In C in blocks of {STREAM_BLOCK} samples
 (`clstm_stream_process`); in single steps (`clstm_stream_step`); and in single steps of a host that

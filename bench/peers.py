@@ -115,9 +115,19 @@ class Peers:
         for worker in self.workers.values():
             worker.close()
 
-    def compare(self, shape: Shape, mode: str, threads: int, rounds: int = ROUNDS) -> Comparison:
-        """Check the peers of `mode` against clstm on `shape`, then time all of them in turns."""
-        names = ["clstm", *engines.installed_peers(mode, shape)]
+    def compare(
+        self,
+        shape: Shape,
+        mode: str,
+        threads: int,
+        rounds: int = ROUNDS,
+        chosen: list[str] | None = None,
+    ) -> Comparison:
+        """Check the peers of `mode` against clstm on `shape`, then time all of them in turns.
+
+        They are those that are installed, or the engines `chosen`.
+        """
+        names = ["clstm", *(chosen or engines.installed_peers(mode, shape))]
         if len(names) > 1:
             self._prepare(names, shape, mode, threads)
         times = {name: [] for name in names if len(names) > 1}

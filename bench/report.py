@@ -13,6 +13,7 @@ from markdown_table import number, table
 from notes import (
     CELLS_NOTE,
     LENGTHS_NOTE,
+    MODULE_NOTE,
     NOTE,
     PLOTS,
     RAGGED_NOTE,
@@ -132,6 +133,18 @@ def _cells_table(results: list[Result]) -> str:
     return f"{CELLS_NOTE}\n\n{table(head, rows)}"
 
 
+def _module_table(results: list[Result]) -> str:
+    """Time with PyTorch's own LSTM over time with the module that clstm computes."""
+    head = ["T,B,I,H,L", "threads", "", "in PyTorch us", "PyTorch us", "ratio", "clstm us"]
+    rows = []
+    for result in results:
+        row = [str(result.shape), str(result.threads), result.identity("work")]
+        row += [number(result.figure("module_us")), number(result.figure("torch_us"))]
+        row += [number(result.figure("ratio"), 2), number(result.figure("clstm_us"))]
+        rows.append(row)
+    return f"{MODULE_NOTE}\n\n{table(head, rows)}"
+
+
 def _streams_table(results: list[Result]) -> str:
     """Nanoseconds a step in C, how they compare with the limit, and microseconds in Python."""
     head = ["H", "limit ns"]
@@ -183,6 +196,7 @@ def tables(results: list[Result]) -> str:
         ("Forward and backward, ragged", _ragged_table, choose(results, RAGGED, "training")),
         ("What lengths save", _lengths_table, choose(results, HALF_FULL + FEW_ROWS, "lengths")),
         ("Cells", _cells_table, choose(results, OTHER_CELLS, "cells")),
+        ("clstm in PyTorch", _module_table, choose(results, GRID, "module")),
         ("Streams, one thread", _streams_table, choose(results, STREAMS, "streams")),
         ("Whole training step", _step_table, choose(results, STEPS, "step")),
         (

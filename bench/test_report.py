@@ -2,7 +2,7 @@
 
 from report import tables
 from results import merge
-from shapes import STREAMS
+from shapes import GRID, STREAMS
 
 
 def stream_record(number: int, **figures) -> dict:
@@ -30,3 +30,12 @@ def test_streams_stand_beside_the_limit_and_python_where_it_has_them():
 def test_streams_without_python_have_no_column_of_it():
     head, row = stream_cells(stream_record(0))
     assert head[-1] == "times limit" and len(row) == len(head) == 8
+
+
+def test_the_module_in_pytorch_stands_beside_pytorchs_own():
+    case = {"mode": "module", "work": "training", "shape": list(GRID[0]), "threads": 2}
+    case |= {"module_us": 50.0, "torch_us": 75.0, "ratio": 1.5, "clstm_us": 40.0}
+    text = tables(merge([[{"stats": {"median": 1.0}, "extra_info": case}]]))
+    row = text.partition("## clstm in PyTorch")[2].splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [str(GRID[0]), "2", "training", "50.0", "75.0", "1.50", "40.0"]

@@ -37,7 +37,7 @@ class Torch:
         self.torch, self.shape, self.scope = torch, shape, nullcontext
         sizes = (shape.input_size, shape.hidden_size, shape.num_layers)
         options = {"bidirectional": shape.directions == 2, "proj_size": shape.proj_size}
-        self.lstm = torch.nn.LSTM(*sizes, **options)
+        self.lstm = self.module()(*sizes, **options)
         self.model = torch.nn.ModuleDict({"lstm": self.lstm})
         if mode == "step":
             self.readout = self.model["readout"] = torch.nn.Linear(shape.output_size, CLASSES)
@@ -55,6 +55,10 @@ class Torch:
             self.targets = torch.from_numpy(targets(shape)).flatten()
             self.adam = torch.optim.Adam(self.wanted, LEARNING_RATE, fused=True)
         self.run, self.outputs = getattr(self, mode), getattr(self, f"{mode}_outputs")
+
+    def module(self) -> type:
+        """What computes the LSTM."""
+        return self.torch.nn.LSTM
 
     def _load(self, arrays: dict[str, np.ndarray]) -> None:
         """Set the parameters. PyTorch has a second bias, which begins as zero."""
@@ -108,6 +112,18 @@ class Torch:
     def step_outputs(self, loss: float) -> dict[str, np.ndarray]:
         gradients = self._in_clstm([parameter.grad for parameter in self.wanted])
         return first_step(self.shape, loss, self._in_clstm(self.wanted), gradients)
+
+
+class TorchClstm(Torch):
+    """PyTorch with the LSTM that clstm computes: no peer of clstm, test_module.py asks for it."""
+
+    title = "clstm in PyTorch"
+    modes = ()
+
+    def module(self) -> type:
+        import clstm.interop.torch
+
+        return clstm.interop.torch.LSTM
 
 
 class TorchPrepacked(Torch):
