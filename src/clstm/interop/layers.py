@@ -3,12 +3,14 @@
 A model that is more than an LSTM is a list of layers, each a function of a sequence.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
 
@@ -16,7 +18,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),  # does not overflow
     "softmax": lambda x: np.exp(x - np.logaddexp.reduce(x, axis=-1, keepdims=True)),
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
 }
@@ -24,30 +26,31 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(frozen=True)
 class Dense:
-    """y = activation(weight @ x + bias) at every step."""
+    """y = activation(weight @ x + bias) at every step; without a weight activation(x)."""
 
-    weight: Array  # (O, I)
+    weight: Array | None = None  # (O, I)
     bias: Array | None = None  # (O,)
     activation: str = ""  # of ACTIVATIONS
 
     def __call__(self, x: Array) -> Array:
-        y: Array = x @ self.weight.T
+        y: Array = x if self.weight is None else np.asarray(x, self.weight.dtype) @ self.weight.T
         return ACTIVATIONS[self.activation](y if self.bias is None else y + self.bias)
 
 
 @dataclass(frozen=True)
 class Skip:
-    """y = what the layers inside make of x, plus the first features of x."""
+    """y = what the layers inside make of x, plus the first feature of x in every feature."""
 
     layers: tuple[Any, ...]
 
     def __call__(self, x: Array) -> Array:
         y = run(self.layers, x)
-        return y + x[..., : y.shape[-1]]
+        sums: Array = y + x[..., :1].astype(y.dtype)
+        return sums
 
 
 def run(layers: Sequence[Any], x: Array) -> Array:
-    """Send a sequence, as `LSTM` takes it, through all layers."""
+    """Send a sequence, an array as `LSTM` takes it, through all layers."""
     for layer in layers:
         x = layer(x)[0] if isinstance(layer, LSTM) else layer(x)
     return x
@@ -56,30 +59,77 @@ def run(layers: Sequence[Any], x: Array) -> Array:
 def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
     """Return the LSTM that a list of layers is, a linear `Dense` after it as its readout.
 
-    Raises ValueError, which names what else there is and the reader that returns all of it.
+    LSTMs that follow each other become the layers of one where they are alike. Raises ValueError,
+    which names what else there is and the reader that returns all of it.
     """
-    first = layers[0] if layers else None
-    if isinstance(first, LSTM):
-        if len(layers) == 1:
-            return first
-        if len(layers) == 2 and _is_readout(layers[1], first):
-            return with_readout(first, layers[1].weight, layers[1].bias)
-    index = next((k for k, layer in enumerate(layers) if not isinstance(layer, LSTM)), 1)
-    what = type(layers[index]).__name__ if index < len(layers) else "nothing"
+    lstm, count = None, 0
+    for layer in layers:
+        joined = _join(lstm, layer)
+        if joined is None:
+            break
+        lstm, count = joined, count + 1
+    if lstm is not None and count == len(layers):
+        return lstm
     raise ValueError(
-        f"it is more than an LSTM with a linear readout: layer {index} is {what}. {reader} returns "
-        "the list of layers"
+        f"it is more than an LSTM with a linear readout: layer {count} is "
+        f"{layer_name(layers[count]) if layers else 'missing'}. {reader} returns the list of layers"
     )
 
 
-def _is_readout(layer: Any, lstm: LSTM) -> bool:
-    linear = isinstance(layer, Dense) and not layer.activation
-    return linear and lstm.output_size is None and (layer.bias is not None) == lstm.bias
+def layer_name(layer: Any) -> str:
+    """Say what a layer is, for messages."""
+    activation = getattr(layer, "activation", "")
+    return type(layer).__name__ + (f" with {activation}" if activation else "")
+
+
+def _join(lstm: LSTM | None, layer: Any) -> LSTM | None:
+    """Return what two layers are as one model, or None if they are not."""
+    if lstm is None:
+        return layer if isinstance(layer, LSTM) else None
+    if lstm.output_size is not None:
+        return None
+    if isinstance(layer, LSTM):
+        return _stacked(lstm, layer)
+    if isinstance(layer, Dense) and layer.weight is not None and not layer.activation:
+        return with_readout(lstm, layer.weight, layer.bias)
+    return None
+
+
+def _stacked(below: LSTM, above: LSTM) -> LSTM | None:
+    """Return the layers of both as one model, or None if they differ in more than weights."""
+    config, count = below._config, below.num_layers
+    alike = replace(above._config, input_size=below.input_size, num_layers=count, output_size=None)
+    if alike != config or config.width != above.input_size or config.learn_state:
+        return None
+    state = below.state_dict()
+    for name, array in above.state_dict().items():
+        moved = re.sub(r"(?<=_l)\d+", lambda number: str(count + int(number[0])), name)
+        state[moved] = array
+    layers = count + above.num_layers
+    return LSTM.from_state(
+        replace(above._config, input_size=below.input_size, num_layers=layers), state
+    )
 
 
 def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
-    """Return the same model with a readout, weight (O, D R) and bias (O,), which it has none of."""
-    state = lstm.state_dict() | {"weight_out": weight}
-    if bias is not None:
-        state["bias_out"] = bias
-    return LSTM.from_state(replace(lstm._config, output_size=len(weight)), state)
+    """Return the same model with a readout, weight (O, D R) and bias (O,), which it has none of.
+
+    Where only one of them has a bias, the other's is zero.
+    """
+    has_bias = lstm.bias or bias is not None
+    config = replace(lstm._config, output_size=len(weight), bias=has_bias)
+    state = {name: np.zeros(shape) for name, shape, _ in config.parameter_table()[0]}
+    state |= lstm.state_dict() | {"weight_out": weight}
+    return LSTM.from_state(config, state if bias is None else state | {"bias_out": bias})
+
+
+def require_plain(lstm: LSTM, system: str, *also: str) -> None:
+    """Raise ValueError for an option that another system's LSTM does not have.
+
+    `also` names those that it has.
+    """
+    config = lstm._config
+    plain = Configuration(input_size=1, hidden_size=1)
+    for name in ("bidirectional", "direction", "proj_size", "learn_state", "cell"):
+        if name not in also and getattr(config, name) != getattr(plain, name):
+            raise ValueError(f"{system} has no LSTM with {name}={getattr(config, name)!r}")

@@ -1,0 +1,176 @@
+"""GuitarML's and Proteus' JSON: one PyTorch LSTM, a linear layer, and the input added to both.
+
+``{"model_data": {...}, "state_dict": {...}}`` has sizes in the first and arrays in the second:
+``rec.weight_ih_l{k}`` and the other names of PyTorch, ``lin.weight`` and ``lin.bias``. Where
+``skip`` is 1, the first feature of the input is added to the output.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..configuration import Configuration
+from ..layout import Array
+from ..lstm import LSTM
+from .json_files import Node, read_json, write_json
+from .layers import Skip, only_lstm, require_plain
+
+_SIZES = {"input_size", "hidden_size", "num_layers", "output_size"}
+_REQUIRED = {"input_size", "hidden_size", "skip", "unit_type"}
+_LARGEST = 10**6  # sizes are multiplied before the arrays are seen
+
+
+def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM:
+    """Read a model without a skip.
+
+    Parameters
+    ----------
+    path : path-like
+    dtype : float32 or float64
+        Of the model.
+
+    Returns
+    -------
+    LSTM
+        With the linear layer as its readout, of bias zero if it has none.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else, a skip (see `read`), or contradicts itself; it is named,
+        and the place in it.
+    OSError
+        If it cannot be read.
+    """
+    layers = read(path, dtype=dtype)
+    try:
+        return only_lstm(layers, "clstm.interop.guitarml.read")
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:
+    """Read a model.
+
+    Parameters
+    ----------
+    path, dtype
+        As in `load`.
+
+    Returns
+    -------
+    list of one LSTM, or of one Skip
+        The `Skip` has the LSTM inside; `clstm.interop.layers.run` sends a sequence through.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `load` does.
+    """
+    parts = read_json(path).members({"model_data", "state_dict"})
+    data = parts["model_data"].members(_REQUIRED, _SIZES | {"model", "bias_fl"})
+    if "model" in data:
+        data["model"].text("SimpleRNN")
+    data["unit_type"].text("LSTM")
+    skips = data["skip"].integer(0, 1) == 1
+    linear_bias = data["bias_fl"].value if "bias_fl" in data else True
+    if not isinstance(linear_bias, bool):
+        data["bias_fl"].fail("is neither true nor false")
+    sizes: dict[str, Any] = {"output_size": 1}
+    sizes |= {name: data[name].integer(1, _LARGEST) for name in sorted(_SIZES & data.keys())}
+    config = Configuration(**sizes, dtype=np.dtype(dtype))
+    lstm = LSTM.from_state(config, _read_state(parts["state_dict"], config, linear_bias))
+    return [Skip((lstm,))] if skips else [lstm]
+
+
+def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
+    """Write a model, without a skip.
+
+    Parameters
+    ----------
+    lstm : LSTM
+        With a readout. `batch_first` is not kept.
+    path : path-like
+
+    Raises
+    ------
+    ValueError
+        For what the format does not have: a model without a readout, two directions or a reverse
+        one, a projection, a learned initial state, a `Cell` of other than the usual functions; for
+        numbers that are not finite. Nothing is written then.
+    """
+    write([lstm], path)
+
+
+def write(layers: Sequence[Any], path: str | os.PathLike[str]) -> None:
+    """Write a list of layers as `read` returns it: an LSTM with a readout, or a `Skip` around it.
+
+    The readout may also be a linear `Dense` of its own. Errors are those of `save`.
+    """
+    skips = len(layers) == 1 and isinstance(layers[0], Skip)
+    try:
+        lstm = only_lstm(layers[0].layers if skips else layers, "read")
+    except ValueError:
+        raise ValueError(
+            "GuitarML's files have an LSTM with a linear layer, or a Skip around it, and no more"
+        ) from None
+    require_plain(lstm, "GuitarML")
+    if lstm.output_size is None:
+        raise ValueError("GuitarML has no LSTM without a linear layer, and output_size is None")
+    data = {
+        "model": "SimpleRNN",
+        "input_size": lstm.input_size,
+        "skip": int(skips),
+        "output_size": lstm.output_size,
+        "unit_type": "LSTM",
+        "num_layers": lstm.num_layers,
+        "hidden_size": lstm.hidden_size,
+        "bias_fl": lstm.bias,
+    }
+    write_json(path, {"model_data": data, "state_dict": _state_dict_of(lstm)})
+
+
+def _names(config: Configuration) -> dict[str, tuple[str, ...]]:
+    """Return for each of our parameters what adds up to it in a file."""
+    names: dict[str, tuple[str, ...]] = {
+        "weight_out": ("lin.weight",),
+        "bias_out": ("lin.bias",),
+    }
+    for k in range(config.num_layers):
+        names[f"bias_l{k}"] = (f"rec.bias_ih_l{k}", f"rec.bias_hh_l{k}")
+        for kind in ("weight_ih", "weight_hh"):
+            names[f"{kind}_l{k}"] = (f"rec.{kind}_l{k}",)
+    return names
+
+
+def _read_state(node: Node, config: Configuration, linear_bias: bool) -> dict[str, Array]:
+    found, expected = len(node.any_members()), 4 * config.num_layers + 1 + linear_bias
+    if found != expected:  # before there is a name for each layer that the file claims
+        node.fail(f"has {found} arrays, expected {expected}")
+    names = _names(config)
+    present = {name for parts in names.values() for name in parts}
+    if not linear_bias:
+        present.remove("lin.bias")
+    arrays = node.members(present)
+    state = {}
+    for name, shape, _ in config.parameter_table()[0]:
+        parts = [arrays[part].array(shape, config.dtype) for part in names[name] if part in arrays]
+        state[name] = np.sum(parts, axis=0) if parts else np.zeros(shape)
+    return state
+
+
+def _state_dict_of(lstm: LSTM) -> dict[str, Any]:
+    """Return all arrays as lists; the second bias is zero, and the first where the model has none.
+
+    PyTorch's LSTM has both in every file, the linear layer only has one if the model does.
+    """
+    p, state = lstm.parameters, {}
+    for name, parts in _names(lstm._config).items():
+        if name != "bias_out" or lstm.bias:
+            zeros = np.zeros(4 * lstm.hidden_size)
+            for part, array in zip(parts, (p.get(name, zeros), zeros), strict=False):
+                state[part] = array.tolist()
+    return state

@@ -1,0 +1,145 @@
+"""JSON files of models: read with checks that name the place, written so that no number changes."""
+
+import json
+import os
+import reprlib
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..layout import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value of a JSON file, and where it stands; every check raises ValueError that says so."""
+
+    value: Any
+    file: str
+    place: str = ""  # layers[2].weights[0]
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise what is wrong with the value: "model.json: layers[2].weights[0] has ..."."""
+        raise ValueError(f"{self.file}: {self.place or 'the file'} {what}")
+
+    def _inner(self, key: str | int) -> "Node":
+        step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.place else key
+        return Node(self.value[key], self.file, self.place + step)
+
+    def members(self, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, "Node"]:
+        """Return the members of an object with exactly these names."""
+        members = self.any_members()
+        if missing := sorted(required - members.keys()):
+            self.fail(f"has no {missing[0]!r}")
+        if unknown := sorted(members.keys() - required - optional):
+            self.fail(f"has {reprlib.repr(unknown[0])}, which is not supported")
+        return members
+
+    def any_members(self) -> dict[str, "Node"]:
+        """Return the members of an object."""
+        if not isinstance(self.value, dict):
+            self.fail(f"is {_kind(self.value)}, expected an object")
+        return {key: self._inner(key) for key in self.value}
+
+    def items(self) -> list["Node"]:
+        """Return the items of a list."""
+        if not isinstance(self.value, list):
+            self.fail(f"is {_kind(self.value)}, expected a list")
+        return [self._inner(k) for k in range(len(self.value))]
+
+    def text(self, *choices: str) -> str:
+        """Return a string, one of these if there are any."""
+        expected = " or ".join(map(repr, choices)) or "a string"
+        if not isinstance(self.value, str):
+            self.fail(f"is {_kind(self.value)}, expected {expected}")
+        if choices and self.value not in choices:
+            self.fail(f"is {reprlib.repr(self.value)}, expected {expected}")
+        return self.value
+
+    def integer(self, least: int, largest: int | None = None) -> int:
+        """Return an integer from a range."""
+        if type(self.value) is not int:
+            found = self.value if isinstance(self.value, float) else _kind(self.value)
+            self.fail(f"is {found}, expected an integer")
+        if self.value < least or (largest is not None and self.value > largest):
+            limits = f"at least {least}" if largest is None else f"{least} to {largest}"
+            self.fail(f"is {_shortened(self.value)}, expected {limits}")
+        return self.value
+
+    def array(self, shape: tuple[int | None, ...], dtype: DTypeLike) -> Array:
+        """Return a list of numbers, or of lists of numbers; a None of the shape is any size."""
+        rows = self.value if len(shape) == 2 else [self.value]
+        if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+            self.fail(f"is no array of {len(shape)} axes")
+        lengths = set(map(len, rows))
+        if len(lengths) > 1:
+            self.fail("has rows of different lengths")
+        found = (len(rows), *lengths)[-len(shape) :]
+        if len(found) != len(shape) or any(
+            size is not None and size != there for size, there in zip(shape, found, strict=True)
+        ):
+            expected = ", ".join("any" if size is None else _shortened(size) for size in shape)
+            self.fail(f"has shape {found}, expected ({expected}{',' * (len(shape) == 1)})")
+        if not set(map(type, chain.from_iterable(rows))) <= {int, float}:
+            self.fail("holds what is no number")
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(self.value, np.float64).astype(dtype)
+        except OverflowError:  # an integer of hundreds of digits
+            self.fail("holds a number that is too large")
+        if not np.isfinite(array).all():
+            self.fail(f"holds a number that is too large for {array.dtype}")
+        return array
+
+
+def read_json(path: str | os.PathLike[str]) -> Node:
+    """Read a file; ValueError if it is no JSON, has NaN or infinities, or a member twice."""
+    file = os.fspath(path)
+    data = Path(file).read_bytes()
+    try:
+        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    except RecursionError:
+        raise ValueError(f"{file}: it is nested too deeply") from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
+        raise ValueError(f"{file}: it is no valid JSON: {error}") from None
+    return Node(value, file)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a file, of lists and not of arrays; nothing is written if a number is not finite."""
+    file = os.fspath(path)
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError(f"{file}: JSON has no NaN and no infinity, the model has") from None
+    Path(file).write_text(text + "\n", encoding="utf-8")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):  # json would take the last one
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"an object has {reprlib.repr(twice)} twice")
+    return members
+
+
+def _kind(value: Any) -> str:
+    """Say what a value is, in JSON's words."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
+    return kinds.get(type(value), "a number")
+
+
+def _shortened(value: int) -> str:
+    return str(value) if abs(value) < 10**20 else "a very large number"

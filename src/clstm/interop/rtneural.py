@@ -1,0 +1,138 @@
+"""RTNeural's JSON, of both kinds: layers as Keras has them, and a PyTorch state dict.
+
+The first kind is ``{"in_shape": [null, null, I], "layers": [...]}``. Matrices are transposed
+against ours, with gates in our order, and every layer has a bias. The second is an object of
+arrays: a name's part before the last dot says to which module it belongs, and the modules follow
+each other as they stand in the file. It tells of no activations: there are none between them.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..configuration import Configuration
+from ..lstm import LSTM
+from . import rtneural_layers, rtneural_torch
+from .json_files import read_json, write_json
+from .layers import ACTIVATIONS, Dense, layer_name, only_lstm, require_plain
+
+
+def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM:
+    """Read a model that is an LSTM of one or more layers, with a linear readout or without one.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of either kind.
+    dtype : float32 or float64
+        Of the model.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else, or something more (see `read`); it is named, and the
+        place in it.
+    OSError
+        If it cannot be read.
+    """
+    layers = read(path, dtype=dtype)
+    try:
+        return only_lstm(layers, "clstm.interop.rtneural.read")
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:
+    """Read all layers of a model.
+
+    Parameters
+    ----------
+    path, dtype
+        As in `load`.
+
+    Returns
+    -------
+    list of LSTM, Dense and Skip
+        In the order in which a sequence goes through them, as `clstm.interop.layers.run` sends it:
+        an `LSTM` for each of Keras' or PyTorch's, which may have several layers. A `Skip` around
+        all of them stands for ``in_skip``, with which some programs add the input to the output.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `load` does; also for a layer, an activation or an entry that is not supported.
+    """
+    root = read_json(path)
+    dtype = Configuration(input_size=1, hidden_size=1, dtype=np.dtype(dtype)).dtype
+    if "layers" in root.any_members():
+        return rtneural_layers.read(root, dtype)
+    return rtneural_torch.read(root, dtype)
+
+
+def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = False) -> None:
+    """Write a model.
+
+    Parameters
+    ----------
+    lstm : LSTM
+        `batch_first` is not kept.
+    path : path-like
+    torch_names : bool
+        Write a PyTorch state dict, of the modules ``lstm`` and ``dense``.
+
+    Raises
+    ------
+    ValueError
+        For what RTNeural does not have: two directions or a reverse one, a projection, a learned
+        initial state, a `Cell` of other than the usual functions; for numbers that are not finite.
+        Nothing is written then.
+    """
+    write([lstm], path, torch_names=torch_names)
+
+
+def write(
+    layers: Sequence[Any], path: str | os.PathLike[str], *, torch_names: bool = False
+) -> None:
+    """Write a list of layers, LSTM and Dense, as `read` returns them.
+
+    Parameters and errors are those of `save`; ValueError also for a `Skip`, which RTNeural leaves
+    to the program around it, and for an activation in a PyTorch state dict, which has none.
+    """
+    parts = [part for layer in layers for part in _parts_of(layer)]
+    sizes = _sizes_of(parts)
+    value = rtneural_torch.value(parts) if torch_names else rtneural_layers.value(parts, sizes)
+    write_json(path, value)
+
+
+def _parts_of(layer: Any) -> list[Any]:
+    """Return a layer, and its readout if it has one, checked."""
+    if isinstance(layer, LSTM):
+        require_plain(layer, "RTNeural")
+        p = layer.parameters
+        readout = [Dense(p["weight_out"], p.get("bias_out"))] if layer.output_size else []
+        return [layer, *readout]
+    if not isinstance(layer, Dense) or layer.activation not in ACTIVATIONS:
+        raise ValueError(f"RTNeural's files have no {layer_name(layer)}")
+    return [layer]
+
+
+def _sizes_of(layers: Sequence[Any]) -> list[int]:
+    """Return the features that the first layer takes, and those that each one gives."""
+    if not layers or (isinstance(layers[0], Dense) and layers[0].weight is None):
+        raise ValueError("the first layer must be one with weights")
+    sizes: list[int] = []
+    for k, layer in enumerate(layers):
+        if isinstance(layer, LSTM):
+            taken, given = layer.input_size, layer.hidden_size
+        elif layer.weight is None:
+            taken = given = sizes[-1]
+        else:
+            given, taken = layer.weight.shape
+        if sizes and sizes[-1] != taken:
+            raise ValueError(f"layer {k} takes {taken} features, the one before gives {sizes[-1]}")
+        sizes = sizes or [taken]
+        sizes.append(given)
+    return sizes

@@ -1,0 +1,109 @@
+"""RTNeural's JSON of the first kind: layers as Keras has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..configuration import Configuration
+from ..layout import Array
+from ..lstm import LSTM
+from .json_files import Node
+from .layers import ACTIVATIONS, Dense, Skip
+
+# What programs write beside a model, and no result depends on.
+_NOTES = {"author", "esr", "input_batch", "metadata", "name", "output_batch", "samplerate"}
+_DENSE = ("dense", "time-distributed-dense")
+_LAYER = {"type", "shape", "weights"}
+
+
+def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
+    """Return the layers of a file."""
+    parts = root.members({"in_shape", "layers"}, {"in_skip", "in_gain", "out_gain"} | _NOTES)
+    for gain in parts.keys() & {"in_gain", "out_gain"}:
+        if parts[gain].value not in (0, None):
+            parts[gain].fail("is not 0 dB, which is not supported")
+    size = _last_of_shape(parts["in_shape"])
+    layers: list[Any] = []
+    for node in parts["layers"].items():
+        layer, size = _read_layer(node, size, dtype)
+        previous = layers[-1] if layers else None
+        bare = isinstance(layer, Dense) and layer.weight is None
+        if bare and isinstance(previous, Dense) and not previous.activation:
+            layers[-1] = Dense(previous.weight, previous.bias, layer.activation)
+        else:
+            layers.append(layer)
+    if not layers:
+        parts["layers"].fail("is empty")
+    skips = "in_skip" in parts and parts["in_skip"].integer(0, 1) == 1
+    return [Skip(tuple(layers))] if skips else layers
+
+
+def _last_of_shape(node: Node) -> int:
+    """Return the number of features: [null, null, I], of which the others may be numbers."""
+    axes = node.items()
+    if not 1 <= len(axes) <= 3:
+        node.fail(f"has {len(axes)} axes, expected one to three")
+    for axis in axes[:-1]:
+        if axis.value is not None:
+            axis.integer(1)
+    return axes[-1].integer(1)
+
+
+def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
+    """Return a layer that takes `size` features, and the number of those that it gives."""
+    parts = node.any_members()
+    if "type" not in parts:
+        node.fail("has no 'type'")
+    kind = parts["type"].text("lstm", *_DENSE, "activation")
+    required = {"activation": {"type", "shape", "activation"}}.get(kind, _LAYER)
+    parts = node.members(required, _LAYER | {"activation"})
+    features = _last_of_shape(parts["shape"])
+    functions = ("", "tanh") if kind == "lstm" else tuple(ACTIVATIONS)
+    activation = parts["activation"].text(*functions) if "activation" in parts else ""
+    weights = parts["weights"].items() if "weights" in parts else []
+    count = {"lstm": 3, "activation": 0}.get(kind, 2)
+    if len(weights) != count:
+        parts["weights"].fail(f"has {len(weights)} arrays, expected {count}")
+    if kind == "activation":
+        if features != size:
+            parts["shape"].fail(f"ends with {features}, but the layer takes {size} features")
+        return Dense(activation=activation), features
+    if kind in _DENSE:
+        kernel = weights[0].array((size, features), dtype)
+        bias = weights[1].array((features,), dtype)
+        return Dense(np.ascontiguousarray(kernel.T), bias, activation), features
+    state = {
+        "weight_ih_l0": weights[0].array((size, 4 * features), dtype).T,
+        "weight_hh_l0": weights[1].array((features, 4 * features), dtype).T,
+        "bias_l0": weights[2].array((4 * features,), dtype),
+    }
+    config = Configuration(input_size=size, hidden_size=features, dtype=dtype)
+    return LSTM.from_state(config, state), features
+
+
+def value(layers: Sequence[Any], sizes: list[int]) -> dict[str, Any]:
+    """Return what a file of these layers holds; `sizes` as `rtneural` checked them."""
+    entries = []
+    for layer, size in zip(layers, sizes[1:], strict=True):
+        if isinstance(layer, LSTM):
+            for k in range(layer.num_layers):
+                entries.append(_entry("lstm", "tanh", size, _lstm_weights(layer, k)))
+        elif layer.weight is None:
+            entries.append(_entry("activation", layer.activation, size, []))
+        else:
+            bias = np.zeros(size) if layer.bias is None else layer.bias
+            entries.append(_entry("dense", layer.activation, size, [layer.weight.T, bias]))
+    return {"in_shape": [None, None, sizes[0]], "layers": entries}
+
+
+def _entry(kind: str, activation: str, size: int, arrays: list[Array]) -> dict[str, Any]:
+    weights = [array.tolist() for array in arrays]
+    shape = [None, None, size]
+    return {"type": kind, "activation": activation, "shape": shape, "weights": weights}
+
+
+def _lstm_weights(lstm: LSTM, layer: int) -> list[Array]:
+    p, zeros = lstm.parameters, np.zeros(4 * lstm.hidden_size)
+    bias = p[f"bias_l{layer}"] if lstm.bias else zeros
+    return [p[f"weight_ih_l{layer}"].T, p[f"weight_hh_l{layer}"].T, bias]
