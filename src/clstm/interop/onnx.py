@@ -1,0 +1,195 @@
+"""LSTM nodes of ONNX models: read as models, and models written as ONNX.
+
+`read` returns every LSTM node of a file, `load` the LSTM that a whole file is or one of its nodes,
+`save` writes a file that ONNX Runtime runs. It needs the package onnx: `pip install onnx`.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from numpy.typing import DTypeLike
+
+from ..lstm import LSTM
+from .onnx_graph import DOMAINS, Graph, Scope, name_of
+from .onnx_node import model_of
+from .onnx_whole import whole
+from .onnx_write import save
+
+__all__ = ["Node", "load", "read", "save"]
+
+_T = TypeVar("_T")
+_Source = str | os.PathLike[str] | bytes | Any
+
+
+class Node(NamedTuple):
+    """An LSTM node of a graph.
+
+    Attributes
+    ----------
+    name : str
+        Its own, or where it has none that of its first output.
+    lstm : LSTM
+        Of one layer, and without a readout.
+    given : tuple of str
+        Which of the inputs ``sequence_lens``, ``initial_h`` and ``initial_c`` the graph computes,
+        or is given: they are the caller's to give to `lstm`, as `lengths` and `state`.
+    """
+
+    name: str
+    lstm: LSTM
+    given: tuple[str, ...]
+
+
+def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
+    """Read all LSTM nodes of an ONNX model, each as a model of its own.
+
+    Parameters
+    ----------
+    source : str, path, bytes, or onnx.ModelProto
+        Of bytes or a ModelProto all weights must be inside; beside a file they may be in others.
+    dtype : float32 or float64, optional
+        Of the models; by default that of each node's weights, float32 for float16.
+
+    Returns
+    -------
+    list of Node
+        In the file's order, those in the bodies of If, Loop and Scan too, and those of functions
+        once for each call. Nodes that feed each other are not joined into one model of several
+        layers.
+
+    Raises
+    ------
+    ValueError
+        For a file that is no ONNX model, is malformed, or has an LSTM node of which anything is not
+        supported: the node and the attribute or input are named.
+    OSError
+        If the file cannot be read.
+    ImportError
+        Without the package onnx.
+
+    Notes
+    -----
+    Weights are initializers, or come of them through Constant, Identity, Cast, Concat, Slice,
+    Squeeze, Unsqueeze, Transpose and Reshape. An initializer counts as constant, also where it is
+    the default of an input.
+
+    An initial state that is constant, with the same values for all rows of its batch, is the
+    model's own, `learn_state`; one of zeros is that of any model.
+
+    Y (T, D, B, H) of a node is y (T, B, D H) of its model, or (B, T, D, H) and (B, T, D H) of one
+    with ``layout = 1``, which is `batch_first`; its states are (B, D, H) then, the model's are (D,
+    B, H).
+
+    Examples
+    --------
+    >>> from clstm.interop import onnx                        # doctest: +SKIP
+    >>> for name, lstm, given in onnx.read("detector.onnx"):  # doctest: +SKIP
+    ...     print(name, lstm, given)
+    /model/decoder/rnn/LSTM LSTM(input_size=128, hidden_size=128) ('initial_h', 'initial_c')
+    """
+
+    def every(graph: Graph) -> list[Node]:
+        return [_node(graph, scope, node, dtype) for scope, node in _lstm_nodes(graph)]
+
+    return _from(source, every)
+
+
+def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None = None) -> LSTM:
+    """Read the LSTM that an ONNX model is, or one of its LSTM nodes.
+
+    Parameters
+    ----------
+    source, dtype
+        As in `read`.
+    node : str or int, optional
+        Name of an LSTM node, or its index among them: the model is that node, whatever else the
+        file holds. By default the file must be no more than one LSTM node and a linear readout, a
+        product with weights (MatMul) and a bias (Add); with x and y transposed it is `batch_first`.
+
+    Raises
+    ------
+    ValueError
+        As `read` does; for a file that is more, naming what else it is, or has several LSTM nodes,
+        which are listed; for a `node` that is not there.
+    OSError, ImportError
+        As `read` does.
+    """
+
+    def only(graph: Graph) -> LSTM:
+        nodes = _lstm_nodes(graph)
+        scope, chosen = nodes[_index([name_of(n) for _, n in nodes], node)]
+        found = _node(graph, scope, chosen, dtype)
+        if node is not None:
+            return found.lstm
+        return whole(graph, scope, chosen, found.lstm, found.given)
+
+    return _from(source, only)
+
+
+def _from(source: _Source, use: Callable[[Graph], _T]) -> _T:
+    """Return what `use` makes of a file; every error in it is a ValueError with its name."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ImportError("ONNX models need the package onnx: pip install onnx") from error
+    name, folder = "the model", None
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        folder = os.path.dirname(name) or "."
+        with open(name, "rb") as file:
+            source = file.read()
+    try:
+        model: Any = source
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            model = onnx.ModelProto.FromString(bytes(source))
+        elif not isinstance(source, onnx.ModelProto):
+            kind = type(source).__name__
+            raise TypeError(f"source must be a path, bytes or an onnx.ModelProto, got {kind}")
+        if not model.HasField("graph"):
+            raise ValueError("it has no graph")
+        return use(Graph(model, folder))
+    except DecodeError as error:
+        raise ValueError(f"{name} is no ONNX model: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _lstm_nodes(graph: Graph) -> list[tuple[Scope, Any]]:
+    """Return the nodes that are an LSTM, the quantised kind too, which is refused by name."""
+    return [
+        (scope, node)
+        for scope, node in graph.nodes()
+        if (node.op_type == "LSTM" and node.domain in DOMAINS)
+        or node.op_type == "DynamicQuantizeLSTM"
+    ]
+
+
+def _node(graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None) -> Node:
+    try:
+        lstm, given = model_of(graph, scope, node, dtype)
+    except ValueError as error:
+        raise ValueError(f"LSTM node {name_of(node)!r}: {error}") from None
+    return Node(name_of(node), lstm, given)
+
+
+def _index(names: list[str], node: str | int | None) -> int:
+    listed = ", ".join(f"{k} {name!r}" for k, name in enumerate(names))
+    if not names:
+        raise ValueError("it has no LSTM node")
+    if node is None:
+        if len(names) > 1:
+            raise ValueError(
+                f"it has {len(names)} LSTM nodes, give node= a name or an index, or call "
+                f"clstm.interop.onnx.read: {listed}"
+            )
+        return 0
+    if isinstance(node, str):
+        if names.count(node) != 1:
+            several = "several LSTM nodes have the name" if node in names else "no LSTM node is"
+            raise ValueError(f"{several} {node!r}; there are: {listed}")
+        return names.index(node)
+    if not -len(names) <= node < len(names):
+        raise ValueError(f"it has no LSTM node {node}; there are: {listed}")
+    return node

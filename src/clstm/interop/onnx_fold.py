@@ -1,0 +1,125 @@
+"""The operators of ONNX that may stand between an initializer and an LSTM's weights, in NumPy."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array
+
+Inputs = Sequence[Array | None]
+Attributes = dict[str, Any]
+Take = Callable[[int], None]
+"""Asked for memory before it is allocated."""
+
+CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}
+"""By the number of the element type."""
+
+
+def _argument(inputs: Inputs, index: int) -> Array | None:
+    return inputs[index] if index < len(inputs) else None
+
+
+def _data(inputs: Inputs) -> Array:
+    if (data := _argument(inputs, 0)) is None:
+        raise ValueError("it has no input")
+    return data
+
+
+def _numbers(inputs: Inputs, index: int, given: Attributes, name: str) -> list[int] | None:
+    """Return integers that are an input in later versions of an operator, an attribute before."""
+    array = _argument(inputs, index)
+    if array is None:
+        return given.get(name)
+    if array.ndim > 1 or array.dtype.kind != "i":
+        raise ValueError(f"{name} must be a list of integers")
+    return [int(n) for n in array.reshape(-1)]
+
+
+def _axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    if any(not -rank <= axis < rank for axis in axes):
+        raise ValueError(f"axes are {list(axes)}, there are {rank}")
+    positive = tuple(axis % rank for axis in axes)
+    if len(set(positive)) < len(positive):
+        raise ValueError(f"axes are {list(axes)}, one of them twice")
+    return positive
+
+
+def _identity(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    return _data(inputs)
+
+
+def _cast(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    data = _data(inputs)
+    if given["to"] not in CASTS:
+        raise ValueError(f"to={given['to']} is a type that is not supported")
+    dtype = np.dtype(CASTS[given["to"]])
+    take(data.size * dtype.itemsize)
+    with np.errstate(all="ignore"):
+        return data.astype(dtype)
+
+
+def _concat(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    arrays = [_data([array]) for array in inputs]
+    if len({array.dtype for array in arrays}) > 1:
+        raise ValueError("its inputs are of several types")
+    take(sum(array.nbytes for array in arrays))
+    return np.concatenate(arrays, given["axis"])
+
+
+def _slice(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    data = _data(inputs)
+    parts = [_numbers(inputs, 1 + k, given, n) for k, n in enumerate(("starts", "ends", "axes"))]
+    starts, ends, axes = parts
+    if starts is None or ends is None:
+        raise ValueError("it has no starts or no ends")
+    steps = _numbers(inputs, 4, given, "steps")
+    where = _axes(range(len(starts)) if axes is None else axes, data.ndim)
+    cuts = [slice(None)] * data.ndim
+    for axis, *cut in zip(where, starts, ends, steps or [1] * len(starts), strict=True):
+        cuts[axis] = slice(*cut)
+    return data[tuple(cuts)]
+
+
+def _unsqueeze(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    data = _data(inputs)
+    axes = _numbers(inputs, 1, given, "axes")
+    if axes is None:
+        raise ValueError("it has no axes")
+    return np.expand_dims(data, _axes(axes, data.ndim + len(axes)))
+
+
+def _squeeze(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    data = _data(inputs)
+    axes = _numbers(inputs, 1, given, "axes")
+    return np.squeeze(data, None if axes is None else _axes(axes, data.ndim))
+
+
+def _transpose(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    return np.transpose(_data(inputs), given.get("perm"))
+
+
+def _reshape(inputs: Inputs, given: Attributes, take: Take) -> Array:
+    data = _data(inputs)
+    shape = _numbers(inputs, 1, given, "shape")
+    if shape is None:
+        raise ValueError("it has no shape")
+    if not given.get("allowzero"):
+        shape = [size or data.shape[axis] for axis, size in enumerate(shape)]
+    if min(shape, default=0) < -1:
+        raise ValueError(f"shape is {shape}")
+    take(data.nbytes)
+    return data.reshape(shape)
+
+
+FOLDED: dict[str, tuple[Callable[[Inputs, Attributes, Take], Array], dict[str, str]]] = {
+    "Identity": (_identity, {}),
+    "Cast": (_cast, {"to": "INT", "saturate": "INT"}),  # which is about types of 8 bits
+    "Concat": (_concat, {"axis": "INT"}),
+    "Slice": (_slice, {"axes": "INTS", "starts": "INTS", "ends": "INTS"}),
+    "Unsqueeze": (_unsqueeze, {"axes": "INTS"}),
+    "Squeeze": (_squeeze, {"axes": "INTS"}),
+    "Transpose": (_transpose, {"perm": "INTS"}),
+    "Reshape": (_reshape, {"shape": "INTS", "allowzero": "INT"}),
+}
+"""Each operator, with its attributes and their types."""

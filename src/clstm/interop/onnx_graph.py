@@ -1,0 +1,269 @@
+"""An ONNX graph as far as constants go: what every name in it stands for.
+
+Graphs nest, in the bodies of If, Loop and Scan and in functions; each is a `Scope` of names. Values
+are folded through the few operators that stand between initializers and the weights of an LSTM;
+every other value is one of run time.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array
+from .onnx_fold import FOLDED
+
+MAX_DEPTH = 64
+"""Of graphs in graphs, and of folded values that depend on each other."""
+MAX_NODES = 10**6
+"""With each function's nodes counted at every call: a small file can have very many."""
+COPIES = 64
+"""So many bytes of folded values and models there may be for each of the file."""
+ELEMENTS = {"FLOAT", "DOUBLE", "FLOAT16", "INT32", "INT64"}
+DOMAINS = ("", "ai.onnx")
+_GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
+
+
+@dataclass
+class Scope:
+    """The names of one graph, or of a function as it is called at one place."""
+
+    outer: "Scope | None" = None
+    names: dict[str, Any] = field(default_factory=dict)
+    """A tensor, the node that computes it, a pair of scope and name for an argument, or None."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """Those of the function's call."""
+    folded: dict[str, Array | None] = field(default_factory=dict)
+
+    def find(self, name: str) -> tuple["Scope", str, Any]:
+        """Return where a name stands, which name it has there, and what it is."""
+        scope: Scope | None = self
+        for _ in range(2 * MAX_DEPTH * MAX_DEPTH):
+            if scope is None:
+                raise ValueError(f"there is no value {name!r}")
+            if name not in scope.names:
+                scope = scope.outer
+            elif isinstance(found := scope.names[name], tuple):
+                scope, name = found
+            else:
+                return scope, name, found
+        raise ValueError(f"{name!r} stands behind too many others")
+
+
+class Graph:
+    """All graphs of a model, and the memory that its constants may still take.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    folder : str, optional
+        Where files of external data are.
+    """
+
+    def __init__(self, model: Any, folder: str | None) -> None:
+        self._folder = folder
+        self._room = COPIES * model.ByteSize() + 2**20
+        self._functions = {(f.domain, f.name, _overload(f)): f for f in model.functions}
+        self._count = 0
+        self.main = self._scope(model.graph, None)
+        self.outputs = [output.name for output in model.graph.output]
+        self._body = model.graph
+
+    def take(self, size: int) -> None:
+        """Raise ValueError if so many bytes more are too many for the file's size."""
+        self._room -= size
+        if self._room < 0:
+            raise ValueError(f"its constants fill more than {COPIES} times the size of the file")
+
+    # ---- Nodes ----
+
+    def nodes(self) -> Iterator[tuple[Scope, Any]]:
+        """Yield every node of every graph that runs, with the scope of its names."""
+        yield from self._nodes(self.main, self._body, 0)
+
+    def _nodes(self, scope: Scope, body: Any, depth: int) -> Iterator[tuple[Scope, Any]]:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"graphs stand more than {MAX_DEPTH} deep in each other")
+        self._count += len(body.node)
+        if self._count > MAX_NODES:
+            raise ValueError(f"there are more than {MAX_NODES} nodes, with those of functions")
+        for node in body.node:
+            function = self._functions.get((node.domain, node.op_type, _overload(node)))
+            if function is not None:
+                yield from self._nodes(self._call(scope, node, function), function, depth + 1)
+                continue
+            yield scope, node
+            for attribute in node.attribute:
+                if attribute.ref_attr_name and attribute.type in _GRAPHS:
+                    raise ValueError(f"{title(node)} has a graph of its function's call")
+                for graph in (attribute.g, *attribute.graphs):
+                    if graph.node:
+                        yield from self._nodes(self._scope(graph, scope), graph, depth + 1)
+
+    def _scope(self, graph: Any, outer: Scope | None) -> Scope:
+        scope = Scope(outer, attributes=outer.attributes if outer else {})
+        scope.names |= {value.name: None for value in graph.input}
+        scope.names |= {tensor.name: tensor for tensor in graph.initializer}
+        # Never folded, but never taken for a value of run time either.
+        scope.names |= {tensor.values.name: tensor for tensor in graph.sparse_initializer}
+        scope.names |= {name: node for node in graph.node for name in node.output if name}
+        return scope
+
+    def _call(self, outer: Scope, node: Any, function: Any) -> Scope:
+        given = [*node.input, *[""] * (len(function.input) - len(node.input))]
+        if len(given) > len(function.input):
+            raise ValueError(f"{title(node)} has {len(given)} inputs, the function takes fewer")
+        scope = Scope(attributes={a.name: a for a in function.attribute_proto})
+        scope.attributes |= {a.name: a for a in _resolved(outer, node)}
+        for formal, name in zip(function.input, given, strict=True):
+            scope.names[formal] = (outer, name) if name else None
+        scope.names |= {name: n for n in function.node for name in n.output if name}
+        return scope
+
+    # ---- Values ----
+
+    def fold(self, scope: Scope, name: str, depth: int = 0) -> Array | None:
+        """Return a constant, or None for a value of run time; ValueError if it cannot be read."""
+        scope, name, found = scope.find(name)
+        if name not in scope.folded:
+            if depth > MAX_DEPTH:
+                raise ValueError(f"{name!r} depends on more than {MAX_DEPTH} values in a row")
+            scope.folded[name] = self._folded(scope, name, found, depth)
+        return scope.folded[name]
+
+    def _folded(self, scope: Scope, name: str, found: Any, depth: int) -> Array | None:
+        if found is None:
+            return None
+        if not hasattr(found, "op_type"):
+            return self.tensor(found, name)
+        if found.domain not in DOMAINS:
+            return None
+        if found.op_type == "Constant":
+            return self._constant(scope, found, name)
+        if found.op_type not in FOLDED:
+            return None
+        compute, allowed = FOLDED[found.op_type]
+        inputs = [self.fold(scope, n, depth + 1) if n else None for n in found.input]
+        if any(n and array is None for n, array in zip(found.input, inputs, strict=True)):
+            return None
+        given = attributes(scope, found, allowed)
+        try:
+            return compute(inputs, given, self.take)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{title(found)}: {_message(error)}") from None
+
+    def _constant(self, scope: Scope, node: Any, name: str) -> Array:
+        kinds = {
+            "value": "TENSOR",
+            "value_float": "FLOAT",
+            "value_floats": "FLOATS",
+            "value_int": "INT",
+            "value_ints": "INTS",
+        }
+        ((key, value),) = attributes(scope, node, kinds).items() or [("", None)]
+        if key == "value":
+            return self.tensor(value, name)
+        if not key:
+            raise ValueError(f"{title(node)} has no value")
+        return np.array(value, np.float32 if "float" in key else np.int64)
+
+    def tensor(self, tensor: Any, name: str) -> Array:
+        """Return a tensor of the file, or of a file beside it."""
+        from onnx import TensorProto, numpy_helper
+
+        if not isinstance(tensor, TensorProto):
+            raise ValueError(f"{name!r} is a sparse tensor, which is not supported")
+        element = TensorProto.DataType.Name(tensor.data_type)
+        if element not in ELEMENTS:
+            raise ValueError(f"{name!r} has elements of the type {element}, which is not supported")
+        if min(tensor.dims, default=0) < 0:
+            raise ValueError(f"{name!r} has the shape {tuple(tensor.dims)}")
+        if tensor.data_location == TensorProto.EXTERNAL:
+            tensor = self._external(tensor, name)
+        self.take(tensor.ByteSize())
+        try:
+            array: Array = numpy_helper.to_array(tensor)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name!r}: {error}") from None
+        if array.shape != tuple(tensor.dims):
+            raise ValueError(f"{name!r} has the shape {array.shape}, not {tuple(tensor.dims)}")
+        return array
+
+    def _external(self, tensor: Any, name: str) -> Any:
+        from onnx import TensorProto, checker
+        from onnx.external_data_helper import load_external_data_for_tensor
+
+        if self._folder is None:
+            raise ValueError(f"{name!r} is in a file of its own: read the model by its path")
+        filled = TensorProto()
+        filled.CopyFrom(tensor)  # the caller's model stays as it is
+        try:
+            load_external_data_for_tensor(filled, self._folder)
+        except (OSError, LookupError, ValueError, TypeError, checker.ValidationError) as error:
+            raise ValueError(f"{name!r}, external data: {error}") from None
+        filled.data_location = TensorProto.DEFAULT
+        del filled.external_data[:]
+        expected = math.prod(tensor.dims)
+        self._room += COPIES * min(len(filled.raw_data), 8 * expected)
+        return filled
+
+
+def title(node: Any) -> str:
+    """Return how a message names a node."""
+    return f"{node.op_type} node {name_of(node)!r}"
+
+
+def name_of(node: Any) -> str:
+    """Return a node's name: its own, or that of its first output."""
+    return node.name or next((name for name in node.output if name), "")
+
+
+def attributes(scope: Scope, node: Any, allowed: dict[str, str]) -> dict[str, Any]:
+    """Return a node's attributes by name; ValueError for one of another name or type.
+
+    Strings are decoded, and tensors stay as they are.
+    """
+    from onnx import AttributeProto, helper
+
+    values = {}
+    for attribute in _resolved(scope, node):
+        name, kind = attribute.name, AttributeProto.AttributeType.Name(attribute.type)
+        if name not in allowed:
+            raise ValueError(f"{title(node)}: attribute {name!r} is not supported")
+        if kind != allowed[name]:
+            wanted = allowed[name]
+            raise ValueError(f"{title(node)}: attribute {name!r} is of type {kind}, not {wanted}")
+        if name in values:
+            raise ValueError(f"{title(node)} has two attributes {name!r}")
+        value = helper.get_attribute_value(attribute)
+        if kind == "STRING":
+            value = value.decode()
+        elif kind.endswith("S"):
+            value = [v.decode() if kind == "STRINGS" else v for v in value]
+        values[name] = value
+    return values
+
+
+def _resolved(scope: Scope, node: Any) -> Iterator[Any]:
+    """Yield a node's attributes, those of a function's call in place of references to them."""
+    for attribute in node.attribute:
+        if not attribute.ref_attr_name:
+            yield attribute
+        elif (given := scope.attributes.get(attribute.ref_attr_name)) is not None:
+            own = type(attribute)()
+            own.CopyFrom(given)
+            own.name = attribute.name
+            yield own
+
+
+def _overload(proto: Any) -> str:
+    """Return which of several functions of one name it is; older versions of onnx have one."""
+    return getattr(proto, "overload", "")
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no attribute {error.args[0]!r}"
+    return str(error)

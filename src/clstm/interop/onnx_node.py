@@ -1,0 +1,231 @@
+"""One LSTM node of an ONNX graph as a model."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..cell import Activation, Cell
+from ..configuration import Configuration
+from ..layout import Array
+from ..lstm import LSTM
+from .gates import reorder
+from .onnx_graph import Graph, Scope, attributes, title
+
+GATES = "iofg"
+"""The order of blocks in W, R and B."""
+PEEPHOLES = "iof"
+"""And in P."""
+ROLES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+STATES = ("initial_h", "initial_c")
+SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
+FUNCTIONS = {
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Relu": "relu",
+    "HardSigmoid": "hard_sigmoid",
+    "Affine": "affine",
+    "LeakyRelu": "leaky_relu",
+    "ThresholdedRelu": "thresholded_relu",
+    "ScaledTanh": "scaled_tanh",
+    "Elu": "elu",
+    "Softsign": "softsign",
+    "Softplus": "softplus",
+}
+WITH_BETA = ("HardSigmoid", "Affine", "ScaledTanh")
+WITH_ALPHA = (*WITH_BETA, "LeakyRelu", "ThresholdedRelu", "Elu")
+
+_ATTRIBUTES = {
+    "activation_alpha": "FLOATS",
+    "activation_beta": "FLOATS",
+    "activations": "STRINGS",
+    "clip": "FLOAT",
+    "direction": "STRING",
+    "hidden_size": "INT",
+    "input_forget": "INT",
+    "layout": "INT",
+    "output_sequence": "INT",  # of version 1: whether Y is an output, which changes no number
+}
+
+
+def model_of(
+    graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None
+) -> tuple[LSTM, tuple[str, ...]]:
+    """Return the model of a node, and which inputs beside X are the caller's to give."""
+    if node.op_type != "LSTM":
+        raise ValueError(f"{node.op_type} is not supported: its weights are quantised")
+    if len(node.input) > len(ROLES):
+        raise ValueError(f"it has {len(node.input)} inputs, more than {len(ROLES)}")
+    names = {role: name for role, name in zip(ROLES, node.input, strict=False) if name}
+    given = attributes(scope, node, _ATTRIBUTES)
+    direction = given.get("direction", "forward")
+    if direction not in SUFFIXES:
+        raise ValueError(f"attribute 'direction' is {direction!r}")
+    weights = _weights(graph, scope, names, len(SUFFIXES[direction]))
+    hidden_size = weights["R"].shape[2]
+    if given.get("hidden_size", hidden_size) != hidden_size:
+        size = given["hidden_size"]
+        raise ValueError(f"attribute 'hidden_size' is {size}, R is made for {hidden_size}")
+    layout = _one_of(given, "layout")
+    states, computed = _states(graph, scope, names, weights["R"].shape[::2], layout)
+    functions: dict[str, Any] = _functions(given, len(SUFFIXES[direction]))
+    config = Configuration(
+        input_size=weights["W"].shape[2],
+        hidden_size=hidden_size,
+        bidirectional=direction == "bidirectional",
+        direction="reverse" if direction == "reverse" else "forward",
+        bias="B" in weights,
+        batch_first=layout == 1,
+        learn_state=bool(states),
+        cell=Cell(
+            peephole="P" in weights,
+            coupled=_one_of(given, "input_forget") == 1,
+            clip=given.get("clip"),
+            **functions,
+        ),
+        dtype=np.dtype(_dtype(weights["W"]) if dtype is None else dtype),
+    )
+    graph.take(sum(array.nbytes for array in weights.values()))
+    parameters = _parameters(weights, SUFFIXES[direction], config.dtype) | states
+    return LSTM.from_state(config, parameters), computed
+
+
+def _one_of(given: dict[str, Any], name: str) -> int:
+    value: int = given.get(name, 0)
+    if value not in (0, 1):
+        raise ValueError(f"attribute {name!r} is {value}, expected 0 or 1")
+    return value
+
+
+def _dtype(array: Array) -> np.dtype[Any]:
+    return np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
+
+
+# ---- Its inputs ----
+
+
+def _weights(graph: Graph, scope: Scope, names: dict[str, str], parts: int) -> dict[str, Array]:
+    """Return W, R, and B and P where they are, all checked."""
+    weights: dict[str, Array] = {}
+    for role in ("W", "R", "B", "P"):
+        if role in names:
+            array = graph.fold(scope, names[role])
+            if array is None:
+                raise ValueError(f"{role} is {_origin(scope, names[role])}, expected a constant")
+            if array.dtype.kind != "f":
+                raise ValueError(f"{role} has elements of {array.dtype}, expected floats")
+            weights[role] = array
+        elif role in ("W", "R"):
+            raise ValueError(f"it has no input {role}")
+    for role in ("W", "R"):
+        if weights[role].ndim != 3:
+            raise ValueError(f"{role} has shape {weights[role].shape}, expected three axes")
+    units, inputs = weights["R"].shape[2], weights["W"].shape[2]
+    rest = {"W": (4 * units, inputs), "R": (4 * units, units), "B": (8 * units,), "P": (3 * units,)}
+    for role, array in weights.items():
+        if array.shape != (expected := (parts, *rest[role])):
+            raise ValueError(f"{role} has shape {array.shape}, expected {expected}")
+        if array.dtype != weights["W"].dtype:
+            raise ValueError(f"{role} has {array.dtype}, W has {weights['W'].dtype}")
+    return weights
+
+
+def _origin(scope: Scope, name: str) -> str:
+    found = scope.find(name)[2]
+    return f"{name!r} of {title(found)}" if found is not None else f"the input {name!r}"
+
+
+def _states(
+    graph: Graph, scope: Scope, names: dict[str, str], shape: tuple[int, int], layout: int
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return h0 and c0 if they are constants other than zero; and what the caller gives."""
+    known, computed = {}, []
+    if "sequence_lens" in names:
+        if graph.fold(scope, names["sequence_lens"]) is not None:
+            raise ValueError("sequence_lens is a constant, which is not supported")
+        computed.append("sequence_lens")
+    for role in STATES:
+        if role not in names or _is_zero(graph, scope, names[role], 0):
+            continue
+        array = _rows(graph, scope, names[role])
+        if array is None:
+            computed.append(role)
+            continue
+        rows = array.swapaxes(0, 1) if layout and array.ndim == 3 else array
+        if rows.ndim != 3 or rows.shape[::2] != shape or not rows.size or rows.dtype.kind != "f":
+            raise ValueError(f"{role} is an array of {array.dtype}, of shape {array.shape}")
+        if (rows != rows[:, :1]).any():
+            raise ValueError(f"{role} is a constant with other values for other rows of the batch")
+        known[role] = rows[:, 0]
+    if not known:
+        return {}, tuple(computed)
+    if mixed := [role for role in computed if role in STATES]:
+        raise ValueError(f"{mixed[0]} is not constant, the other part of the initial state is")
+    zeros = np.zeros(shape, np.float32)
+    return dict(zip(("h0", "c0"), (known.get(r, zeros) for r in STATES), strict=True)), (*computed,)
+
+
+def _rows(graph: Graph, scope: Scope, name: str) -> Array | None:
+    """Return a constant state, also one that is expanded to the size of a batch."""
+    array = graph.fold(scope, name)
+    within, _, found = scope.find(name)
+    if array is None and getattr(found, "op_type", "") == "Expand" and len(found.input) == 2:
+        array = graph.fold(within, found.input[0])
+        if array is not None and array.ndim != 3:
+            raise ValueError(f"{title(found)} makes an initial state of one axis less")
+    return array
+
+
+def _is_zero(graph: Graph, scope: Scope, name: str, depth: int) -> bool:
+    """Whether a value is zero whatever its shape: how PyTorch writes that there is no state."""
+    if (array := graph.fold(scope, name)) is not None:
+        return not array.any()
+    within, _, found = scope.find(name)
+    kind = getattr(found, "op_type", "")
+    if kind == "ConstantOfShape":
+        value = attributes(within, found, {"value": "TENSOR"}).get("value")
+        return value is None or not graph.tensor(value, name).any()
+    moving = ("Expand", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Identity", "Cast")
+    if kind not in moving or not found.input or depth > 16:
+        return False
+    return _is_zero(graph, within, found.input[0], depth + 1)
+
+
+# ---- Its cell, its parameters ----
+
+
+def _functions(given: dict[str, Any], parts: int) -> dict[str, Activation]:
+    """Return the cell's functions: alpha and beta are listed for those that have one, in order."""
+    names = given.get("activations", ["Sigmoid", "Tanh", "Tanh"] * parts)
+    if len(names) != 3 * parts:
+        raise ValueError(f"attribute 'activations' names {len(names)} functions, not {3 * parts}")
+    left = {kind: list(given.get(f"activation_{kind}", ())) for kind in ("alpha", "beta")}
+    functions = []
+    for name in names:
+        if name not in FUNCTIONS:
+            raise ValueError(f"attribute 'activations' has {name!r}, which is not supported")
+        having = {"alpha": WITH_ALPHA, "beta": WITH_BETA}
+        values = {k: left[k].pop(0) for k, those in having.items() if name in those and left[k]}
+        functions.append(Activation(FUNCTIONS[name], **values))
+    for kind, rest in left.items():
+        if rest:
+            raise ValueError(f"attribute 'activation_{kind}' has more values than functions")
+    if functions[3:] not in ([], functions[:3]):
+        raise ValueError("attribute 'activations' has other functions for the reverse direction")
+    return dict(zip(("gate", "cell", "hidden"), functions, strict=False))
+
+
+def _parameters(
+    weights: dict[str, Array], suffixes: tuple[str, ...], dtype: np.dtype[Any]
+) -> dict[str, Array]:
+    parameters = {}
+    for part, suffix in enumerate(suffixes):
+        gates = {"weight_ih": weights["W"][part], "weight_hh": weights["R"][part]}
+        if "B" in weights:  # one for each of the two products
+            gates["bias"] = weights["B"][part].reshape(2, -1).astype(dtype).sum(0)
+        for name, blocks in gates.items():
+            parameters[f"{name}_l0{suffix}"] = reorder(blocks, GATES)
+        if "P" in weights:
+            peepholes = reorder(weights["P"][part], PEEPHOLES, "ifo")
+            parameters[f"weight_peephole_l0{suffix}"] = peepholes
+    return parameters
