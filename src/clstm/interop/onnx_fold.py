@@ -76,8 +76,11 @@ def _slice(inputs: Inputs, given: Attributes, take: Take) -> Array:
     steps = _numbers(inputs, 4, given, "steps")
     where = _axes(range(len(starts)) if axes is None else axes, data.ndim)
     cuts = [slice(None)] * data.ndim
-    for axis, *cut in zip(where, starts, ends, steps or [1] * len(starts), strict=True):
-        cuts[axis] = slice(*cut)
+    steps = [1] * len(starts) if steps is None else steps
+    for axis, start, end, step in zip(where, starts, ends, steps, strict=True):
+        # Backwards from before the array ONNX takes the first element, NumPy nothing.
+        begin = max(start, -data.shape[axis]) if step < 0 else start
+        cuts[axis] = slice(begin, end, step)
     return data[tuple(cuts)]
 
 

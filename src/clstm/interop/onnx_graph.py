@@ -17,7 +17,7 @@ from .onnx_fold import FOLDED
 
 MAX_DEPTH = 64
 """Of graphs in graphs, and of folded values that depend on each other."""
-MAX_NODES = 10**6
+MAX_NODES = 300_000
 """With each function's nodes counted at every call: a small file can have very many."""
 COPIES = 64
 """So many bytes of folded values and models there may be for each of the file."""
