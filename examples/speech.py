@@ -1,7 +1,7 @@
 """Find speech in a WAV file with the Silero voice activity detector, frame by frame as if live.
 
 Run it with `python examples/speech.py RECORDING.wav silero_vad_16k_op15.onnx` where clstm, onnx,
-matplotlib and tqdm are installed: `pip install '.[examples,onnx]'`. The recording must have 16,000
+matplotlib and tqdm are installed: `pip install '.[examples]'`. The recording must have 16,000
 samples a second, of 16 bits; the model is src/silero_vad/data/silero_vad_16k_op15.onnx of
 https://github.com/snakers4/silero-vad (MIT licence). It prints where there is speech and how fast
 that was, and leaves a plot in `--out`:
@@ -182,7 +182,7 @@ def main(arguments=None):
         print(f"{start:8.2f} to {end:8.2f}")
     seconds = len(samples) / RATE
     print(
-        f"{len(found)} segments in {seconds:.1f} s of audio, heard in {elapsed:.2f} s: "
+        f"segments: {len(found)}; {seconds:.1f} s of audio heard in {elapsed:.2f} s, "
         f"real-time factor {elapsed / max(seconds, 1 / RATE):.4f}"
     )
 

@@ -112,20 +112,10 @@ def test_a_node_without_a_name_has_that_of_its_first_output():
 
 # ---- Where weights and nodes stand ----
 
-OPERATORS = (
-    "Constant",
-    "Identity",
-    "Cast",
-    "Concat",
-    "Slice",
-    "Unsqueeze",
-    "Squeeze",
-    "Transpose",
-    "Reshape",
-)
+MOVING = ["Unsqueeze", "Squeeze", "Transpose", "Reshape"]
 
 
-@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize("kind", ["Constant", "Identity", "Cast", "Concat", "Slice", *MOVING])
 def test_weights_behind_an_operator(kind):
     given, nodes, held = weights(), [], {}
     for role in ("W", "R"):
@@ -235,6 +225,27 @@ def test_an_initial_state_of_zeros_is_none():
     ):
         found = only(model)
         assert not found.given and not found.lstm.learn_state
+
+
+def test_an_initial_state_of_other_constants_is_not_taken_for_zero():
+    from onnx import helper, numpy_helper
+
+    one = numpy_helper.from_array(np.ones(1, np.float32))
+    ones = helper.make_node("ConstantOfShape", ["size"], ["initial_h"], value=one)
+    zeros = np.zeros((1, 4, UNITS), np.float32)
+    model = state_model([ones], size=np.array([1, 4, UNITS]), initial_c=zeros)
+    assert only(model).given == ("initial_h",)
+    with pytest.raises(ValueError, match="initial_h comes of ConstantOfShape node"):
+        interop.load(model)
+
+
+def test_the_state_of_layout_1_has_the_batch_first():
+    h, c = np.arange(4.0 * UNITS, dtype=np.float32).reshape(2, 1, 2, UNITS)
+    held = weights(parts=2) | {"initial_h": np.repeat(h, 3, 0), "initial_c": c}
+    node = lstm_node(given=held, layout=1, direction="bidirectional")
+    lstm = only(model_of(graph_of([node], held))).lstm
+    np.testing.assert_array_equal(lstm.parameters["h0"], h[0])
+    np.testing.assert_array_equal(lstm.parameters["c0"], c[0])
 
 
 def test_a_constant_initial_state_is_a_learned_one():

@@ -16,6 +16,7 @@ from onnx_models import (
     weights,
 )
 
+import clstm
 from clstm.interop import onnx as interop
 
 pytestmark = pytest.mark.peers
@@ -84,6 +85,27 @@ def test_a_quantised_lstm_is_refused_by_name():
         interop.read(model)
 
 
+def test_an_attribute_of_a_function_is_that_of_its_call():
+    model = in_body("function", lstm_node(hidden_size=UNITS), weights())
+    model.graph.node[0].attribute[0].i = 7
+    with pytest.raises(ValueError, match="'hidden_size' is 7, R is made for 3"):
+        interop.read(model)
+
+
+def test_an_attribute_of_a_call_without_a_function():
+    node = lstm_node(hidden_size=UNITS)
+    node.attribute[0].ref_attr_name = "units"
+    with pytest.raises(ValueError, match="'hidden_size' is a function's"):
+        interop.read(model_of(graph_of([node], weights())))
+
+
+def test_an_attribute_is_given_once():
+    node = lstm_node(hidden_size=UNITS)
+    node.attribute.append(node.attribute[0])
+    with pytest.raises(ValueError, match="two attributes 'hidden_size'"):
+        interop.read(model_of(graph_of([node], weights())))
+
+
 def test_weights_of_another_operator_are_refused_by_its_name():
     from onnx import helper
 
@@ -107,27 +129,31 @@ def rich_models():
     return in_body("If", lstm_node(hidden_size=UNITS), given), folded
 
 
-def assert_survives(count, seed):
-    files = [model.SerializeToString() for model in rich_models()]
+def assert_survives(path, count, seed):
+    """Whatever becomes of a file, it is refused, or its models run."""
+    interop.save(clstm.LSTM(2, 3, output_size=2, batch_first=True, learn_state=True), path)
+    files = [path.read_bytes(), *(model.SerializeToString() for model in rich_models())]
     rng, read = np.random.default_rng(seed), 0
     for data in itertools.islice(itertools.cycle(files), count):
+        changed = mutated(data, rng)
         try:
-            found = interop.read(mutated(data, rng))
+            models = [node.lstm for node in interop.read(changed)]
+            read += bool(models)
+            models.append(interop.load(changed))
         except ValueError:
             continue
-        read += bool(found)
-        for node in found:
-            node.lstm(np.zeros((1, 1, node.lstm.input_size), np.float32))
+        for model in models:
+            model(np.zeros((1, 1, model.input_size)))
     assert count / 20 < read < count  # some mutations are of names and weights
 
 
-def test_mutated_files():
-    assert_survives(1000, 0)
+def test_mutated_files(tmp_path):
+    assert_survives(tmp_path / "model.onnx", 1000, 0)
 
 
 @pytest.mark.long
-def test_many_mutated_files():
-    assert_survives(100_000, 1)
+def test_many_mutated_files(tmp_path):
+    assert_survives(tmp_path / "model.onnx", 100_000, 1)
 
 
 def bomb(kind):

@@ -33,8 +33,8 @@ class Scope:
     outer: "Scope | None" = None
     names: dict[str, Any] = field(default_factory=dict)
     """A tensor, the node that computes it, a pair of scope and name for an argument, or None."""
-    attributes: dict[str, Any] = field(default_factory=dict)
-    """Those of the function's call."""
+    attributes: dict[str, Any] | None = None
+    """Those of the function's call; None outside of functions."""
     folded: dict[str, Array | None] = field(default_factory=dict)
 
     def find(self, name: str) -> tuple["Scope", str, Any]:
@@ -103,7 +103,7 @@ class Graph:
                         yield from self._nodes(self._scope(graph, scope), graph, depth + 1)
 
     def _scope(self, graph: Any, outer: Scope | None) -> Scope:
-        scope = Scope(outer, attributes=outer.attributes if outer else {})
+        scope = Scope(outer, attributes=outer.attributes if outer else None)
         scope.names |= {value.name: None for value in graph.input}
         scope.names |= {tensor.name: tensor for tensor in graph.initializer}
         # Never folded, but never taken for a value of run time either.
@@ -115,8 +115,8 @@ class Graph:
         given = [*node.input, *[""] * (len(function.input) - len(node.input))]
         if len(given) > len(function.input):
             raise ValueError(f"{title(node)} has {len(given)} inputs, the function takes fewer")
-        scope = Scope(attributes={a.name: a for a in function.attribute_proto})
-        scope.attributes |= {a.name: a for a in _resolved(outer, node)}
+        passed = {a.name: a for a in function.attribute_proto}
+        scope = Scope(attributes=passed | {a.name: a for a in _resolved(outer, node)})
         for formal, name in zip(function.input, given, strict=True):
             scope.names[formal] = (outer, name) if name else None
         scope.names |= {name: n for n in function.node for name in n.output if name}
@@ -251,6 +251,8 @@ def _resolved(scope: Scope, node: Any) -> Iterator[Any]:
     for attribute in node.attribute:
         if not attribute.ref_attr_name:
             yield attribute
+        elif scope.attributes is None:
+            raise ValueError(f"{title(node)}: attribute {attribute.name!r} is a function's")
         elif (given := scope.attributes.get(attribute.ref_attr_name)) is not None:
             own = type(attribute)()
             own.CopyFrom(given)

@@ -172,7 +172,9 @@ def _rows(graph: Graph, scope: Scope, name: str) -> Array | None:
     if array is None and getattr(found, "op_type", "") == "Expand" and len(found.input) == 2:
         array = graph.fold(within, found.input[0])
         if array is not None and array.ndim != 3:
-            raise ValueError(f"{title(found)} makes an initial state of one axis less")
+            raise ValueError(
+                f"{title(found)} expands a state of shape {array.shape}, not three axes"
+            )
     return array
 
 

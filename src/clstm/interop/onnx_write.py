@@ -23,7 +23,7 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
     Inputs are ``x`` (T, B, I), or (B, T, I) if `batch_first`, ``h0`` (L D, B, H) and ``c0`` (L D,
     B, H); outputs are ``y`` (T, B, O), or (B, T, O), ``h_n`` and ``c_n`` like the initial state.
     T and B are free. With `learn_state` the parameters are the defaults of h0 and c0, which need
-    not be given then.
+    not be given then; ONNX Runtime warns that it cannot take them for constants.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
     ------
     ValueError
         For what ONNX's LSTM does not have: a projection (`proj_size`), a bound of the cell state
-        (`cell_clip`); for float64, which ONNX Runtime lacks; for more than 2 GB.
+        (`cell_clip`); for float64, which ONNX Runtime lacks; for numbers of the cell that single
+        precision does not have; for more than 2 GB.
     OSError
         If the file cannot be written.
     ImportError
@@ -197,13 +198,23 @@ def _attributes(cell: Cell, parts: int) -> dict[str, Any]:
     if cell.coupled:
         given["input_forget"] = 1
     if cell.clip is not None:
-        given["clip"] = cell.clip
+        given["clip"] = _single("clip", cell.clip)
     functions = [getattr(cell, slot) for slot in SLOTS] * parts
     if functions != [getattr(PLAIN, slot) for slot in SLOTS] * parts:
         names = [_NAMES[function.name] for function in functions]
         given["activations"] = names
         for kind, having in (("alpha", WITH_ALPHA), ("beta", WITH_BETA)):
             pairs = zip(names, functions, strict=True)
-            if values := [getattr(function, kind) for name, function in pairs if name in having]:
-                given[f"activation_{kind}"] = values
+            values = [getattr(function, kind) for name, function in pairs if name in having]
+            if values:
+                given[f"activation_{kind}"] = [_single(kind, value) for value in values]
     return given
+
+
+def _single(name: str, value: float) -> float:
+    """Return a number as single precision has it, if it has."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = float(np.float32(value))
+    if not np.isfinite(single) or (value and not single):
+        raise ValueError(f"{name} is {value}: ONNX has it in single precision, which does not")
+    return single
