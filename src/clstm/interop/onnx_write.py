@@ -216,5 +216,5 @@ def _single(name: str, value: float) -> float:
     with np.errstate(over="ignore", under="ignore"):
         single = float(np.float32(value))
     if not np.isfinite(single) or (value and not single):
-        raise ValueError(f"{name} is {value}: ONNX has it in single precision, which does not")
+        raise ValueError(f"{name} is {value}: single precision, which ONNX has, does not hold it")
     return single
