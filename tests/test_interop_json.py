@@ -80,6 +80,7 @@ def test_messages_say_the_place():
         (lambda: inner.integer(1), r"m.json: a\[0\].b is true, expected an integer"),
         (lambda: inner.text(), r"m.json: a\[0\].b is true, expected a string"),
         (lambda: inner.items(), r"m.json: a\[0\].b is true, expected a list"),
+        (lambda: root.members({"a"})["a"].items(3), "a has 2 items, expected at least 3"),
         (lambda: inner.any_members(), r"m.json: a\[0\].b is true, expected an object"),
         (lambda: first.members({"c"}, {"b"}), r"m.json: a\[0\] has no 'c'"),
         (lambda: first.members(set()), r"m.json: a\[0\] has 'b', which is not supported"),

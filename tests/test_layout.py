@@ -100,7 +100,10 @@ def test_nothing_imports_what_stands_above_it() -> None:
     above = {"clstm.lstm", "clstm.LSTM"}
     lower = {p for p in files(PACKAGE, ".py") if p.name not in ("__init__.py", "__main__.py")}
     assert PACKAGE / "parameters.py" in lower
-    makers = {PACKAGE / "load.py", *files(PACKAGE / "interop", ".py")}  # of models: they stand on top
+    makers = {
+        PACKAGE / "load.py",
+        *files(PACKAGE / "interop", ".py"),
+    }  # of models: they stand on top
     for path in lower - makers - {PACKAGE / "lstm.py"}:
         assert not imported(path) & above, path.name
     boundary = files(PACKAGE, ".pyx", ".pxd", ".pxi")

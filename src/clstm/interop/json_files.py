@@ -4,7 +4,7 @@ import json
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -47,11 +47,14 @@ class Node:
             self.fail(f"is {_kind(self.value)}, expected an object")
         return {key: self._inner(key) for key in self.value}
 
-    def items(self) -> list["Node"]:
-        """Return the items of a list."""
+    def items(self, least: int = 0, largest: int | None = None) -> Iterator["Node"]:
+        """Check a list and how many items it has, and go through them one by one."""
         if not isinstance(self.value, list):
             self.fail(f"is {_kind(self.value)}, expected a list")
-        return [self._inner(k) for k in range(len(self.value))]
+        count = len(self.value)
+        if count < least or (largest is not None and count > largest):
+            self.fail(f"has {count} items, expected {_limits(least, largest)}")
+        return (self._inner(k) for k in range(count))
 
     def text(self, *choices: str) -> str:
         """Return a string, one of these if there are any."""
@@ -68,8 +71,7 @@ class Node:
             found = self.value if isinstance(self.value, float) else _kind(self.value)
             self.fail(f"is {found}, expected an integer")
         if self.value < least or (largest is not None and self.value > largest):
-            limits = f"at least {least}" if largest is None else f"{least} to {largest}"
-            self.fail(f"is {_shortened(self.value)}, expected {limits}")
+            self.fail(f"is {_shortened(self.value)}, expected {_limits(least, largest)}")
         return self.value
 
     def array(self, shape: tuple[int | None, ...], dtype: DTypeLike) -> Array:
@@ -139,6 +141,12 @@ def _kind(value: Any) -> str:
         return json.dumps(value)
     kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
     return kinds.get(type(value), "a number")
+
+
+def _limits(least: int, largest: int | None) -> str:
+    if largest is None:
+        return f"at least {least}"
+    return str(least) if least == largest else f"{least} to {largest}"
 
 
 def _shortened(value: int) -> str:

@@ -25,7 +25,7 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
             parts[gain].fail("is not 0 dB, which is not supported")
     size = _last_of_shape(parts["in_shape"])
     layers: list[Any] = []
-    for node in parts["layers"].items():
+    for node in parts["layers"].items(1):
         layer, size = _read_layer(node, size, dtype)
         previous = layers[-1] if layers else None
         bare = isinstance(layer, Dense) and layer.weight is None
@@ -33,17 +33,13 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
             layers[-1] = Dense(previous.weight, previous.bias, layer.activation)
         else:
             layers.append(layer)
-    if not layers:
-        parts["layers"].fail("is empty")
     skips = "in_skip" in parts and parts["in_skip"].integer(0, 1) == 1
     return [Skip(tuple(layers))] if skips else layers
 
 
 def _last_of_shape(node: Node) -> int:
     """Return the number of features: [null, null, I], of which the others may be numbers."""
-    axes = node.items()
-    if not 1 <= len(axes) <= 3:
-        node.fail(f"has {len(axes)} axes, expected one to three")
+    axes = list(node.items(1, 3))
     for axis in axes[:-1]:
         if axis.value is not None:
             axis.integer(1)
@@ -61,10 +57,8 @@ def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
     features = _last_of_shape(parts["shape"])
     functions = ("", "tanh") if kind == "lstm" else tuple(ACTIVATIONS)
     activation = parts["activation"].text(*functions) if "activation" in parts else ""
-    weights = parts["weights"].items() if "weights" in parts else []
     count = {"lstm": 3, "activation": 0}.get(kind, 2)
-    if len(weights) != count:
-        parts["weights"].fail(f"has {len(weights)} arrays, expected {count}")
+    weights = list(parts["weights"].items(count, count)) if "weights" in parts else []
     if kind == "activation":
         if features != size:
             parts["shape"].fail(f"ends with {features}, but the layer takes {size} features")
