@@ -93,6 +93,13 @@ def test_lstms_become_layers_of_one(options):
     np.testing.assert_allclose(joined(X)[0], run([below, above, top], X), rtol=1e-12)
 
 
+def test_many_layers_of_one():
+    below = draw_model(1, 1, 1, None, dtype=np.float64)
+    joined = only_lstm([below] * 1000, "read")
+    assert len(joined.parameters) == 3000
+    assert np.unique(joined.parameters.flat).size == 12
+
+
 def test_one_lstm_is_itself():
     lstm = draw_model()
     assert only_lstm([lstm], "read") is lstm
@@ -123,6 +130,7 @@ def test_what_is_more_is_named(second, name):
         ([draw_model(), linear(0, 2, 2)], "layer 1 is Dense"),  # it has a readout
         ([draw_model(output_size=3), draw_model(3)], "layer 1 is LSTM"),
         ([draw_model(output_size=None), linear(0, 2, 3), linear(0, 2, 2)], "layer 2 is Dense"),
+        ([draw_model(output_size=None), linear(0, 2, 3), draw_model()], "layer 2 is LSTM"),
     ],
 )
 def test_the_first_layer_that_does_not_fit_is_named(layers, name):

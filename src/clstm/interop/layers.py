@@ -3,7 +3,6 @@
 A model that is more than an LSTM is a list of layers, each a function of a sequence.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,14 +61,17 @@ def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
     LSTMs that follow each other become the layers of one where they are alike. Raises ValueError,
     which names what else there is and the reader that returns all of it.
     """
-    lstm, count = None, 0
-    for layer in layers:
-        joined = _join(lstm, layer)
-        if joined is None:
+    count = 0
+    for below, layer in zip([None, *layers], layers, strict=False):
+        if not _continues(below, layer):
             break
-        lstm, count = joined, count + 1
-    if lstm is not None and count == len(layers):
-        return lstm
+        count += 1
+    if 0 < count == len(layers):
+        return _stacked(layers)
+    if 0 < count < len(layers) and _is_readout(layers[count], layers[count - 1]):
+        if count + 1 == len(layers):
+            return with_readout(_stacked(layers[:count]), layers[count].weight, layers[count].bias)
+        count += 1
     raise ValueError(
         f"it is more than an LSTM with a linear readout: layer {count} is "
         f"{layer_name(layers[count]) if layers else 'missing'}. {reader} returns the list of layers"
@@ -82,33 +84,36 @@ def layer_name(layer: Any) -> str:
     return type(layer).__name__ + (f" with {activation}" if activation else "")
 
 
-def _join(lstm: LSTM | None, layer: Any) -> LSTM | None:
-    """Return what two layers are as one model, or None if they are not."""
-    if lstm is None:
-        return layer if isinstance(layer, LSTM) else None
-    if lstm.output_size is not None:
-        return None
-    if isinstance(layer, LSTM):
-        return _stacked(lstm, layer)
-    if isinstance(layer, Dense) and layer.weight is not None and not layer.activation:
-        return with_readout(lstm, layer.weight, layer.bias)
-    return None
+def _is_readout(layer: Any, lstm: LSTM) -> bool:
+    linear = isinstance(layer, Dense) and layer.weight is not None and not layer.activation
+    return linear and lstm.output_size is None
 
 
-def _stacked(below: LSTM, above: LSTM) -> LSTM | None:
-    """Return the layers of both as one model, or None if they differ in more than weights."""
-    config, count = below._config, below.num_layers
-    alike = replace(above._config, input_size=below.input_size, num_layers=count, output_size=None)
-    if alike != config or config.width != above.input_size or config.learn_state:
-        return None
-    state = below.state_dict()
-    for name, array in above.state_dict().items():
-        moved = re.sub(r"(?<=_l)\d+", lambda number: str(count + int(number[0])), name)
-        state[moved] = array
-    layers = count + above.num_layers
-    return LSTM.from_state(
-        replace(above._config, input_size=below.input_size, num_layers=layers), state
-    )
+def _continues(below: LSTM | None, layer: Any) -> bool:
+    """Tell whether a layer is an LSTM that differs from the one below in nothing but weights."""
+    if not isinstance(layer, LSTM) or below is None:
+        return isinstance(layer, LSTM)
+    own, config = layer._config, below._config
+    alike = replace(own, input_size=config.input_size, num_layers=config.num_layers)
+    fits = config.width == own.input_size and not (config.output_size or config.learn_state)
+    return fits and replace(alike, output_size=None) == config
+
+
+def _stacked(lstms: Sequence[LSTM]) -> LSTM:
+    """Return LSTMs that continue each other as one of all their layers."""
+    if len(lstms) == 1:
+        return lstms[0]
+    state: dict[str, Array] = {}
+    count = 0
+    for lstm in lstms:
+        for name, array in lstm.state_dict().items():
+            kind, mark, rest = name.partition("_l")  # weight_ih, _l, 0_reverse
+            number, _, reverse = rest.partition("_")
+            moved = f"{kind}_l{count + int(number)}{reverse and '_' + reverse}" if mark else name
+            state[moved] = array
+        count += lstm.num_layers
+    config = replace(lstms[-1]._config, input_size=lstms[0].input_size, num_layers=count)
+    return LSTM.from_state(config, state)
 
 
 def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
