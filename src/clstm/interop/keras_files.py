@@ -155,10 +155,11 @@ class WeightsFile:
         def read() -> Any:
             folder, name = path.rsplit("/", 1)
             group = self._group(folder)
+            if not isinstance(group.get(name, getlink=True), h5py().HardLink):
+                raise ValueError(f"{path} is a link to another place")  # maybe in another file
             value = group[name]
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py().HardLink) or not isinstance(value, h5py().Dataset):
-                raise ValueError(f"{path} is no array of this file")
+            if not isinstance(value, h5py().Dataset):
+                raise ValueError(f"{path} is no array")
             if value.is_virtual or value.external or value.dtype.kind != "f":
                 raise ValueError(f"{path} is no plain array of floating-point numbers")
             if value.shape is None or value.nbytes > self._left:

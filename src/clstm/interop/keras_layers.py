@@ -121,7 +121,7 @@ class Entry:
             raise ValueError(f"{self.place} has {len(arrays)} weights, expected {len(shapes)}")
         for array, (name, shape) in zip(arrays, shapes.items(), strict=True):
             pairs = zip(array.shape, shape, strict=False)
-            fits = array.ndim == len(shape) and all(a == s or (s == 0 < a) for a, s in pairs)
+            fits = array.ndim == len(shape) and all(a > 0 and s in (0, a) for a, s in pairs)
             if not fits or array.dtype.kind != "f":
                 expected = str(shape).replace("0,", "I,") if 0 in shape else str(shape)
                 raise ValueError(
