@@ -55,11 +55,11 @@ def main() -> int:
     if arguments.command == "config":
         return _config(config, arguments)
     try:
-        for line in (_convert if arguments.command == "convert" else _inspect)(arguments):
-            print(line)
+        lines = list((_convert if arguments.command == "convert" else _inspect)(arguments))
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         print("clstm:", " ".join(str(error).split()), file=sys.stderr)
         return 1
+    print(*lines, sep="\n")
     return 0
 
 
@@ -127,6 +127,8 @@ def _convert(arguments: argparse.Namespace) -> Iterator[str]:
         if arguments.format is None:
             raise ValueError(f"{out}: --format {' or '.join(JSON)}? Both have .json files")
         module = arguments.format
+    elif arguments.format is not None:
+        raise ValueError(f"{out}: --format is for .json files")
     elif suffix is None:
         raise ValueError(f"{out}: the suffix must be one of {', '.join(SUFFIXES)}, .json")
     else:
@@ -177,7 +179,10 @@ def _inspect(arguments: argparse.Namespace) -> Iterator[str]:
         read = getattr(kind.reader(), "read", None)
         if read is None:
             raise
-        layers = read(arguments.file)  # raises for what is malformed
+        given = _options(arguments, kind.reader().load, kind.name)
+        taken = inspect.signature(read).parameters
+        # Raises for what is malformed.
+        layers = read(arguments.file, **{n: v for n, v in given.items() if n in taken})
         yield f"note        {error}"
         for name, layer in layers.items() if isinstance(layers, dict) else enumerate(layers):
             yield f"\n{name!r}:"

@@ -2,9 +2,7 @@
 
 import importlib
 import io
-import json
 import os
-import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -101,6 +99,8 @@ def _recognise(file: BinaryIO) -> Format | None:
 
 
 def _recognise_zip(file: BinaryIO) -> Format | None:
+    import zipfile  # here: it would be a third of the time that importing clstm takes
+
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -112,6 +112,8 @@ def _recognise_zip(file: BinaryIO) -> Format | None:
 
 
 def _recognise_json(data: bytes) -> Format | None:
+    import json
+
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

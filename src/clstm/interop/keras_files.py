@@ -178,7 +178,7 @@ class WeightsFile:
             raise
         except ValueError as error:
             raise ValueError(str(error)) from None
-        except (OSError, RuntimeError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        except Exception as error:
             raise ValueError(f"it is no sound HDF5 file: {error}") from None
 
 
