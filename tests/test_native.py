@@ -23,7 +23,7 @@ BUILDS = {  # compiler, flags, CLSTM_ISA, and the build that only kernels_generi
     "cc": ("cc", (), None, None),
     "generic-32": ("cc", ("-DCLSTM_GENERIC_VECTOR_BYTES=32", "-O1"), "generic", "cc"),
     "generic-64": ("cc", WIDE, "generic", "cc"),
-    "clang": ("clang", (), None, None),
+    "clang": ("clang", ("-O1",), None, None),
     "clang-generic-64": ("clang", WIDE, "generic", "clang"),
 }
 
