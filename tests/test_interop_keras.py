@@ -284,6 +284,14 @@ def test_only_sequential_models_are_read(tmp_path):
     assert interop.from_keras(theirs.layers[1]).hidden_size == 4
 
 
+def test_layers_of_keras_2_are_refused(monkeypatch):
+    """Its hard sigmoid is another one."""
+    layer = sequential(*MODELS["plain"]()).layers[0]
+    monkeypatch.setattr(keras, "__version__", "2.15.0")
+    with pytest.raises(ValueError, match=r"this is Keras 2\.15\.0"):
+        interop.from_keras(layer)
+
+
 def test_a_layer_without_weights_is_refused():
     with pytest.raises(ValueError, match="has no weights yet: build it"):
         interop.from_keras(layers.LSTM(4))

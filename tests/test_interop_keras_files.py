@@ -209,6 +209,11 @@ def test_an_archive_that_grows_is_refused(path):
     assert path.stat().st_size < 1 << 20
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_is_refused(method, path):
+    refused(archive(path, compression=method), "metadata.json is compressed as Keras never does it")
+
+
 def test_what_is_no_archive_is_refused(path, tmp_path):
     for content in (b"", b"PK\3\4", b"no", archive(path).read_bytes()[:-30]):
         path.write_bytes(content)

@@ -104,7 +104,7 @@ def _recognise_zip(file: BinaryIO) -> Format | None:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, IndexError):
+    except Exception:  # of many types, for what is malformed
         return None
     if "config.json" in names:
         return KERAS

@@ -16,6 +16,7 @@ Two options of Keras do not change the model, but what Keras hands on of its out
 import json
 import os
 import re
+import sys
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,9 @@ def from_keras(layer: Any) -> LSTM:
 
     Weights are copied. Raises ValueError as `load` does.
     """
+    version = getattr(sys.modules.get("keras"), "__version__", "0")
+    if not version.startswith("3."):  # functions of the same name are others in Keras 2
+        raise ValueError(f"layers of Keras 3 are read, this is Keras {version}")
     layers = layer.layers if type(layer).__name__ == "Sequential" else [layer]
     return _only_lstm(read_layers([_entry(k, each) for k, each in enumerate(layers)]))
 
