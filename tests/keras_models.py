@@ -1,5 +1,6 @@
 """What the tests of Keras share: models with weights drawn, and files by hand."""
 
+import importlib
 import json
 import os
 
@@ -10,12 +11,24 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # read when keras is imported
 FEATURES = 3
 
 
-def sequential(*layers, dtype=None, seed=0):
-    """A Keras model of which no weight is zero."""
-    import keras
+class Lazy:
+    """A module that is imported when it is first used: Keras takes seconds of every collection."""
 
-    model = keras.Sequential([keras.layers.Input((None, FEATURES), dtype=dtype), *layers])
-    return drawn(model, seed)
+    def __init__(self, name):
+        self.name = name
+
+    def __getattr__(self, attribute):
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)  # pytest asks every object of a module for its own
+        return getattr(importlib.import_module(self.name), attribute)
+
+
+keras, layers = Lazy("keras"), Lazy("keras.layers")
+
+
+def sequential(*inner, seed=0):
+    """A Keras model of which no weight is zero."""
+    return drawn(keras.Sequential([layers.Input((None, FEATURES)), *inner]), seed)
 
 
 def drawn(model, seed=0):
@@ -39,8 +52,8 @@ def lstm(**changes):
     return entry("LSTM", **{"name": "rnn", "units": 2, "return_sequences": True} | changes)
 
 
-def architecture(*layers):
-    config = {"layers": list(layers)}
+def architecture(*entries):
+    config = {"layers": list(entries)}
     return json.dumps({"module": "keras", "class_name": "Sequential", "config": config})
 
 

@@ -12,7 +12,7 @@ import clstm
 from clstm.interop import keras as interop
 
 pytestmark = pytest.mark.peers
-h5py = pytest.importorskip("h5py", reason="needs h5py: bench/requirements.txt")
+h5py = pytest.importorskip("h5py", reason="install bench/requirements.txt for this tier")
 
 METADATA = '{"keras_version": "3.5.0", "date_saved": "2024-01-01@00:00:00"}'
 CELL = "layers/lstm/cell/vars"
