@@ -106,13 +106,12 @@ typedef struct TYPED(clstm_i_kernels) {
     size_t lanes; /* of a vector */
     /* out[row * stride + column] of columns < `columns`, which end in the last block's last vector */
     void (*multiply)(const TYPED(clstm_i_product) *, real *out, size_t stride, size_t columns);
-    /* Moves what it is given on to the last step. */
-    void (*steps)(TYPED(clstm_i_steps) *);
+    void (*steps)(const TYPED(clstm_i_steps) *);
     void (*steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*gates)(const TYPED(clstm_i_gates) *);
     void (*gates_backward)(const TYPED(clstm_i_gates_backward) *);
     /* The same four of cells other than the plain one, and what fills in their ranges. */
-    void (*cell_steps)(TYPED(clstm_i_steps) *);
+    void (*cell_steps)(const TYPED(clstm_i_steps) *);
     void (*cell_steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*cell_gates)(const TYPED(clstm_i_gates) *);
     void (*cell_gates_backward)(const TYPED(clstm_i_gates_backward) *);

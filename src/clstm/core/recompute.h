@@ -12,7 +12,7 @@ static void TYPED(packed_again)(const TYPED(back) *back, const TYPED(rows_again)
     const size_t I = back->input_size, H = pass->hidden_size, R = pass->recurrent_size, stride = pass->stride;
     real *c = back->states + rows->at * stride, *h = c + TYPED(chunk_rows)(pass) * stride;
     TYPED(copy_rows)(c, stride, back->c + rows->slot * H, H, rows->count, H);
-    TYPED(clstm_i_steps) steps = {
+    const TYPED(clstm_i_steps) steps = {
         .product = {
             .rows = rows->count, .begin = 0, .end = weights->blocks, .whole = weights->whole, .last = weights->last,
             .count = 2, .parts = {{back->x + rows->row * I, I, weights->input, I},

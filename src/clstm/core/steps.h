@@ -37,7 +37,7 @@ ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, s
 }
 
 /* sums (rows, blocks, 4) of a last block hold i|f and g|o in the halves of two: each to a vector of its own. */
-ALWAYS_INLINE void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
+static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
     for (size_t row = 0; row < rows; row++) {
         vreal *last = sums + 4 * ((row + 1) * blocks - 1);
         last[3] = TYPED(swap_halves)(last[1]);
@@ -112,7 +112,7 @@ static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range bloc
 }
 
 /* Every array moves on by a step; h_{t-1} is what the step before wrote. */
-ALWAYS_INLINE void TYPED(advance)(TYPED(clstm_i_steps) *now) {
+static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     TYPED(clstm_i_product) *p = &now->product;
     for (size_t n = 0; n + 1 < p->count; n++) p->parts[n].a += now->batch * p->parts[n].stride;
     p->parts[p->count - 1].a = now->h;
@@ -122,24 +122,31 @@ ALWAYS_INLINE void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     if (now->cells) now->cells += now->batch * now->hidden_size;
 }
 
-/* Every other step goes through the blocks backwards: what the step before has left in a cache is read first. Worth
-   10 % where the weights are twice as large as the cache. */
-ALWAYS_INLINE void TYPED(walk)(TYPED(clstm_i_steps) *now, const int plain) {
-    const TYPED(clstm_i_product) *p = &now->product;
+/* All blocks and rows of a step. Every other one goes through the blocks backwards: what the step before has left in a
+   cache is read first. Worth 10 % where the weights are twice as large as the cache. */
+ALWAYS_INLINE void TYPED(whole_step)(const TYPED(clstm_i_steps) *step, size_t number, const int plain) {
+    const TYPED(clstm_i_product) *p = &step->product;
     const clstm_i_range all = {p->begin, p->end};
-    for (size_t t = 0; t < now->steps; t++) {
-        if (t) TYPED(advance)(now);
-        for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
-            const clstm_i_range blocks = TYPED(next_window)(all, left, (int)((now->first + t) % 2));
-            if (plain && p->rows == 1) TYPED(step_row)(now, blocks);
-            else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest)) {
-                const clstm_i_range rows = TYPED(next_rows)(p->rows, rest);
-                if (plain) TYPED(step_rows)(now, rows, blocks);
-                else TYPED(cell_rows)(now, rows, blocks);
-            }
+    for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
+        const clstm_i_range blocks = TYPED(next_window)(all, left, (int)(number % 2));
+        if (plain && p->rows == 1) TYPED(step_row)(step, blocks);
+        else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest)) {
+            const clstm_i_range rows = TYPED(next_rows)(p->rows, rest);
+            if (plain) TYPED(step_rows)(step, rows, blocks);
+            else TYPED(cell_rows)(step, rows, blocks);
         }
     }
 }
 
-static void TYPED(steps)(TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
-static void TYPED(cell_steps)(TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }
+ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plain) {
+    TYPED(whole_step)(steps, steps->first, plain);
+    if (steps->steps == 1) return; /* most of a stream's: without a copy */
+    TYPED(clstm_i_steps) now = *steps;
+    for (size_t t = 1; t < steps->steps; t++) {
+        TYPED(advance)(&now);
+        TYPED(whole_step)(&now, steps->first + t, plain);
+    }
+}
+
+static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
+static void TYPED(cell_steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }
