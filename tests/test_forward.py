@@ -34,22 +34,6 @@ cases = st.builds(
 )
 
 
-@given(cases)
-@example(Case(steps=200, batch=65, input_size=130, hidden_size=130, num_layers=3))
-@example(Case(steps=0, batch=3))
-@example(Case(steps=5, batch=0))
-def test_default_model_matches_the_specification(case):
-    model = case.model()
-    expected = reference.forward(model.parameters, case.x(), case.state())
-    scale = max(largest(expected.cells), largest(expected.y))
-    bound = forward_bound(case.steps, case.dtype)
-    y, (h, c) = model(case.x(), case.state())
-    assert y.dtype == h.dtype == c.dtype == case.dtype
-    assert_close(y, expected.y, bound, scale)
-    assert_close(h, expected.state[0], bound, scale)
-    assert_close(c, expected.state[1], bound, scale)
-
-
 def nudge(array, rng):
     """Move every number to one of its neighbours."""
     return np.nextafter(array, rng.choice([-np.inf, np.inf], array.shape).astype(array.dtype))
@@ -65,11 +49,37 @@ def numpy_error(case, model, exact, runs=3):
     x, parameters = case.x(), dict(model.parameters)
     for _ in range(runs):
         run = reference.forward(parameters, x, case.state(), dtype=case.dtype)
-        differences = run.y - exact.y, *np.subtract(run.state, exact.state)
-        error = max(error, largest(*differences))
+        error = max(error, largest(run.y - exact.y, run.cells - exact.cells))
         x = nudge(case.x(), rng)
         parameters = {name: nudge(array, rng) for name, array in model.parameters.items()}
     return error
+
+
+def assert_specified(case, model, factor):
+    """Within the bound of a default model, or so many times the error that NumPy makes in float32.
+
+    That is asked for only where it is needed: NumPy's runs take long.
+    """
+    x, state = case.x(), case.state()
+    exact = reference.forward(model.parameters, x, state)
+    y, (h, c) = model(x, state)
+    assert y.dtype == h.dtype == c.dtype == case.dtype
+    assert y.shape == exact.y.shape
+    error = largest(y - exact.y, h - exact.state[0], c - exact.state[1])
+    scale = max(1.0, largest(exact.cells), largest(exact.y))
+    allowed = forward_bound(case.steps, case.dtype) * scale
+    if error > allowed:
+        allowed = factor * numpy_error(case, model, exact)
+    assert error <= allowed
+
+
+@given(cases)
+@example(Case(steps=200, batch=65, input_size=130, hidden_size=130, num_layers=3))
+@example(Case(steps=0, batch=3))
+@example(Case(steps=5, batch=0))
+@example(Case(184, 41, 17, 1, 2, seed=2763))  # one unit alone: NumPy errs twice as much as allowed
+def test_default_model_matches_the_specification(case):
+    assert_specified(case, case.model(), 1)
 
 
 @given(cases, st.floats(0.1, 8))
@@ -77,16 +87,7 @@ def test_arbitrary_weights_match_as_well_as_float32_allows(case, size):
     model = case.model()
     with model.edit() as parameters:
         parameters.flat *= size
-    x, state = case.x(), case.state()
-    exact = reference.forward(model.parameters, x, state)
-    y, end = model(x, state)
-    error = largest(y - exact.y, *np.subtract(end, exact.state))
-    allowed = forward_bound(case.steps, case.dtype) * max(
-        1.0, largest(exact.cells), largest(exact.y)
-    )
-    if error > allowed:  # only then are NumPy's runs needed, which take long
-        allowed = 4 * numpy_error(case, model, exact)
-    assert error <= allowed
+    assert_specified(case, model, 4)
 
 
 def test_gates_and_cells_of_every_step():
