@@ -22,12 +22,14 @@ from conftest import (
     largest,
 )
 
+import clstm
 from clstm import Activation, Cell
 
 INCLUDE = ROOT / "include"
 CONSUMERS = Path(__file__).parent / "consumers"
 DIRECTIONS = ("forward", "reverse", "both")  # clstm_direction
 FUNCTIONS = ("", "sigmoid", "tanh", "hard_sigmoid", "relu")  # clstm_function, those in use here
+OPENMP = ("-fopenmp",) if clstm.config()["openmp"] else ()  # what the package's archive needs
 CORE_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off")
 
 
@@ -96,6 +98,11 @@ class Build:
         flags = [*CORE_FLAGS, *self.flags, f"-I{INCLUDE}"]
         with ThreadPool() as pool:  # of compilers: this is most of the time of these tests
             pool.map(lambda s: execute(self.compiler, *flags, "-c", s, cwd=self.folder), sources, 1)
+        return self
+
+    def unpack(self):
+        """Take the objects of the package's own archive."""
+        execute("ar", "x", Path(clstm.get_library()) / "libclstm.a", cwd=self.folder)
         return self
 
     def program(self, name):

@@ -25,8 +25,7 @@ SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 def libraries():
     """Return what the package ships, and what that needs."""
-    openmp = ["-fopenmp"] if clstm.config()["openmp"] else []
-    return str(Path(clstm.get_library()) / "libclstm.a"), *openmp
+    return str(Path(clstm.get_library()) / "libclstm.a"), *native.OPENMP
 
 
 @pytest.fixture(scope="module")
