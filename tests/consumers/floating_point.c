@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { T = 400, B = 16, I = 24, H = 64, L = 2, PARAMETERS = 4 * H * (I + H) + 4 * H * 2 * H };
-enum { T_LONG = 10000 }; /* so much that every host is asked whether to go on */
+enum { T = 150, B = 16, I = 24, H = 64, L = 2, PARAMETERS = 4 * H * (I + H) + 4 * H * 2 * H };
+enum { T_LONG = 2000 }; /* so much that every host is asked whether to go on */
 
 static float parameters[PARAMETERS], x[T_LONG * B * I], y[T * B * H], first_y[T * B * H];
 static float dx[T * B * I], first_dx[T * B * I];
