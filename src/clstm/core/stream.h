@@ -49,7 +49,7 @@ static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_config *config
     stream->stride = clstm_i_whole_vectors(config->hidden_size, lanes);
     stream->h_stride = clstm_i_whole_vectors(stream->recurrent_size, lanes);
     stream->width = TYPED(packed_shape)(config->hidden_size, 0, lanes, 0).width;
-    /* Few enough steps for a private cache; more than these gain nothing. */
+    /* Few enough steps for a private cache; neither number has been tuned. */
     const size_t bytes = (size_t)64 << 10, most = 64, step = batch * (stream->width + 2 * stream->h_stride);
     const size_t fitting = bytes / sizeof(real) / (step ? step : 1);
     stream->base.chunk = fitting < 1 ? 1 : fitting > most ? most : fitting;
@@ -166,8 +166,9 @@ static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_
     TYPED(clstm_i_product) *product = &steps.product;
     TYPED(clstm_i_part) *input = &product->parts[0], *recurrent = input;
     *input = (TYPED(clstm_i_part)){x, x_stride, packed->input, packed->input_size};
-    /* Weights that are read once for all steps, if they are more than a few. */
-    if (n > 1 && rows < 24 && packed->input_size >= 8) {
+    /* As a pass does it; but not for a few features, which are as soon added in every step: not tuned either. */
+    const clstm_i_shape shape = {.steps = n, .batch = rows};
+    if (n > 1 && packed->input_size >= 8 && clstm_i_hoists(&shape, CLSTM_I_UNITS)) {
         TYPED(clstm_i_product) all = *product;
         all.rows = n * rows;
         all.count = 1;
