@@ -61,8 +61,7 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
         .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * H,
         .cell = pass->cell, .peephole = TYPED(peepholes_of)(pass->model, chunk->part),
     };
-    if (pass->cell) pass->kernels->cell_gates(&gates);
-    else pass->kernels->gates(&gates);
+    TYPED(run_kernel_gates)(pass->kernels, &gates);
     if (chunk->outputs) TYPED(blas_projection)(worker, chunk, &at);
     if (!pass->tape) return;
     TYPED(keep_between)(worker, chunk, &at);

@@ -36,8 +36,7 @@ static void TYPED(run_steps)(const TYPED(worker) *worker, const TYPED(packed) *p
         if (clstm_i_cancelled(worker->pass->call)) return;
         steps.product.begin = begin;
         steps.product.end = blocks.end - begin < most ? blocks.end : begin + most;
-        if (steps.cell) worker->pass->kernels->cell_steps(&steps);
-        else worker->pass->kernels->steps(&steps);
+        TYPED(run_kernel_steps)(worker->pass->kernels, &steps);
         TYPED(poll)(worker, work * (double)(steps.product.end - begin) / (double)packed->blocks);
     }
 }

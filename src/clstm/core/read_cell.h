@@ -24,3 +24,14 @@ static const real *TYPED(peepholes_of)(const clstm_model *model, size_t part) {
     if (!model->config.cell.peephole) return NULL;
     return (const real *)model->parameters + clstm_i_part_offsets(&model->config, part).peephole;
 }
+
+/* Steps and gates by the kernel of their cell. */
+static inline void TYPED(run_kernel_steps)(const TYPED(clstm_i_kernels) *kernels, const TYPED(clstm_i_steps) *steps) {
+    if (steps->cell) kernels->cell_steps(steps);
+    else kernels->steps(steps);
+}
+
+static inline void TYPED(run_kernel_gates)(const TYPED(clstm_i_kernels) *kernels, const TYPED(clstm_i_gates) *gates) {
+    if (gates->cell) kernels->cell_gates(gates);
+    else kernels->gates(gates);
+}

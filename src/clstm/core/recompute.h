@@ -22,8 +22,7 @@ static void TYPED(packed_again)(const TYPED(back) *back, const TYPED(rows_again)
         .steps = 1, .batch = rows->count, .c = c, .h = h, .stride = stride, .hidden_size = H,
         .gates = back->gates + rows->at * 4 * H, .cell = pass->cell, .peephole = weights->peephole,
     };
-    if (pass->cell) pass->kernels->cell_steps(&steps);
-    else pass->kernels->steps(&steps);
+    TYPED(run_kernel_steps)(pass->kernels, &steps);
 }
 
 static void TYPED(blas_again)(const TYPED(back) *back, size_t thread, const TYPED(rows_again) *rows) {
@@ -47,8 +46,7 @@ static void TYPED(blas_again)(const TYPED(back) *back, size_t thread, const TYPE
         .c_before = back->c + rows->slot * H, .c = c, .h = c + TYPED(chunk_rows)(pass) * H,
         .cell = pass->cell, .peephole = back->peephole,
     };
-    if (pass->cell) pass->kernels->cell_gates(&step);
-    else pass->kernels->gates(&step);
+    TYPED(run_kernel_gates)(pass->kernels, &step);
 }
 
 /* A task: a thread's part of the chunk's rows, some at a time, so that the host can cancel. */

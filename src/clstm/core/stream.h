@@ -182,8 +182,7 @@ static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_
     product->count++;
     *recurrent = (TYPED(clstm_i_part)){TYPED(h_of)(stream, layer), h_stride, packed->recurrent, packed->recurrent_size};
     for (size_t t = 0; t < n; t += steps.steps) {
-        if (stream->cell) stream->kernels->cell_steps(&steps);
-        else stream->kernels->steps(&steps);
+        TYPED(run_kernel_steps)(stream->kernels, &steps);
         if (!projects) return;
         TYPED(project)(stream, layer, hidden + t * rows * h_stride);
         recurrent->a = hidden + t * rows * h_stride;
