@@ -151,8 +151,8 @@
 
    5. What a host can bring
 
-   A clstm_context holds threads, a BLAS and an allocator, each of them optional. Forward passes call no BLAS;
-   gradients of weights and inputs do, and are slow by the library's own plain product:
+   A clstm_context holds threads, an allocator and a BLAS, each of them optional. No BLAS is called but by the engine
+   of that name (clstm_engine), which without one multiplies by the library's own kernels:
 
        #include <stdio.h>
        #include <stdlib.h>
@@ -319,8 +319,8 @@ int clstm_has_openmp(void);
 typedef struct clstm_context {
     size_t size;
 
-    /* Row-major matrix products, called from several threads at once on disjoint C. NULL: the library's own plain
-       product, right everywhere, tuned nowhere. */
+    /* Row-major matrix products of the engine "blas" (clstm_engine), called from several threads at once on disjoint
+       C. NULL: the library's own. */
     void (*sgemm)(const clstm_gemm *product);
     void (*dgemm)(const clstm_gemm_f64 *product);
 
@@ -349,9 +349,9 @@ const char *clstm_isa(void);
 const char *const *clstm_isa_list(void);
 
 /* The engine in use. "packed": product and gates tile by tile, on weights packed once for each version of a model; no
-   BLAS in the forward pass, and results that are equal bit by bit for every number of threads, batch and
-   cutting of a sequence into calls. "blas": the context's gemm for every product, the plain second opinion, equal to
-   rounding. Chosen once by the environment's CLSTM_ENGINE, else "packed"; NULL if that names neither. */
+   BLAS, and forward results that are equal bit by bit for every number of threads, batch and cutting of a sequence into
+   calls. "blas": the context's gemm for every product, the plain second opinion, equal to rounding. Chosen once by the
+   environment's CLSTM_ENGINE, else "packed"; NULL if that names neither. */
 const char *clstm_engine(void);
 
 /* The names that CLSTM_ENGINE may take, ended by NULL. Static. */

@@ -241,6 +241,18 @@ def check_forward(build, case):
         assert_identical(actual, wanted)
 
 
+# More rows than one chunk of a backward pass has, and than a product sums up at once; more gates
+# than a product's block has; an input wider than a tile, and so narrow that the product is turned.
+LARGE = [
+    Case(steps=88, batch=15, input_size=70, hidden_size=104),
+    Case(steps=44, batch=15, input_size=70, hidden_size=104, dtype=np.float64),
+    Case(steps=190, batch=16, input_size=1, hidden_size=24, output_size=3),
+    Case(steps=40, batch=16, input_size=4, hidden_size=110, lengths=(40, 39, 7, 0) * 4),
+    Case(steps=40, batch=20, input_size=9, hidden_size=100, direction="both", num_layers=2),
+    Case(steps=44, batch=15, input_size=9, hidden_size=120, proj_size=30, num_layers=2),
+]
+
+
 def check_gradients(build, case):
     """Those of a tape with gates, and of one without."""
     plain = build.run_case(case)

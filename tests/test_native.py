@@ -71,6 +71,11 @@ def test_gradients(build, hidden_size, dtype):
     native.check_gradients(build, native.shape(hidden_size, dtype, batch))
 
 
+@pytest.mark.parametrize("case", native.LARGE, ids=native.name_of)
+def test_gradients_of_large_models(build, case):
+    native.check_gradients(build, case)
+
+
 @pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0), (0, 0)])
 def test_empty_sequences(plain, steps, batch):
     case = Case(steps=steps, batch=batch, num_layers=2, output_size=3)
@@ -90,7 +95,7 @@ def test_every_option(build, case):
 @pytest.mark.parametrize("engine", ["packed", "blas"])
 @both_types
 def test_an_engine_by_its_name(plain, engine, dtype):
-    """The blas engine needs no BLAS: the core's own plain product serves."""
+    """The blas engine needs no BLAS: the core's own product serves."""
     isa, chosen = plain.run("what_computes", CLSTM_ENGINE=engine).decode().split()
     assert isa in ("generic", "avx2", "avx512", "neon")
     assert chosen == engine

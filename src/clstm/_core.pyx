@@ -62,14 +62,14 @@ cpdef int load_blas() except -1:
     return 0
 
 
-cpdef bint forward_needs_blas() noexcept:
-    """Tell whether a forward pass calls the host's BLAS; a backward pass always does."""
+cpdef bint needs_blas() noexcept:
+    """Tell whether a pass calls the host's BLAS: that of the blas engine does."""
     return clstm_engine() != NULL and strcmp(clstm_engine(), b"blas") == 0
 
 
-cdef clstm_context make_context(size_t threads, bint needs_blas) except *:
+cdef clstm_context make_context(size_t threads, bint for_pass=False) except *:
     """What the core is given by this host, with a team of so many threads."""
-    if needs_blas:
+    if for_pass and needs_blas():
         load_blas()
     cdef clstm_context context = host
     context.team = clstm_openmp_team(threads)
@@ -143,7 +143,7 @@ def sigmoid(x):
 
 def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
     """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return what it was."""
-    cdef clstm_context context = make_context(threads, False)
+    cdef clstm_context context = make_context(threads)
     cdef double norm = 0
     raise_status(clip(data(flat), flat.size, cnp.PyArray_TYPE(flat), max_norm, &norm, &context), "clip_global_norm")
     return norm
@@ -237,12 +237,12 @@ cdef class Model:
 
     def adam_step(self, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, settings, size_t threads):
         """One step of Adam; settings are t, lr, beta1, beta2, eps."""
-        cdef clstm_context context = make_context(threads, False)
+        cdef clstm_context context = make_context(threads)
         raise_status(adam(self.handle, self.geometry.typenum, data(g), data(m), data(v), settings, &context), "Adam")
 
     def sgd_step(self, cnp.ndarray g, cnp.ndarray velocity, settings, size_t threads):
         """One step of gradient descent; settings are lr, momentum."""
-        cdef clstm_context context = make_context(threads, False)
+        cdef clstm_context context = make_context(threads)
         raise_status(sgd(self.handle, self.geometry.typenum, data(g), data(velocity), settings, &context), "SGD")
 
     # Calls.
@@ -303,8 +303,8 @@ cdef class Model:
         cdef cnp.ndarray c = empty(c_shape(&self.geometry, rows.axes, rows.batch), typenum)
         set_inputs(s, x, h0_, c0_)
         set_results(s, y, h, c)
-        cdef clstm_context context = make_context(threads, forward_needs_blas())
-        hold = self.blas_hold(rows.total) if forward_needs_blas() else no_hold
+        cdef clstm_context context = make_context(threads, for_pass=True)
+        hold = self.blas_hold(rows.total)
         self.enter()
         try:
             if hold is no_hold:  # to enter even this costs as much as a small call's arithmetic
@@ -325,6 +325,8 @@ cdef class Model:
     cdef object blas_hold(self, size_t rows):
         """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
         cdef Geometry model = self.geometry
+        if not needs_blas():
+            return no_hold
         cdef size_t widest = max(model.input_size, model.hidden_size, model.width, model.output_size)
         cdef double largest = <double>rows * 4.0 * <double>model.hidden_size * <double>widest
         return hold_blas if largest > 262144 else no_hold
@@ -365,7 +367,7 @@ cdef class Recording:
         cdef cnp.ndarray dh0 = empty(h_shape(&model.geometry, 3, self.batch), typenum)
         cdef cnp.ndarray dc0 = empty(c_shape(&model.geometry, 3, self.batch), typenum)
         cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum) if into is None else into
-        cdef clstm_context context = make_context(threads, True)
+        cdef clstm_context context = make_context(threads, for_pass=True)
         cdef clstm_status status
         cdef Gradients g = gradients(flat, into is not None)
         set_incoming(&g, dy_, dh_, dc_)

@@ -8,7 +8,7 @@ typedef struct TYPED(back) {
     size_t direction, part;
     clstm_i_counter *counters; /* of each thread's meetings */
 
-    /* Of the chunk: all steps, where the tape has the gates; else some, whose gates are computed again. */
+    /* Of all steps, on the tape; of the chunk alone, where it is computed again. */
     real *gates;        /* (rows, 4H) in: activated; then gradients of the pre-activations */
     real *after;        /* (B, 4H) those gradients of step `last` */
     real *states;       /* (2, rows, stride) c and o tanh(c) that come with gates computed again */
@@ -22,7 +22,7 @@ typedef struct TYPED(back) {
     const real *bias;    /* (4H,) */
     const real *x;       /* (total, I) */
     const real *h, *c;   /* (B + total, R) as the gates saw it, (B + total, H); slot 0 the initial state */
-    const real *outputs; /* (rows of the chunk, outputs_stride) o tanh(c) before the projection, or NULL */
+    const real *outputs; /* (rows, outputs_stride), as gates: o tanh(c) before the projection, or NULL */
     size_t outputs_stride;
     real *below;         /* (total, h_stride) gradient of h */
     const real *dh;      /* (total, dh_stride) the part of it that comes from above: `below`, or the caller's dy */
@@ -55,7 +55,8 @@ typedef struct TYPED(back_pass) {
     int between;        /* projection or recurrent dropout stand between steps */
     size_t directions, hidden_size, recurrent_size;
     size_t stride, h_stride; /* of H and R columns in the engine's own arrays: whole vectors */
-    size_t capacity;    /* rows of a chunk whose gates are computed again; 0: the tape has them */
+    size_t at_once;     /* rows of a chunk at most, or those of one step */
+    int again;          /* a chunk's gates are computed again: the tape does not have them */
     size_t first, last; /* steps of the chunk */
     char *memory;       /* of the call, with what follows and the chunks' buffers */
     real *above;        /* (total, D R) gradient of what two directions gave together, in forward order */
@@ -72,16 +73,19 @@ static inline size_t TYPED(chunk_rows)(const TYPED(back_pass) *pass) {
     return pass->plan->offsets[pass->last] - TYPED(origin)(pass);
 }
 
+/* Rows before the first of gates and outputs. */
+static inline size_t TYPED(held_from)(const TYPED(back_pass) *pass) { return pass->again ? TYPED(origin)(pass) : 0; }
+
 /* The gates of a step of the chunk, from a row on. */
 static inline real *TYPED(gates_at)(const TYPED(back) *back, size_t t, size_t row) {
     const TYPED(back_pass) *pass = back->pass;
-    return back->gates + (pass->plan->offsets[t] - TYPED(origin)(pass) + row) * 4 * pass->hidden_size;
+    return back->gates + (pass->plan->offsets[t] - TYPED(held_from)(pass) + row) * 4 * pass->hidden_size;
 }
 
 /* Their gradients, of a step of the chunk or the one after it. */
 static inline const real *TYPED(gradients_at)(const TYPED(back) *back, size_t t, size_t row) {
     const TYPED(back_pass) *pass = back->pass;
-    return t < pass->last ? TYPED(gates_at)(back, t, row) : back->after + row * 4 * pass->hidden_size;
+    return t < pass->last || !pass->again ? TYPED(gates_at)(back, t, row) : back->after + row * 4 * pass->hidden_size;
 }
 
 /* Rows that are active at a step, if there is one. */

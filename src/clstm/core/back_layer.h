@@ -66,7 +66,7 @@ static void TYPED(begin_gradients)(TYPED(back) *back, size_t layer) {
     back->dx = direct || !to.data ? to.data : pass->dx_own;
     back->dx_stride = direct ? to.stride : at.input_size;
     back->dx_to = direct ? (TYPED(port)){0} : to;
-    back->dx_adds = back->direction == 1 || (D > 1 && pass->capacity);
+    back->dx_adds = back->direction == 1 || (D > 1 && pass->at_once < pass->plan->total);
 }
 
 /* The gradient of the h of a part that comes from above. */

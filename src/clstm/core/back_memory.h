@@ -18,6 +18,7 @@ static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass, TYPED(clstm_i
     clstm_status status = clstm_i_chosen(&isa, &packed);
     if (status) return status;
     const size_t lanes = isa->KERNELS->lanes;
+    pass->call->blas = !packed;
     pass->kernels = isa->KERNELS;
     pass->cell = TYPED(read_cell)(config, pass->kernels, cell);
     pass->directions = clstm_i_directions(config);
@@ -33,9 +34,11 @@ static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass, TYPED(clstm_i
     return status;
 }
 
-/* Rows whose gates are computed again at a time: enough for fast products, few enough for a cache. */
-static size_t TYPED(rows_again_at_once)(const clstm_i_plan *plan, size_t H) {
-    const size_t bytes = (size_t)4 << 20, rows = bytes / (4 * H * sizeof(real));
+/* Rows of a chunk: enough for fast products, few enough that these find in a cache what the recurrence has left. */
+static size_t TYPED(rows_at_once)(const clstm_i_plan *plan, size_t H, int again) {
+    const size_t bytes = (size_t)(again ? 4 : 1) << 20, least = again ? 0 : 512;
+    size_t rows = bytes / (4 * H * sizeof(real));
+    if (rows < least) rows = least;
     return rows < plan->batch ? plan->batch : rows < plan->total ? rows : plan->total;
 }
 
@@ -53,10 +56,11 @@ static void TYPED(place_back)(TYPED(back_pass) *pass, clstm_i_layout *layout, ui
     PLACE(pass->above, D > 1 && (L > 1 || O), total, D * R);
     PLACE(pass->dy, O && !pass->direct, total, O);
     PLACE(pass->x_back, D > 1, total, I > D * R ? I : D * R);
-    PLACE(pass->dx_own, dx_own, pass->capacity ? pass->capacity : total, widest);
+    PLACE(pass->dx_own, dx_own, pass->at_once, widest);
     real *zeros;
     PLACE(zeros, 1, 4, pass->stride);
     pass->zeros = zeros;
+    PLACE(pass->call->scratch, 1, threads ? threads : 1, CLSTM_I_GEMM_BYTES);
     for (size_t d = 0; d < D; d++) {
         TYPED(back) *back = &pass->backs[d];
         back->pass = pass;
@@ -67,16 +71,17 @@ static void TYPED(place_back)(TYPED(back_pass) *pass, clstm_i_layout *layout, ui
         PLACE(back->dh0, dh0, B, R);
         PLACE(back->dm, pass->between, B, H);
         PLACE(back->dropped, drops, B, R);
-        PLACE(back->gates, pass->capacity, pass->capacity, 4 * H);
-        PLACE(back->states, pass->capacity, 2 * pass->capacity, pass->stride);
-        PLACE(back->after, pass->capacity, B, 4 * H);
+        PLACE(back->gates, pass->again, pass->at_once, 4 * H);
+        PLACE(back->states, pass->again, 2 * pass->at_once, pass->stride);
+        PLACE(back->after, pass->again, B, 4 * H);
     }
 #undef PLACE
 }
 
 static clstm_status TYPED(allocate_backward)(TYPED(back_pass) *pass) {
     const clstm_tape *tape = pass->tape;
-    pass->capacity = tape->gates ? 0 : TYPED(rows_again_at_once)(&tape->plan, pass->hidden_size);
+    pass->again = !tape->gates;
+    pass->at_once = TYPED(rows_at_once)(&tape->plan, pass->hidden_size, pass->again);
     clstm_i_layout layout = {0, 0};
     TYPED(place_back)(pass, &layout, 0);
     clstm_status status;

@@ -12,7 +12,7 @@ static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *c
         .b = (const real *)pass->model->parameters + at.input, .ldb = at.input_size, .transpose_b = 1,
         .c = chunk->sums + rows.begin * pass->width, .ldc = pass->width,
     };
-    TYPED(product)(pass->call, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
 }
 
 /* h_t = weight_hr (o_t tanh(c_t)) of a worker's rows of a step. */
@@ -28,7 +28,7 @@ static void TYPED(blas_projection)(const TYPED(worker) *worker, const TYPED(chun
         .b = (const real *)pass->model->parameters + weights.projection, .ldb = H, .transpose_b = 1,
         .c = chunk->hidden + at->rows.begin * R, .ldc = R,
     };
-    TYPED(product)(pass->call, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
 }
 
 /* Step t of a worker's rows: sums += h_{t-1} weight_hh^T, then sums -> c_t, h_t. */
@@ -52,7 +52,7 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
         .b = parameters + weights.recurrent, .ldb = R, .transpose_b = 1,
         .c = sums, .ldc = 4 * H, .accumulate = 1,
     };
-    TYPED(product)(pass->call, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
 
     const TYPED(clstm_i_gates) gates = {
         .rows = rows, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
@@ -97,5 +97,5 @@ static void TYPED(blas_readout)(const TYPED(worker) *worker, const real *h, size
         .b = parameters + at.input, .ldb = width, .transpose_b = 1,
         .c = y, .ldc = O, .accumulate = !config->no_bias,
     };
-    TYPED(product)(pass->call, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
 }

@@ -12,7 +12,7 @@ static void TYPED(give_back)(const TYPED(back) *back, size_t thread, size_t t, c
         .c = back->dropped ? back->dropped + rows.begin * R : to, .ldc = R,
         .accumulate = add && !back->dropped,
     };
-    TYPED(product)(back->pass->call, thread, &product);
+    TYPED(product)(back->pass->call, back->pass->kernels, thread, &product);
     if (back->dropped) TYPED(through_dropout)(back, rows, to, R, add);
 }
 
@@ -30,7 +30,7 @@ static void TYPED(blas_projection_back)(const TYPED(back) *back, size_t thread, 
         .b = back->weight_hr, .ldb = H,
         .c = back->dm + rows.begin * H, .ldc = H,
     };
-    TYPED(product)(back->pass->call, thread, &product);
+    TYPED(product)(back->pass->call, back->pass->kernels, thread, &product);
 }
 
 /* The chunk's steps of a thread's rows of the batch, the last first: these rows never meet others. */

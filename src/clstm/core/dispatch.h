@@ -8,6 +8,8 @@
 
 #pragma GCC visibility push(hidden)
 
+enum { CLSTM_I_GEMM_BYTES = 448 << 10 }; /* what a kernel's gemm needs beside its matrices */
+
 #include "real_f32.h"
 #include "kernel_table.h"
 #include "real_f64.h"

@@ -9,7 +9,7 @@
 
 #include "arrays.h"
 #include "ports.h"
-#include "gemm.h"
+#include "products.h"
 #include "read_cell.h"
 #include "pack.h"
 #include "tape.h"

@@ -13,9 +13,9 @@ static void TYPED(recurrent_gradients)(const TYPED(back) *back, size_t index, cl
     do {
         end = TYPED(together)(pass, t);
         product.k = plan->offsets[end] - plan->offsets[t];
-        product.a = back->gates + (plan->offsets[t] - TYPED(origin)(pass)) * 4 * H + rows.begin;
+        product.a = TYPED(gates_at)(back, t, 0) + rows.begin;
         product.b = back->h + clstm_i_slot_before(plan, t) * R;
-        TYPED(product)(pass->call, index, &product);
+        TYPED(product)(pass->call, pass->kernels, index, &product);
         product.accumulate = 1;
         t = end;
     } while (t < pass->last);
@@ -25,38 +25,39 @@ static void TYPED(recurrent_gradients)(const TYPED(back) *back, size_t index, cl
 static void TYPED(weight_gradients)(const TYPED(back) *back, size_t index, clstm_i_range rows) {
     const TYPED(back_pass) *pass = back->pass;
     const size_t I = back->input_size, H = pass->hidden_size, n = TYPED(chunk_rows)(pass);
+    const real *d_gates = TYPED(gates_at)(back, pass->first, 0) + rows.begin;
     const PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = I, .k = n,
-        .a = back->gates + rows.begin, .lda = 4 * H, .transpose_a = 1,
+        .a = d_gates, .lda = 4 * H, .transpose_a = 1,
         .b = back->x + TYPED(origin)(pass) * I, .ldb = I,
         .c = back->d_weight_ih + rows.begin * I, .ldc = I, .accumulate = pass->accumulate,
     };
-    TYPED(product)(pass->call, index, &product);
+    TYPED(product)(pass->call, pass->kernels, index, &product);
     TYPED(recurrent_gradients)(back, index, rows);
 
     if (!back->d_bias) return;
     real *d_bias = back->d_bias + rows.begin;
     if (!pass->accumulate) memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
-    pass->kernels->sum_rows(n, rows.end - rows.begin, back->gates + rows.begin, 4 * H, d_bias);
+    pass->kernels->sum_rows(n, rows.end - rows.begin, d_gates, 4 * H, d_bias);
 }
 
 /* Of the peepholes, of some units: i and f saw the c before their step, o that of its own. */
 static void TYPED(peephole_gradients)(const TYPED(back) *back, clstm_i_range units) {
     const TYPED(back_pass) *pass = back->pass;
     const clstm_i_plan *plan = pass->plan;
-    const size_t H = pass->hidden_size, n = units.end - units.begin, origin = TYPED(origin)(pass);
-    const real *gates = back->gates + units.begin, *c = back->c + units.begin;
+    const size_t H = pass->hidden_size, n = units.end - units.begin;
+    const real *c = back->c + units.begin;
     real *to = back->d_peephole + units.begin;
     for (size_t gate = 0; !pass->accumulate && gate < 3; gate++) memset(to + gate * H, 0, n * sizeof(real));
     for (size_t t = pass->first, end; t < pass->last; t = end) {
         end = TYPED(together)(pass, t);
         const size_t rows = plan->offsets[end] - plan->offsets[t];
-        const real *own = gates + (plan->offsets[t] - origin) * 4 * H, *before = c + clstm_i_slot_before(plan, t) * H;
+        const real *d_gates = TYPED(gates_at)(back, t, 0) + units.begin, *before = c + clstm_i_slot_before(plan, t) * H;
         for (size_t gate = 0; gate < 2; gate++)
-            pass->kernels->sum_products(rows, n, own + gate * H, 4 * H, before, H, to + gate * H);
+            pass->kernels->sum_products(rows, n, d_gates + gate * H, 4 * H, before, H, to + gate * H);
     }
-    pass->kernels->sum_products(TYPED(chunk_rows)(pass), n, gates + 3 * H, 4 * H, c + (plan->batch + origin) * H, H,
-                                to + 2 * H);
+    pass->kernels->sum_products(TYPED(chunk_rows)(pass), n, TYPED(gates_at)(back, pass->first, 0) + 3 * H + units.begin,
+                                4 * H, c + (plan->batch + TYPED(origin)(pass)) * H, H, to + 2 * H);
 }
 
 /* Of the projection, dh^T (o tanh(c)): a task over its R rows. Before the input gradients, which may go where dh is. */
@@ -68,10 +69,11 @@ static void TYPED(projection_gradients)(void *argument, size_t index, size_t cou
     const PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = H, .k = TYPED(chunk_rows)(pass),
         .a = back->below + TYPED(origin)(pass) * stride + rows.begin, .lda = stride, .transpose_a = 1,
-        .b = back->outputs, .ldb = back->outputs_stride,
+        .b = back->outputs + (TYPED(origin)(pass) - TYPED(held_from)(pass)) * back->outputs_stride,
+        .ldb = back->outputs_stride,
         .c = back->d_weight_hr + rows.begin * H, .ldc = H, .accumulate = pass->accumulate,
     };
-    TYPED(product)(pass->call, index, &product);
+    TYPED(product)(pass->call, pass->kernels, index, &product);
 }
 
 /* Input gradients, dG weight_ih, of some of the chunk's rows. */
@@ -81,12 +83,12 @@ static void TYPED(input_gradients)(const TYPED(back) *back, size_t index, clstm_
     real *dx = back->dx + (back->dx_to.data ? 0 : TYPED(origin)(pass) * back->dx_stride);
     const PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = I, .k = 4 * H,
-        .a = back->gates + rows.begin * 4 * H, .lda = 4 * H,
+        .a = TYPED(gates_at)(back, pass->first, rows.begin), .lda = 4 * H,
         .b = back->weight_ih, .ldb = I,
         .c = dx + rows.begin * back->dx_stride, .ldc = back->dx_stride,
         .accumulate = back->dx_adds && !back->dx_to.data,
     };
-    TYPED(product)(pass->call, index, &product);
+    TYPED(product)(pass->call, pass->kernels, index, &product);
     if (!back->dx_to.data || pass->first == pass->last) return;
     const TYPED(own_rows) own = {dx, I, I, {pass->first, pass->last}, rows};
     TYPED(exchange_rows)(pass->plan, back->dx_adds ? TYPED(add_rows) : TYPED(give_rows), &own, &back->dx_to);

@@ -241,7 +241,9 @@ struct clstm_tape {
 typedef struct clstm_i_call {
     const clstm_context *context;
     atomic_int cancelled;
-    double work; /* since the host was last asked; of the caller's thread */
+    double work;   /* since the host was last asked; of the caller's thread */
+    int blas;      /* the blas engine: products of whole matrices go to the context's gemm, if it has one */
+    char *scratch; /* of each thread, for products by the kernels */
 } clstm_i_call;
 
 typedef void clstm_i_task(void *argument, size_t index, size_t count);

@@ -106,6 +106,7 @@ typedef struct TYPED(clstm_i_kernels) {
     size_t lanes; /* of a vector */
     /* out[row * stride + column] of columns < `columns`, which end in the last block's last vector */
     void (*multiply)(const TYPED(clstm_i_product) *, real *out, size_t stride, size_t columns);
+    void (*gemm)(const PUBLIC(gemm) *, void *scratch); /* of CLSTM_I_GEMM_BYTES, a multiple of 64 */
     void (*steps)(const TYPED(clstm_i_steps) *);
     void (*steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*gates)(const TYPED(clstm_i_gates) *);

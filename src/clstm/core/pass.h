@@ -109,6 +109,7 @@ static void TYPED(place_arrays)(TYPED(pass) *pass, clstm_i_layout *layout, size_
     PLACE(sums, pass->hoist && !on_tape ? rows : 0, pass->width);
     PLACE(read_out, read_out ? pass->capacity : 0, config->output_size);
     PLACE(zeros, blas && config->no_bias ? pass->width : 0, 1);
+    PLACE(call->scratch, blas ? pass->threads : 0, CLSTM_I_GEMM_BYTES);
 #undef PLACE
 }
 

@@ -26,7 +26,7 @@ static void TYPED(readout_weight_gradients)(void *argument, size_t index, size_t
         .b = out->h, .ldb = width,
         .c = out->d_weights + at.input + rows.begin * width, .ldc = width, .accumulate = out->accumulate,
     };
-    TYPED(product)(out->call, index, &product);
+    TYPED(product)(out->call, out->kernels, index, &product);
     if (out->config->no_bias) return;
     real *d_bias = out->d_weights + at.bias + rows.begin;
     if (!out->accumulate) memset(d_bias, 0, (rows.end - rows.begin) * sizeof(real));
@@ -45,7 +45,7 @@ static void TYPED(readout_input_gradients)(void *argument, size_t index, size_t 
         .b = out->weights + at.input, .ldb = width,
         .c = out->dh + rows.begin * out->dh_stride, .ldc = out->dh_stride,
     };
-    TYPED(product)(out->call, index, &product);
+    TYPED(product)(out->call, out->kernels, index, &product);
 }
 
 static void TYPED(run_readout_backward)(TYPED(readout_back) *out) {

@@ -35,12 +35,12 @@ static void TYPED(blas_again)(const TYPED(back) *back, size_t thread, const TYPE
         .b = back->weight_ih, .ldb = I, .transpose_b = 1,
         .c = gates, .ldc = 4 * H,
     };
-    TYPED(product)(pass->call, thread, &product);
+    TYPED(product)(pass->call, pass->kernels, thread, &product);
     product.k = product.lda = product.ldb = R;
     product.a = back->h + rows->slot * R;
     product.b = back->weight_hh;
     product.accumulate = 1;
-    TYPED(product)(pass->call, thread, &product);
+    TYPED(product)(pass->call, pass->kernels, thread, &product);
     const TYPED(clstm_i_gates) step = {
         .rows = rows->count, .hidden_size = H, .keep = 1, .bias = back->bias, .gates = gates,
         .c_before = back->c + rows->slot * H, .c = c, .h = c + TYPED(chunk_rows)(pass) * H,

@@ -134,6 +134,7 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *e
     clstm_status status = clstm_i_chosen(&isa, &packed);
     if (!status) status = clstm_i_plan_total(extent, &pass->plan.total);
     if (status) return status;
+    pass->call->blas = !packed;
     pass->kernels = isa->KERNELS;
     pass->cell = TYPED(read_cell)(config, pass->kernels, cell);
     pass->directions = clstm_i_directions(config);

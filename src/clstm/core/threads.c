@@ -67,9 +67,10 @@ void clstm_i_meet(const clstm_i_call *call, clstm_i_counter *counters, size_t in
 size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n) {
     /* Fork and join cost 2 us, in which a core does some 10^5 multiply-adds; but on a busy machine a scheduler's
        slice, so that training a small model became several times slower on two threads than on one. */
-    const double least = 1e6;
-    const size_t threads = call->context->team.threads;
-    size_t wanted = work < least * 2 ? 1 : work > least * (double)threads ? threads : (size_t)(work / least);
+    const size_t least = 1000000, threads = call->context->team.threads;
+    size_t wanted = threads;
+    if (work < 2 * (double)least) wanted = 1;
+    else if (work < (double)least * (double)threads) wanted = (size_t)work / least; /* raises no inexact flag */
     if (wanted > n) wanted = n;
     return wanted ? wanted : 1;
 }
@@ -85,7 +86,7 @@ clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count) 
 }
 
 void clstm_i_poll(clstm_i_call *call, double work) {
-    /* Some 5 ms of sgemm, and still under 50 ms of the plain product. */
+    /* Some 5 ms of a product, and still under 50 ms of the slowest kernels. */
     const double interval = 2e8;
     const clstm_context *context = call->context;
     call->work += work;
