@@ -15,6 +15,9 @@ typedef struct TYPED(stream) {
     real *hidden;            /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
     real *outputs;           /* (capacity, stride) o_t hidden(c_t) before a projection */
     real *sums;              /* (chunk, capacity, width) the input product of some steps */
+    TYPED(clstm_i_steps) *ready;   /* (L,) a step of each layer, but for its rows and where x and h lie: to set up all
+                                      of it anew took a tenth of a small step */
+    TYPED(clstm_i_product) readout; /* likewise */
 } TYPED(stream);
 
 /* ---- Memory ---- */
@@ -29,6 +32,7 @@ static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, u
     if (layout->overflow) return;
 #define PLACE(array, rows, columns) \
     stream->array = (void *)(memory + clstm_i_reserve(layout, rows, columns, sizeof *stream->array))
+    PLACE(ready, L, 1);
     PLACE(h0, L, stream->recurrent_size);
     PLACE(c0, L, config->hidden_size);
     PLACE(h, 2 * states, stream->h_stride);
@@ -100,10 +104,26 @@ static void TYPED(copy_row)(const clstm_stream *given, size_t row, clstm_stream 
 
 /* ---- Weights ---- */
 
+/* A step of a layer, but for what each call says of it. */
+static TYPED(clstm_i_steps) TYPED(step_of)(const TYPED(stream) *stream, size_t layer) {
+    const TYPED(packed) *packed = &stream->pack->parts[layer];
+    return (TYPED(clstm_i_steps)){
+        .product = {.end = packed->blocks, .whole = packed->whole, .last = packed->last, .start = packed->bias,
+                    .count = 2, .parts = {{NULL, 0, packed->input, packed->input_size},
+                                          {NULL, stream->h_stride, packed->recurrent, packed->recurrent_size}}},
+        .steps = 1, .c = stream->c + layer * stream->base.capacity * stream->stride, .h = stream->outputs,
+        .stride = stream->stride, .hidden_size = stream->base.config.hidden_size, .cell = stream->cell,
+        .peephole = packed->peephole,
+    };
+}
+
 static void TYPED(use_pack)(TYPED(stream) *stream, const TYPED(pack) *pack) {
+    const clstm_config *config = &stream->base.config;
     stream->pack = pack;
     stream->base.pack = (clstm_i_owned *)&pack->owned;
     atomic_fetch_add(&stream->base.pack->users, 1);
+    for (size_t k = 0; k < config->num_layers; k++) stream->ready[k] = TYPED(step_of)(stream, k);
+    if (config->output_size) stream->readout = TYPED(plain_product)(pack->readout, 0, NULL, stream->h_stride);
 }
 
 /* The pack, and a copy of the initial state. */
@@ -150,57 +170,71 @@ static void TYPED(project)(const TYPED(stream) *stream, size_t layer, real *hidd
     stream->kernels->multiply(&product, hidden, stream->h_stride, stream->recurrent_size);
 }
 
-/* Some steps of a layer, from x (n, rows, .) to `hidden` (n, rows, h_stride). */
-static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_t n, const real *x, size_t x_stride,
-                                real *hidden) {
-    const TYPED(packed) *packed = &stream->pack->parts[layer];
-    const size_t rows = stream->base.rows, h_stride = stream->h_stride;
-    const int projects = stream->base.config.proj_size > 0;
-    TYPED(clstm_i_steps) steps = {
-        .product = {.rows = rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last,
-                    .start = packed->bias},
-        .steps = projects ? 1 : n, .batch = rows, .c = stream->c + layer * stream->base.capacity * stream->stride,
-        .h = projects ? stream->outputs : hidden, .stride = stream->stride,
-        .hidden_size = stream->base.config.hidden_size, .cell = stream->cell, .peephole = packed->peephole,
-    };
-    TYPED(clstm_i_product) *product = &steps.product;
-    TYPED(clstm_i_part) *input = &product->parts[0], *recurrent = input;
-    *input = (TYPED(clstm_i_part)){x, x_stride, packed->input, packed->input_size};
-    /* As a pass does it; but not for a few features, which are as soon added in every step: not tuned either. */
-    const clstm_i_shape shape = {.steps = n, .batch = rows};
-    if (n > 1 && packed->input_size >= 8 && clstm_i_hoists(&shape, CLSTM_I_UNITS)) {
-        TYPED(clstm_i_product) all = *product;
-        all.rows = n * rows;
-        all.count = 1;
-        stream->kernels->multiply(&all, stream->sums, stream->width, stream->width);
-        product->start = stream->sums;
-        product->start_stride = stream->width;
-    } else {
-        product->count = 1;
-        recurrent++;
-    }
-    product->count++;
-    *recurrent = (TYPED(clstm_i_part)){TYPED(h_of)(stream, layer), h_stride, packed->recurrent, packed->recurrent_size};
-    for (size_t t = 0; t < n; t += steps.steps) {
-        TYPED(run_kernel_steps)(stream->kernels, &steps);
-        if (!projects) return;
-        TYPED(project)(stream, layer, hidden + t * rows * h_stride);
-        recurrent->a = hidden + t * rows * h_stride;
-        if (recurrent != input) input->a += rows * x_stride;
-        product->start += rows * product->start_stride;
+/* The input product of some steps at once, if that pays: they then start from it. */
+static void TYPED(hoist)(const TYPED(stream) *stream, TYPED(clstm_i_steps) *steps, size_t n) {
+    TYPED(clstm_i_product) *product = &steps->product;
+    const clstm_i_shape shape = {.steps = n, .batch = product->rows, .input_size = product->parts[0].depth};
+    if (!clstm_i_hoists(&shape, CLSTM_I_UNITS)) return;
+    TYPED(clstm_i_product) all = *product;
+    all.rows = n * product->rows;
+    all.count = product->count = 1;
+    stream->kernels->multiply(&all, stream->sums, stream->width, stream->width);
+    product->parts[0] = product->parts[1];
+    product->start = stream->sums;
+    product->start_stride = stream->width;
+}
+
+/* Steps with a projection after each of them, which gives the h that the next one reads. */
+static void TYPED(projected_steps)(const TYPED(stream) *stream, size_t layer, TYPED(clstm_i_steps) *steps, size_t n,
+                                   real *hidden) {
+    TYPED(clstm_i_product) *product = &steps->product;
+    TYPED(clstm_i_part) *recurrent = &product->parts[product->count - 1];
+    for (size_t t = 0; t < n; t++, hidden += product->rows * stream->h_stride) {
+        TYPED(run_kernel_steps)(stream->kernels, steps);
+        TYPED(project)(stream, layer, hidden);
+        recurrent->a = hidden;
+        if (product->count == 2) product->parts[0].a += product->rows * product->parts[0].stride;
+        product->start += product->rows * product->start_stride;
     }
 }
 
+/* Some steps of a layer, from x (n, rows, .) to `hidden` (n, rows, h_stride). */
+static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_t n, const real *x, size_t x_stride,
+                                real *hidden) {
+    const int projects = stream->base.config.proj_size > 0;
+    TYPED(clstm_i_steps) *ready = &stream->ready[layer];
+    TYPED(clstm_i_product) *product = &ready->product;
+    product->rows = ready->batch = stream->base.rows;
+    product->parts[0].a = x;
+    product->parts[0].stride = x_stride;
+    product->parts[1].a = TYPED(h_of)(stream, layer);
+    if (n == 1 && !projects) {
+        ready->h = hidden;
+        TYPED(run_kernel_steps)(stream->kernels, ready);
+        return;
+    }
+    TYPED(clstm_i_steps) steps = *ready;
+    TYPED(hoist)(stream, &steps, n);
+    if (projects) {
+        TYPED(projected_steps)(stream, layer, &steps, n, hidden);
+        return;
+    }
+    steps.steps = n;
+    steps.h = hidden;
+    TYPED(run_kernel_steps)(stream->kernels, &steps);
+}
+
 /* From the last layer's h (n, rows, h_stride) to y (n, rows, O). */
-static void TYPED(stream_out)(const TYPED(stream) *stream, size_t n, const real *hidden, real *y) {
+static void TYPED(stream_out)(TYPED(stream) *stream, size_t n, const real *hidden, real *y) {
     const size_t rows = n * stream->base.rows;
     if (!stream->base.config.output_size) {
         TYPED(copy_rows)(y, stream->recurrent_size, hidden, stream->h_stride, rows, stream->recurrent_size);
         return;
     }
-    const TYPED(packed) *packed = stream->pack->readout;
-    const TYPED(clstm_i_product) product = TYPED(plain_product)(packed, rows, hidden, stream->h_stride);
-    stream->kernels->multiply(&product, y, packed->n, packed->n);
+    const size_t columns = stream->base.config.output_size;
+    stream->readout.rows = rows;
+    stream->readout.parts[0].a = hidden;
+    stream->kernels->multiply(&stream->readout, y, columns, columns);
 }
 
 /* A single step writes its h to where it stays; of several the last one is copied there. */
