@@ -67,10 +67,10 @@ def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
             break
         count += 1
     if 0 < count == len(layers):
-        return _stacked(layers)
+        return stacked(layers)
     if 0 < count < len(layers) and _is_readout(layers[count], layers[count - 1]):
         if count + 1 == len(layers):
-            return with_readout(_stacked(layers[:count]), layers[count].weight, layers[count].bias)
+            return with_readout(stacked(layers[:count]), layers[count].weight, layers[count].bias)
         count += 1
     raise ValueError(
         f"it is more than an LSTM with a linear readout: layer {count} is "
@@ -99,8 +99,11 @@ def _continues(below: LSTM | None, layer: Any) -> bool:
     return fits and replace(alike, output_size=None) == config
 
 
-def _stacked(lstms: Sequence[LSTM]) -> LSTM:
-    """Return LSTMs that continue each other as one of all their layers."""
+def stacked(lstms: Sequence[LSTM]) -> LSTM:
+    """Return LSTMs that continue each other as one of all their layers.
+
+    All have a learned state, or none.
+    """
     if len(lstms) == 1:
         return lstms[0]
     state: dict[str, Array] = {}
@@ -110,7 +113,8 @@ def _stacked(lstms: Sequence[LSTM]) -> LSTM:
             kind, mark, rest = name.partition("_l")  # weight_ih, _l, 0_reverse
             number, _, reverse = rest.partition("_")
             moved = f"{kind}_l{count + int(number)}{reverse and '_' + reverse}" if mark else name
-            state[moved] = array
+            together = name in ("h0", "c0") and name in state
+            state[moved] = np.concatenate([state[name], array]) if together else array
         count += lstm.num_layers
     config = replace(lstms[-1]._config, input_size=lstms[0].input_size, num_layers=count)
     return LSTM.from_state(config, state)

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from ..lstm import LSTM
 from .onnx_graph import DOMAINS, Graph, Scope, name_of
 from .onnx_node import model_of
-from .onnx_whole import whole
+from .onnx_whole import Layer, whole
 from .onnx_write import save
 
 __all__ = ["Node", "load", "read", "save"]
@@ -104,25 +104,31 @@ def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None
         As in `read`.
     node : str or int, optional
         Name of an LSTM node, or its index among them: the model is that node, whatever else the
-        file holds. By default the file must be no more than one LSTM node and a linear readout, a
+        file holds. By default the file must be no more than one LSTM and a linear readout, a
         product with weights (MatMul) and a bias (Add); with x and y transposed it is `batch_first`.
+        Several nodes are its layers if each takes Y of the one before, the directions joined in
+        one axis, and differs from it in nothing but weights; their states are parts of one input,
+        or constant.
 
     Raises
     ------
     ValueError
-        As `read` does; for a file that is more, naming what else it is, or has several LSTM nodes,
-        which are listed; for a `node` that is not there.
+        As `read` does; for a file that is more, naming what else it is, or has several LSTM nodes
+        that are not layers of one, which are listed; for a `node` that is not there.
     OSError, ImportError
         As `read` does.
     """
 
     def only(graph: Graph) -> LSTM:
         nodes = _lstm_nodes(graph)
+        if not nodes:
+            raise ValueError("it has no LSTM node")
+        if node is None:
+            read = [_node(graph, scope, n, dtype) for scope, n in nodes]
+            pairs = zip(nodes, read, strict=True)
+            return whole(graph, [Layer(*place, found.lstm, found.given) for place, found in pairs])
         scope, chosen = nodes[_index([name_of(n) for _, n in nodes], node)]
-        found = _node(graph, scope, chosen, dtype)
-        if node is not None:
-            return found.lstm
-        return whole(graph, scope, chosen, found.lstm, found.given)
+        return _node(graph, scope, chosen, dtype).lstm
 
     return _from(source, only)
 
@@ -174,17 +180,8 @@ def _node(graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None) -> Nod
     return Node(name_of(node), lstm, given)
 
 
-def _index(names: list[str], node: str | int | None) -> int:
+def _index(names: list[str], node: str | int) -> int:
     listed = ", ".join(f"{k} {name!r}" for k, name in enumerate(names))
-    if not names:
-        raise ValueError("it has no LSTM node")
-    if node is None:
-        if len(names) > 1:
-            raise ValueError(
-                f"it has {len(names)} LSTM nodes, give node= a name or an index, or call "
-                f"clstm.interop.onnx.read: {listed}"
-            )
-        return 0
     if isinstance(node, str):
         if names.count(node) != 1:
             several = "several LSTM nodes have the name" if node in names else "no LSTM node is"

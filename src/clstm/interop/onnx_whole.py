@@ -1,42 +1,63 @@
-"""Whether an ONNX graph is one LSTM node with a linear readout, and nothing else.
+"""Whether an ONNX graph is one LSTM with a linear readout, and nothing else.
 
-Transposes may make it `batch_first`, and what joins Y's directions into one axis stands between
-the node and the readout.
+Its LSTM nodes are the layers, each fed by the one below. Transposes may make it `batch_first`, and
+what joins Y's directions into one axis stands between layers, and between the last and the readout.
 """
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..layout import Array
 from ..lstm import LSTM
-from .layers import with_readout
+from .layers import stacked, with_readout
 from .onnx_fold import FOLDED
-from .onnx_graph import DOMAINS, Graph, Scope, attributes, title
-from .onnx_node import ROLES
+from .onnx_graph import DOMAINS, Graph, Scope, attributes, name_of, title
+from .onnx_node import ROLES, STATES
 
 _TRANSPOSED = [1, 0, 2]
+_ALIKE = ("hidden_size", "bidirectional", "direction", "bias", "batch_first", "cell", "dtype")
 
 
-def whole(graph: Graph, scope: Scope, node: Any, lstm: LSTM, given: tuple[str, ...]) -> LSTM:
-    """Return the model of a graph whose only LSTM node is `node`: `lstm`, and a readout if any.
+class Layer(NamedTuple):
+    """An LSTM node, its model, and which of its inputs are not constant."""
+
+    scope: Scope
+    node: Any
+    lstm: LSTM
+    given: tuple[str, ...]
+
+
+def whole(graph: Graph, layers: Sequence[Layer]) -> LSTM:
+    """Return the model of a graph with these LSTM nodes, all there are, and a readout if any.
 
     Raises ValueError, which names what else the graph computes.
     """
-    if scope is not graph.main:
+    if len(layers) == 1 and layers[0].scope is not graph.main:
         raise _more("its LSTM node stands in a body inside of the graph")
-    transposed = _input(graph, node, given)
-    sequences = [name for name in graph.outputs if _same(graph, name) not in node.output[1:3]]
+    if len(layers) > 1:
+        _check_chain(graph, layers)
+    lstm, node = layers[-1].lstm, layers[-1].node
+    transposed = _input(graph, layers)
+    sequences = [name for name in graph.outputs if not _is_state(graph, name, layers)]
     if len(sequences) > 1:
         raise _more(f"it has {len(sequences)} outputs beside the states")
     weight = bias = None
     y_transposed = transposed
     if sequences and _same(graph, sequences[0]) not in node.output[:1]:
         before, y_transposed, weight, bias = _readout(graph, sequences[0])
-        _check_joined(graph, before, node, lstm)
+        if _joined(graph, before, lstm) not in node.output[:1]:
+            raise _more(f"its output comes of {_origin(graph, before)}")
     elif sequences:
         y_transposed = False
     if y_transposed != transposed or (transposed and lstm.batch_first):
         raise _more("it transposes one of x and y alone")
+    if len(layers) > 1:
+        graph.take(sum(layer.lstm.parameters.flat.nbytes for layer in layers))
+    lstm = stacked(_with_states([layer.lstm for layer in layers]))
     if transposed:
         config = replace(lstm._config, batch_first=True)
         lstm = LSTM.from_state(config, lstm.state_dict())
@@ -52,6 +73,103 @@ def _more(what: str) -> ValueError:
         f"it is more than an LSTM with a linear readout: {what}. clstm.interop.onnx.read returns "
         "its LSTM nodes, and load with node= one of them"
     )
+
+
+# ---- Layers ----
+
+
+def _check_chain(graph: Graph, layers: Sequence[Layer]) -> None:
+    """Check that nodes, in the file's order, are layers: each fed by the one below, and like it."""
+    try:
+        for layer in layers:
+            if layer.scope is not graph.main:
+                raise ValueError(f"{title(layer.node)} stands in a body inside of the graph")
+        for below, layer in itertools.pairwise(layers):
+            _check_next(graph, below, layer)
+        _check_states(graph, layers)
+    except ValueError as error:
+        listed = ", ".join(f"{k} {name_of(layer.node)!r}" for k, layer in enumerate(layers))
+        raise ValueError(
+            f"it has {len(layers)} LSTM nodes, give node= a name or an index, or call "
+            f"clstm.interop.onnx.read: {listed}. They are not the layers of one LSTM: {error}"
+        ) from None
+
+
+def _check_next(graph: Graph, below: Layer, layer: Layer) -> None:
+    own, other = layer.lstm._config, below.lstm._config
+    source = _same(graph, layer.node.input[0])
+    if _joined(graph, source, below.lstm) not in below.node.output[:1]:
+        raise ValueError(f"X of {title(layer.node)} comes of {_origin(graph, source)}")
+    for name in _ALIKE:
+        if (value := getattr(own, name)) != (expected := getattr(other, name)):
+            raise ValueError(
+                f"{title(layer.node)} has {name}={value!r}, the one below {expected!r}"
+            )
+    if own.input_size != other.width:
+        raise ValueError(
+            f"{title(layer.node)} has input_size={own.input_size}, the one below gives "
+            f"{other.width}"
+        )
+    if layer.given != below.given:
+        raise ValueError(f"{title(layer.node)} is given {layer.given}, the one below {below.given}")
+
+
+def _check_states(graph: Graph, layers: Sequence[Layer]) -> None:
+    """Check that what the layers are given is one input, each layer's part of it in their order."""
+    for role in layers[0].given:
+        sources = []
+        for part, layer in enumerate(layers):
+            name = _same(graph, layer.node.input[ROLES.index(role)])
+            source = _part(graph, name, part, layer.lstm) if role in STATES else name
+            sources.append(source)
+            if source != sources[0] or source is None or graph.main.find(source)[2] is not None:
+                origin = _origin(graph, source or name)
+                raise ValueError(f"{role} of {title(layer.node)} comes of {origin}")
+
+
+def _part(graph: Graph, name: str, part: int, lstm: LSTM) -> str | None:
+    """Return the value of all layers' states of which this one is a layer's part."""
+    node = _step(graph, name, ("Slice",))
+    if not node or len(node.input) < 4:
+        return None
+    _given(graph, node)
+    directions, axis = lstm._config.num_directions, int(lstm.batch_first)
+    start, end, axes, *steps = [_constant(graph, n) for n in node.input[1:] if n]
+    ends = [directions * part], [directions * (part + 1)]
+    if (start, end) != ends or axes not in ([axis], [axis - 3]) or steps not in ([], [[1]]):
+        return None
+    return _same(graph, node.input[0])
+
+
+def _is_state(graph: Graph, name: str, layers: Sequence[Layer]) -> bool:
+    """Whether a value is h or c after the last step, of all layers in their order."""
+    name = _same(graph, name)
+    if len(layers) == 1:
+        return name in layers[0].node.output[1:3]
+    node = _step(graph, name, ("Concat",))
+    axis = int(layers[0].lstm.batch_first)
+    if not node or _given(graph, node).get("axis") not in (axis, axis - 3):
+        return False
+    parts = [_same(graph, part) for part in node.input]
+    return any(
+        parts == [name for la in layers for name in la.node.output[k : k + 1]] for k in (1, 2)
+    )
+
+
+def _with_states(lstms: list[LSTM]) -> list[LSTM]:
+    """Return layers that all have a learned state, zero where there was none, if one has it."""
+    if not any(lstm.learn_state for lstm in lstms):
+        return lstms
+    filled = []
+    for lstm in lstms:
+        config = replace(lstm._config, learn_state=True)
+        zeros = np.zeros((config.num_parts, config.hidden_size))
+        state = {"h0": zeros, "c0": zeros} | lstm.state_dict()
+        filled.append(LSTM.from_state(config, state))
+    return filled
+
+
+# ---- Steps between values ----
 
 
 def _step(graph: Graph, name: str, kinds: tuple[str, ...]) -> Any:
@@ -82,20 +200,26 @@ def _given(graph: Graph, node: Any) -> dict[str, Any]:
     return attributes(graph.main, node, FOLDED[node.op_type][1])
 
 
-def _input(graph: Graph, node: Any, given: tuple[str, ...]) -> bool:
-    """Return whether x is transposed on its way to the node; it, or a state, must not be computed.
+def _input(graph: Graph, layers: Sequence[Layer]) -> bool:
+    """Return whether x is transposed on its way to the first layer; it must not be computed.
 
-    What is not in `given` is constant.
+    Nor must what a single layer is given; of several, `_check_states` has seen to it.
     """
+    node = layers[0].node
+    given = layers[0].given if len(layers) == 1 else ()
     x, transposed = _back(graph, node.input[0])
     others = [_same(graph, node.input[ROLES.index(role)]) for role in given]
     for role, name in zip(("X", *given), (x, *others), strict=True):
-        if (found := graph.main.find(name)[2]) is not None:
-            raise _more(f"{role} comes of {_title(found)}")
+        if graph.main.find(name)[2] is not None:
+            raise _more(f"{role} comes of {_origin(graph, name)}")
     return transposed
 
 
-def _title(found: Any) -> str:
+def _origin(graph: Graph, name: str) -> str:
+    """Return how a message names where a value comes from."""
+    found = graph.main.find(name)[2]
+    if found is None:
+        return f"the input {name!r}"
     return title(found) if hasattr(found, "op_type") else f"the constant {found.name!r}"
 
 
@@ -128,11 +252,9 @@ def _operands(graph: Graph, node: Any, rank: int) -> tuple[str, Array]:
     return _same(graph, first), constant
 
 
-def _check_joined(graph: Graph, name: str, node: Any, lstm: LSTM) -> None:
-    """Check that a value is Y, (T, D, B, H) or (B, T, D, H), with the directions in one axis."""
-    joined = _squeezed(graph, name, lstm) or _reshaped(graph, name, lstm)
-    if joined is None or joined not in node.output[:1]:
-        raise _more(f"its output comes of {_title(graph.main.find(name)[2])}")
+def _joined(graph: Graph, name: str, lstm: LSTM) -> str | None:
+    """Return the Y, (T, D, B, H) or (B, T, D, H), that has its directions in one axis here."""
+    return _squeezed(graph, name, lstm) or _reshaped(graph, name, lstm)
 
 
 def _squeezed(graph: Graph, name: str, lstm: LSTM) -> str | None:
