@@ -204,7 +204,7 @@ def test_gradients_of_a_team_of_posix_threads(plain, case, threads):
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
     """Return a build in which the compiler watches every access; a race ends the program."""
-    flags = ("-O1", "-g", "-fsanitize=thread")
+    flags = ("-O1", "-g1", "-fsanitize=thread")
     build = native.Build(tmp_path_factory.mktemp("watched"), native.needed("gcc", "gcc"), flags)
     probe = build.folder / "probe"
     source = b"int main(void) { return 0; }"
