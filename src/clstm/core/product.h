@@ -16,6 +16,21 @@ static inline clstm_i_range TYPED(next_window)(clstm_i_range all, size_t left, i
     return (clstm_i_range){begin, begin + n};
 }
 
+/* The next window of a single row. Where a block alone has chains enough for the multiply-adders, the next one's sums
+   fill the time in which its activations wait, so that few blocks go one by one; but half a block never goes alone, and
+   of three or fewer two go together. H = 48 takes 347 ns instead of 388, H = 72 899 and 932, H = 96 1,584 and 1,606;
+   from H = 128 on it would lose 2 %. */
+static inline clstm_i_range TYPED(next_row_window)(const TYPED(clstm_i_product) *p, size_t left, int backwards) {
+    const size_t blocks = p->end - p->begin;
+    if (VECTOR_BYTES < 64 || blocks > 6)
+        return TYPED(next_window)((clstm_i_range){p->begin, p->end}, left, backwards);
+    const int half = p->end > p->whole, few = blocks <= 3, at_half = half && left == (backwards ? blocks : 2);
+    size_t n = few || at_half ? 2 : 1;
+    if ((few && half) || n > left) n = left;
+    const size_t begin = backwards ? p->begin + left - n : p->end - left;
+    return (clstm_i_range){begin, begin + n};
+}
+
 /* The rows of the next tile. */
 static inline clstm_i_range TYPED(next_rows)(size_t rows, size_t left) {
     return (clstm_i_range){rows - left, rows - left + TYPED(tile_rows)(left)};

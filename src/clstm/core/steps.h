@@ -127,10 +127,18 @@ static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
 ALWAYS_INLINE void TYPED(whole_step)(const TYPED(clstm_i_steps) *step, size_t number, const int plain) {
     const TYPED(clstm_i_product) *p = &step->product;
     const clstm_i_range all = {p->begin, p->end};
+    const int backwards = (int)(number % 2);
+    if (plain && p->rows == 1) {
+        clstm_i_range blocks;
+        for (size_t left = p->end - p->begin; left; left -= blocks.end - blocks.begin) {
+            blocks = TYPED(next_row_window)(p, left, backwards);
+            TYPED(step_row)(step, blocks);
+        }
+        return;
+    }
     for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
-        const clstm_i_range blocks = TYPED(next_window)(all, left, (int)(number % 2));
-        if (plain && p->rows == 1) TYPED(step_row)(step, blocks);
-        else for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest)) {
+        const clstm_i_range blocks = TYPED(next_window)(all, left, backwards);
+        for (size_t rest = p->rows; rest; rest -= TYPED(tile_rows)(rest)) {
             const clstm_i_range rows = TYPED(next_rows)(p->rows, rest);
             if (plain) TYPED(step_rows)(step, rows, blocks);
             else TYPED(cell_rows)(step, rows, blocks);
