@@ -165,7 +165,7 @@ def test_target_pragmas_reach_the_kernels(
     if compiler != "package":
         [source] = [path for path in CORE if path.stem == kernels.stem]
         kernels = tmp_path / kernels.name
-        # -O3 takes twice as long, and puts the same tile into registers.
+        # -O3 takes twice as long, and the tile must be in registers at any level.
         flags = ["-std=gnu11", "-O1", "-fPIC", "-ffp-contract=off", f"-I{HEADER.parent}"]
         run(needed(compiler), *flags, "-c", source, "-o", kernels, cwd=tmp_path)
     code = disassembled(kernels)
