@@ -1,5 +1,8 @@
 """Tables of the report on invented figures."""
 
+import importlib
+
+import pytest
 from report import tables
 from results import merge
 from shapes import GRID, STREAMS
@@ -39,3 +42,9 @@ def test_the_module_in_pytorch_stands_beside_pytorchs_own():
     row = text.partition("## clstm in PyTorch")[2].splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == [str(GRID[0]), "2", "training", "50.0", "75.0", "1.50", "40.0"]
+
+
+def test_every_engine_that_is_drawn_has_a_colour():
+    """plot_style says so when it is imported, and the plots could not be drawn without."""
+    pytest.importorskip("matplotlib", reason="install bench/requirements.txt to draw")
+    importlib.import_module("plots")
