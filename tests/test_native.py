@@ -261,7 +261,7 @@ def test_the_floating_point_environment_is_given_back(plain):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_call_takes_no_memory_for_its_length(plain, case, threads):
     """Beyond the plan's 16 bytes a step: one bounded chunk a layer, however long x is."""
-    short, long = 1_000, 10_000
+    short, long = 2_000, 10_000  # both longer than a chunk
     taken = {}
     for steps in (short, long):
         x = np.zeros((steps, case.batch, case.input_size), case.dtype)
