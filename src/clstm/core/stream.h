@@ -211,6 +211,7 @@ static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_
     if (n == 1 && !projects) {
         ready->h = hidden;
         TYPED(run_kernel_steps)(stream->kernels, ready);
+        ready->first++; /* the next one goes through the weights the other way, as inside a block */
         return;
     }
     TYPED(clstm_i_steps) steps = *ready;
