@@ -62,7 +62,7 @@ cpdef int load_blas() except -1:
     return 0
 
 
-cpdef bint needs_blas() noexcept:
+cdef bint needs_blas() noexcept:
     """Tell whether a pass calls the host's BLAS: that of the blas engine does."""
     return clstm_engine() != NULL and strcmp(clstm_engine(), b"blas") == 0
 
