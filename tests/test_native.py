@@ -103,6 +103,11 @@ def test_an_engine_by_its_name(plain, engine, dtype):
     native.assert_specified(case, plain.run_case(case, CLSTM_ENGINE=engine))
 
 
+@pytest.mark.parametrize(("engine", "says"), [("packed", b"not called"), ("blas", b"called")])
+def test_a_hosts_gemm_is_for_the_blas_engine(plain, engine, says):
+    assert plain.run("host_gemm", CLSTM_ENGINE=engine).strip().partition(b": ")[2] == says
+
+
 @pytest.mark.parametrize("name", ["generic-32", "generic-64"])
 def test_the_width_of_vectors_changes_no_bit(make, plain, name):
     """But it changes the kernels; or the tests of other widths would test nothing."""
