@@ -1,9 +1,10 @@
 /* Products of row-major matrices, typed: C = op(A) op(B), or added to C. For gradients, which are sums over all steps.
 
-   A block of op(A) and a panel of op(B) as wide as a tile are copied to where they lie together, in a private cache,
-   and every tile of C sums over the block's columns in registers. What BLAS does besides, the block put in the order of
-   the tiles, is not worth its time here: transposed, as weight gradients have it, that took OpenBLAS 10 to 15 % of
-   training a model of 128 units. Sums over the columns of one block are one chain each, and then added to C. */
+   A panel of op(B) as wide as a tile, and a block of op(A) if it is transposed, are copied to where they lie together, in
+   a private cache, and every tile of C sums over the block's columns in registers. What BLAS does besides, the block put
+   in the order of the tiles, is not worth its time here: transposed, as weight gradients have it, that took OpenBLAS 10
+   to 15 % of training a model of 128 units. Sums over the columns of one block are one chain each, and then added to C.
+ */
 
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
@@ -15,7 +16,7 @@ _Static_assert((TYPED(GEMM_TALL) + TYPED(BLOCK)) * TYPED(GEMM_DEPTH) * sizeof(re
 /* Some rows and columns of C, no more than a tile has, and a block's part of what is added to them. */
 typedef struct TYPED(gemm_tile) {
     size_t rows, columns, depth;
-    const real *a; /* op(A): rows and columns so far apart; rows of a whole tile, zeros after the last */
+    const real *a; /* op(A): rows and columns so far apart; rows of a whole tile, also after the last */
     size_t a_row, a_column;
     const real *b; /* op(B): (depth, BLOCK), zeros after the last column */
     real *c;
@@ -78,12 +79,15 @@ static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
 #undef TILE
 }
 
-/* to (rows, to_stride) = rows and columns of `from`, and zeros in the `zeros` columns after them. */
+/* to (rows, to_stride) = rows and columns of `from`, and zeros in the `zeros` columns after them. By vectors: memcpy,
+   which compilers inline as a string instruction, takes twice as long for rows of this width. */
 static void TYPED(copy_straight)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
                                  size_t to_stride) {
+    const size_t whole = columns - columns % TYPED(LANES);
     for (size_t row = 0; row < rows; row++, from += stride, to += to_stride) {
-        __builtin_memcpy(to, from, columns * sizeof(real));
-        __builtin_memset(to + columns, 0, zeros * sizeof(real));
+        for (size_t j = 0; j < whole; j += TYPED(LANES)) TYPED(store)(to + j, TYPED(load)(from + j));
+        for (size_t j = whole; j < columns; j++) to[j] = from[j];
+        for (size_t j = 0; j < zeros; j++) to[columns + j] = 0;
     }
 }
 
@@ -99,19 +103,26 @@ static void TYPED(copy_turned)(const real *from, size_t stride, size_t rows, siz
 /* What remains of n, or `most`. */
 static inline size_t TYPED(at_most)(size_t n, size_t most) { return n < most ? n : most; }
 
-/* A block of op(A) with rows from i and columns from k, for tiles from its first row. */
-static void TYPED(take_block)(const PUBLIC(gemm) *p, size_t i, size_t k, real *to, TYPED(gemm_tile) *tile) {
-    const size_t rows = TYPED(at_most)(p->m - i, TYPED(GEMM_TALL));
-    const size_t zeros = (TYPED(GEMM_ROWS) - rows % TYPED(GEMM_ROWS)) % TYPED(GEMM_ROWS);
-    tile->a = to;
-    tile->a_row = p->transpose_a ? 1 : tile->depth;
-    tile->a_column = p->transpose_a ? rows + zeros : 1;
+/* Where a block of op(A) stands, for its tiles. */
+typedef struct TYPED(gemm_block) {
+    size_t rows;
+    const real *whole, *rest; /* of the tiles with all their rows, and of the one with fewer, from its first row on */
+    size_t whole_row, rest_row, column;
+} TYPED(gemm_block);
+
+/* Rows from i and columns from k. Transposed, it is copied. Otherwise its rows can be read as they lie, and only those
+   of a last tile with fewer rows are copied: what a tile reads after them must exist. */
+static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, size_t depth, real *to) {
+    const size_t rows = i.end - i.begin, rest = rows % TYPED(GEMM_ROWS), missing = rest ? TYPED(GEMM_ROWS) - rest : 0;
     if (p->transpose_a) {
-        TYPED(copy_straight)(p->a + k * p->lda + i, p->lda, tile->depth, rows, zeros, to, rows + zeros);
-        return;
+        const size_t stride = rows + missing;
+        TYPED(copy_straight)(p->a + k * p->lda + i.begin, p->lda, depth, rows, missing, to, stride);
+        return (TYPED(gemm_block)){rows, to, to + rows - rest, 1, 1, stride};
     }
-    TYPED(copy_straight)(p->a + i * p->lda + k, p->lda, rows, tile->depth, 0, to, tile->depth);
-    __builtin_memset(to + rows * tile->depth, 0, zeros * tile->depth * sizeof(real));
+    const real *a = p->a + k;
+    TYPED(copy_straight)(a + (i.end - rest) * p->lda, p->lda, rest, depth, 0, to, depth);
+    __builtin_memset(to + rest * depth, 0, missing * depth * sizeof(real));
+    return (TYPED(gemm_block)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
 }
 
 /* A panel of op(B) with rows from k and columns from j. */
@@ -124,21 +135,29 @@ static void TYPED(take_panel)(const PUBLIC(gemm) *p, size_t k, size_t j, real *t
     else TYPED(copy_straight)(p->b + k * p->ldb + j, p->ldb, tile->depth, tile->columns, zeros, to, TYPED(BLOCK));
 }
 
-/* The product of one block of op(A), from row i on, with all of op(B)'s rows that it meets. `tile` says where C is. */
-static void TYPED(multiply_block)(const PUBLIC(gemm) *p, size_t i, size_t k, real *scratch, TYPED(gemm_tile) tile) {
-    real *panel = scratch, *block = scratch + TYPED(BLOCK) * TYPED(GEMM_DEPTH), *c = tile.c;
-    const size_t rows = TYPED(at_most)(p->m - i, TYPED(GEMM_TALL));
+/* The tiles of a block under one panel; `tile` says where C is, of the block's first row and the panel's columns. */
+static void TYPED(add_tiles)(const TYPED(gemm_block) *block, TYPED(gemm_tile) tile) {
+    tile.a_column = block->column;
+    for (size_t left = block->rows; left; left -= tile.rows, tile.c += tile.rows * tile.c_row) {
+        const int whole = left >= TYPED(GEMM_ROWS);
+        tile.rows = whole ? TYPED(GEMM_ROWS) : left;
+        tile.a_row = whole ? block->whole_row : block->rest_row;
+        tile.a = whole ? block->whole + (block->rows - left) * block->whole_row : block->rest;
+        TYPED(gemm_add)(&tile);
+    }
+}
+
+/* The product of one block of op(A) with all of op(B)'s rows that it meets. `tile` says where C is. */
+static void TYPED(multiply_block)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, real *scratch,
+                                  TYPED(gemm_tile) tile) {
+    real *panel = scratch, *copy = scratch + TYPED(BLOCK) * TYPED(GEMM_DEPTH), *c = tile.c + i.begin * tile.c_row;
     tile.depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH));
     tile.accumulate = p->accumulate || k > 0;
-    TYPED(take_block)(p, i, k, block, &tile);
+    const TYPED(gemm_block) block = TYPED(take_block)(p, i, k, tile.depth, copy);
     for (size_t j = 0; j < p->n; j += TYPED(BLOCK)) {
         TYPED(take_panel)(p, k, j, panel, &tile);
-        for (size_t row = 0; row < rows; row += TYPED(GEMM_ROWS)) {
-            tile.rows = TYPED(at_most)(rows - row, TYPED(GEMM_ROWS));
-            tile.a = block + row * tile.a_row;
-            tile.c = c + (i + row) * tile.c_row + j * tile.c_column;
-            TYPED(gemm_add)(&tile);
-        }
+        tile.c = c + j * tile.c_column;
+        TYPED(add_tiles)(&block, tile);
     }
 }
 
@@ -167,6 +186,11 @@ static void TYPED(gemm)(const PUBLIC(gemm) *given, void *scratch) {
     }
     for (size_t row = 0; !p.k && !p.accumulate && row < p.m; row++)
         for (size_t column = 0; column < p.n; column++) p.c[row * tile.c_row + column * tile.c_column] = 0;
+    /* Read as it lies, a block is as tall as op(A): a panel is copied once. */
+    const size_t tall = p.transpose_a ? TYPED(GEMM_TALL) : p.m;
     for (size_t k = 0; k < p.k; k += TYPED(GEMM_DEPTH))
-        for (size_t i = 0; i < p.m; i += TYPED(GEMM_TALL)) TYPED(multiply_block)(&p, i, k, scratch, tile);
+        for (clstm_i_range i = {0, 0}; i.begin < p.m; i.begin = i.end) {
+            i.end = i.begin + TYPED(at_most)(p.m - i.begin, tall);
+            TYPED(multiply_block)(&p, i, k, scratch, tile);
+        }
 }
