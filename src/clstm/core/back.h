@@ -24,6 +24,8 @@ typedef struct TYPED(back) {
     const real *h, *c;   /* (B + total, R) as the gates saw it, (B + total, H); slot 0 the initial state */
     const real *outputs; /* (rows, outputs_stride), as gates: o tanh(c) before the projection, or NULL */
     size_t outputs_stride;
+    const real *h_before; /* (chunk's rows, R) h_{t-1} of each: on the tape, or in `before` */
+    real *before;        /* (at_once, R), where rows end early */
     real *below;         /* (total, h_stride) gradient of h */
     const real *dh;      /* (total, dh_stride) the part of it that comes from above: `below`, or the caller's dy */
     size_t dh_stride;

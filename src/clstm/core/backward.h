@@ -25,6 +25,7 @@ static void TYPED(run_products)(TYPED(back_pass) *pass, TYPED(back) *back) {
     if (clstm_i_cancelled(pass->call)) return;
     if (back->d_weight_hr)
         clstm_i_run(pass->call, clstm_i_wanted(pass->call, gates * R / 4, SIZE_MAX), TYPED(projection_gradients), back);
+    if (back->d_weight_ih) back->h_before = TYPED(hidden_before)(back);
     if (back->d_weight_ih || back->dx)
         clstm_i_run(pass->call, clstm_i_wanted(pass->call, work, SIZE_MAX), TYPED(products_backward), back);
 }

@@ -1,39 +1,40 @@
 /* A part's weight and input gradients, typed: one product each over all rows of a chunk. */
 
-/* dG^T h_{t-1}, of some of the 4H rows of the weights: h lies one slot behind, with the rows before each step. */
-static void TYPED(recurrent_gradients)(const TYPED(back) *back, size_t index, clstm_i_range rows) {
+/* h_{t-1} of the chunk's rows, (rows, R). On the tape it lies one slot behind, with the rows before each step. Where
+   rows end early these do not lie together and are copied: a product for each piece of them would read and write the
+   whole gradient once more. */
+static const real *TYPED(hidden_before)(const TYPED(back) *back) {
     const TYPED(back_pass) *pass = back->pass;
     const clstm_i_plan *plan = pass->plan;
-    const size_t H = pass->hidden_size, R = pass->recurrent_size;
-    PUBLIC(gemm) product = {
-        .m = rows.end - rows.begin, .n = R, .lda = 4 * H, .transpose_a = 1, .ldb = R,
-        .c = back->d_weight_hh + rows.begin * R, .ldc = R, .accumulate = pass->accumulate,
-    };
-    size_t t = pass->first, end;
-    do {
+    const size_t R = pass->recurrent_size;
+    real *to = back->before;
+    size_t t = pass->first, end = TYPED(together)(pass, t);
+    if (end == pass->last) return back->h + clstm_i_slot_before(plan, t) * R;
+    for (; t < pass->last; t = end) {
         end = TYPED(together)(pass, t);
-        product.k = plan->offsets[end] - plan->offsets[t];
-        product.a = TYPED(gates_at)(back, t, 0) + rows.begin;
-        product.b = back->h + clstm_i_slot_before(plan, t) * R;
-        TYPED(product)(pass->call, pass->kernels, index, &product);
-        product.accumulate = 1;
-        t = end;
-    } while (t < pass->last);
+        const size_t n = (plan->offsets[end] - plan->offsets[t]) * R;
+        memcpy(to, back->h + clstm_i_slot_before(plan, t) * R, n * sizeof(real));
+        to += n;
+    }
+    return back->before;
 }
 
 /* Weight gradients, dG^T x, dG^T h_{t-1} and the sums of dG, of some of the 4H rows of the weights. */
 static void TYPED(weight_gradients)(const TYPED(back) *back, size_t index, clstm_i_range rows) {
     const TYPED(back_pass) *pass = back->pass;
-    const size_t I = back->input_size, H = pass->hidden_size, n = TYPED(chunk_rows)(pass);
+    const size_t I = back->input_size, H = pass->hidden_size, R = pass->recurrent_size, n = TYPED(chunk_rows)(pass);
     const real *d_gates = TYPED(gates_at)(back, pass->first, 0) + rows.begin;
-    const PUBLIC(gemm) product = {
+    PUBLIC(gemm) product = {
         .m = rows.end - rows.begin, .n = I, .k = n,
         .a = d_gates, .lda = 4 * H, .transpose_a = 1,
         .b = back->x + TYPED(origin)(pass) * I, .ldb = I,
         .c = back->d_weight_ih + rows.begin * I, .ldc = I, .accumulate = pass->accumulate,
     };
     TYPED(product)(pass->call, pass->kernels, index, &product);
-    TYPED(recurrent_gradients)(back, index, rows);
+    product.n = product.ldb = product.ldc = R;
+    product.b = back->h_before;
+    product.c = back->d_weight_hh + rows.begin * R;
+    TYPED(product)(pass->call, pass->kernels, index, &product);
 
     if (!back->d_bias) return;
     real *d_bias = back->d_bias + rows.begin;

@@ -55,15 +55,18 @@ static void TYPED(steps_back)(const TYPED(back) *back, size_t thread, size_t t, 
     }
 }
 
-/* How many steps before t, and t, one kernel call can take: alone, no thread waits for it; with the same rows at each
-   of them; and the host is asked in time. */
+/* How many steps before t, and t, one kernel call can take: alone, no thread waits for it; with as many rows at each of
+   them, which lie one step behind the other; and the host is asked in time. */
 static size_t TYPED(steps_back_at_once)(const TYPED(back) *back, size_t t, size_t go_on, int shared) {
     const TYPED(back_pass) *pass = back->pass;
     const clstm_i_plan *plan = pass->plan;
-    const double most = 1e7, each = (double)plan->batch * 4 * (double)pass->hidden_size * (double)back->packed->width;
-    if (shared || go_on < plan->batch) return 1;
-    const size_t left = t + 1 - pass->first;
-    return (double)left * each < most ? left : most / each < 1 ? 1 : (size_t)(most / each);
+    const size_t rows = plan->rows[t];
+    const double most = 1e7, each = (double)rows * 4 * (double)pass->hidden_size * (double)back->packed->width;
+    size_t n = 1;
+    if (shared || go_on < rows) return n;
+    while (n <= t - pass->first && (double)n * each < most && plan->rows[t - n] == rows
+           && clstm_i_slot_before(plan, t - n) + rows == clstm_i_slot_before(plan, t - n + 1)) n++;
+    return n;
 }
 
 /* Rows of a thread that are among the first n. */
