@@ -32,9 +32,9 @@ static void TYPED(run_products)(TYPED(back_pass) *pass, TYPED(back) *back) {
 
 static void TYPED(run_chunk_backward)(TYPED(back_pass) *pass) {
     const size_t blocks = pass->pack && !pass->between ? pass->backs[0].packed->blocks : 0;
+    const size_t steps = pass->plan->steps, batch = steps ? (pass->plan->total + steps / 2) / steps : 0;
     const clstm_i_shape shape = {
-        pass->plan->steps, pass->plan->batch, pass->backs[0].input_size, pass->hidden_size, 1,
-        pass->directions, sizeof(real),
+        steps, batch, pass->backs[0].input_size, pass->hidden_size, 1, pass->directions, sizeof(real),
     };
     const size_t threads = clstm_i_choose_split_backward(pass->call, &shape, blocks, &pass->split);
     for (size_t d = 0; d < pass->directions; d++)
