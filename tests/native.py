@@ -247,7 +247,7 @@ LARGE = [
     Case(steps=88, batch=15, input_size=70, hidden_size=104),
     Case(steps=44, batch=15, input_size=70, hidden_size=104, dtype=np.float64),
     Case(steps=190, batch=16, input_size=1, hidden_size=24, output_size=3),
-    Case(steps=40, batch=16, input_size=4, hidden_size=110, lengths=(40, 39, 7, 0) * 4),
+    Case(steps=90, batch=16, input_size=4, hidden_size=110, lengths=(90, 89, 30, 0) * 4),
     Case(steps=40, batch=20, input_size=9, hidden_size=100, direction="both", num_layers=2),
     Case(steps=44, batch=15, input_size=9, hidden_size=120, proj_size=30, num_layers=2),
 ]
