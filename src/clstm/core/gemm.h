@@ -1,10 +1,10 @@
 /* Products of row-major matrices, typed: C = op(A) op(B), or added to C. For gradients, which are sums over all steps.
 
-   A panel of op(B) as wide as a tile, and a block of op(A) if it is transposed, are copied to where they lie together, in
-   a private cache, and every tile of C sums over the block's columns in registers. What BLAS does besides, the block put
-   in the order of the tiles, is not worth its time here: transposed, as weight gradients have it, that took OpenBLAS 10
-   to 15 % of training a model of 128 units. Sums over the columns of one block are one chain each, and then added to C.
- */
+   A panel of op(B) as wide as a tile is copied to where it lies together, in a private cache, and so is a block of
+   op(A) if it is transposed; every tile of C sums over the block's columns in registers. What BLAS does besides, the
+   block put in the order of the tiles, is not worth its time here: transposed, as weight gradients have it, that took
+   OpenBLAS 10 to 15 % of training a model of 128 units. Sums over the columns of one block are one chain each, and then
+   added to C. */
 
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
