@@ -24,8 +24,8 @@ typedef struct TYPED(back) {
     const real *h, *c;   /* (B + total, R) as the gates saw it, (B + total, H); slot 0 the initial state */
     const real *outputs; /* (rows, outputs_stride), as gates: o tanh(c) before the projection, or NULL */
     size_t outputs_stride;
-    const real *h_before; /* (chunk's rows, R) h_{t-1} of each: on the tape, or in `before` */
-    real *before;        /* (at_once, R), where rows end early */
+    const real *h_before; /* (chunk's rows, R) h_{t-1} of each: on the tape, or in `gathered` */
+    real *gathered;      /* (at_once, R), where rows end early */
     real *below;         /* (total, h_stride) gradient of h */
     const real *dh;      /* (total, dh_stride) the part of it that comes from above: `below`, or the caller's dy */
     size_t dh_stride;
@@ -119,7 +119,7 @@ static void TYPED(gates_back)(const TYPED(back) *back, size_t t, clstm_i_range r
 static size_t TYPED(together)(const TYPED(back_pass) *pass, size_t first) {
     const clstm_i_plan *plan = pass->plan;
     size_t t = first < pass->last ? first + 1 : first;
-    while (t < pass->last && clstm_i_slot_before(plan, t) == clstm_i_slot_before(plan, t - 1) + plan->rows[t - 1]) t++;
+    while (t < pass->last && clstm_i_slots_follow(plan, t)) t++;
     return t;
 }
 

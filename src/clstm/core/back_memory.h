@@ -66,7 +66,7 @@ static void TYPED(place_back)(TYPED(back_pass) *pass, clstm_i_layout *layout, ui
         back->pass = pass;
         back->direction = d;
         PLACE(back->counters, 1, threads + 1, 1);
-        PLACE(back->before, tape->plan.lengths != NULL, pass->at_once, R);
+        PLACE(back->gathered, tape->plan.lengths != NULL, pass->at_once, R);
         PLACE(back->below, below, total, pass->h_stride);
         PLACE(back->dc, 1, B, H);
         PLACE(back->dh0, dh0, B, R);

@@ -32,6 +32,7 @@ static void TYPED(run_products)(TYPED(back_pass) *pass, TYPED(back) *back) {
 
 static void TYPED(run_chunk_backward)(TYPED(back_pass) *pass) {
     const size_t blocks = pass->pack && !pass->between ? pass->backs[0].packed->blocks : 0;
+    /* The mean number of rows: one long row among short ones is shared as it would be alone. */
     const size_t steps = pass->plan->steps, batch = steps ? (pass->plan->total + steps / 2) / steps : 0;
     const clstm_i_shape shape = {
         steps, batch, pass->backs[0].input_size, pass->hidden_size, 1, pass->directions, sizeof(real),

@@ -16,7 +16,7 @@ _Static_assert((TYPED(GEMM_TALL) + TYPED(BLOCK)) * TYPED(GEMM_DEPTH) * sizeof(re
 /* Some rows and columns of C, no more than a tile has, and a block's part of what is added to them. */
 typedef struct TYPED(gemm_tile) {
     size_t rows, columns, depth;
-    const real *a; /* op(A): rows and columns so far apart; rows of a whole tile, also after the last */
+    const real *a; /* op(A): rows and columns so far apart; as many rows as a whole tile has can be read */
     size_t a_row, a_column;
     const real *b; /* op(B): (depth, BLOCK), zeros after the last column */
     real *c;
@@ -79,8 +79,8 @@ static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
 #undef TILE
 }
 
-/* to (rows, to_stride) = rows and columns of `from`, and zeros in the `zeros` columns after them. By vectors: memcpy,
-   which compilers inline as a string instruction, takes twice as long for rows of this width. */
+/* to (rows, to_stride) = rows and columns of `from`, and zeros in the `zeros` columns after them. By vectors: gcc
+   makes a string instruction of memcpy, which is slow to begin for rows as short as these. */
 static void TYPED(copy_straight)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
                                  size_t to_stride) {
     const size_t whole = columns - columns % TYPED(LANES);
@@ -120,8 +120,10 @@ static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range 
         return (TYPED(gemm_block)){rows, to, to + rows - rest, 1, 1, stride};
     }
     const real *a = p->a + k;
-    TYPED(copy_straight)(a + (i.end - rest) * p->lda, p->lda, rest, depth, 0, to, depth);
-    __builtin_memset(to + rest * depth, 0, missing * depth * sizeof(real));
+    if (rest) {
+        TYPED(copy_straight)(a + (i.end - rest) * p->lda, p->lda, rest, depth, 0, to, depth);
+        __builtin_memset(to + rest * depth, 0, missing * depth * sizeof(real));
+    }
     return (TYPED(gemm_block)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
 }
 

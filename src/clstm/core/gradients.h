@@ -7,7 +7,7 @@ static const real *TYPED(hidden_before)(const TYPED(back) *back) {
     const TYPED(back_pass) *pass = back->pass;
     const clstm_i_plan *plan = pass->plan;
     const size_t R = pass->recurrent_size;
-    real *to = back->before;
+    real *to = back->gathered;
     size_t t = pass->first, end = TYPED(together)(pass, t);
     if (end == pass->last) return back->h + clstm_i_slot_before(plan, t) * R;
     for (; t < pass->last; t = end) {
@@ -16,7 +16,7 @@ static const real *TYPED(hidden_before)(const TYPED(back) *back) {
         memcpy(to, back->h + clstm_i_slot_before(plan, t) * R, n * sizeof(real));
         to += n;
     }
-    return back->before;
+    return back->gathered;
 }
 
 /* Weight gradients, dG^T x, dG^T h_{t-1} and the sums of dG, of some of the 4H rows of the weights. */

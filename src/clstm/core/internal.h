@@ -193,6 +193,11 @@ static inline size_t clstm_i_slot_before(const clstm_i_plan *plan, size_t t) {
     return t ? plan->batch + plan->offsets[t - 1] : 0;
 }
 
+/* Whether the rows before step t > 0 follow those before step t - 1. */
+static inline int clstm_i_slots_follow(const clstm_i_plan *plan, size_t t) {
+    return clstm_i_slot_before(plan, t) == clstm_i_slot_before(plan, t - 1) + plan->rows[t - 1];
+}
+
 /* How many rows the caller's sequences have. */
 static inline size_t clstm_i_caller_rows(const clstm_i_plan *plan) {
     return plan->caller_steps ? plan->caller_steps * plan->batch : plan->total;

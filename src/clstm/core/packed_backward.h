@@ -65,7 +65,7 @@ static size_t TYPED(steps_back_at_once)(const TYPED(back) *back, size_t t, size_
     size_t n = 1;
     if (shared || go_on < rows) return n;
     while (n <= t - pass->first && (double)n * each < most && plan->rows[t - n] == rows
-           && clstm_i_slot_before(plan, t - n) + rows == clstm_i_slot_before(plan, t - n + 1))
+           && clstm_i_slots_follow(plan, t - n + 1))
         n++;
     return n;
 }
