@@ -234,7 +234,9 @@ def fuzzer(tmp_path_factory):
 
 
 def fuzz(folder, *options):
-    run = [folder / "fuzzer", "-timeout=20", "-rss_limit_mb=1024", "-artifact_prefix=./", *options]
+    # Not by resident memory: the peak that a process reads of itself may be that of its parent.
+    limits = ["-timeout=20", "-malloc_limit_mb=1024", "-rss_limit_mb=0"]
+    run = [folder / "fuzzer", *limits, "-artifact_prefix=./", *options]
     native.execute(*run, folder / "corpus", cwd=folder)
 
 
