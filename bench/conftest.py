@@ -3,6 +3,7 @@
     pytest bench/                                    the whole grid, tables at the end
     pytest bench/ --rounds 3                         quicker and noisier
     pytest bench/ -k "forward and H256" --benchmark-json=out.json
+    pytest bench/test_streams.py --rtneural FOLDER   beside RTNeural, whose sources lie there
     pytest bench/ --benchmark-disable                runs every case once and times nothing
 
 Peers that are not installed are absent from the figures (bench/requirements.txt has them all).
@@ -12,6 +13,7 @@ import os
 import re
 import shlex
 import time
+from pathlib import Path
 
 import engines
 import limit
@@ -42,6 +44,8 @@ LOAD = pytest.StashKey[float]()
 
 def pytest_addoption(parser) -> None:
     parser.addoption("--rounds", type=int, default=ROUNDS, help=f"a case (default: {ROUNDS})")
+    help_text = "RTNeural's source tree, to compile it as a peer of streams"
+    parser.addoption("--rtneural", type=Path, metavar="FOLDER", help=help_text)
 
 
 def pytest_configure(config) -> None:

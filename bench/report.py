@@ -152,6 +152,8 @@ def _streams_table(results: list[Result]) -> str:
         head += [f"{title} ns", "times limit"]
     python = any(result.figure("python_us") is not None for result in results)
     head += ["Python us"] if python else []
+    peer = any(result.figure("rtneural_ns") is not None for result in results)
+    head += ["RTNeural ns", "to block", "to step"] if peer else []
     rows = []
     for result in results:
         row = [str(result.shape.hidden_size), number(result.figure("limit_ns"))]
@@ -159,6 +161,9 @@ def _streams_table(results: list[Result]) -> str:
             row.append(number(result.figure(f"{name}_ns")))
             row.append(number(result.figure(f"{name}_to_limit"), 2))
         row += [number(result.figure("python_us"), 2)] if python else []
+        if peer:
+            row += [number(result.figure("rtneural_ns"))]
+            row += [number(result.figure(f"rtneural_to_{name}"), 2) for name in ("process", "step")]
         rows.append(row)
     return f"{STREAMS_NOTE}\n\n{table(head, rows)}"
 

@@ -35,6 +35,13 @@ def test_streams_without_python_have_no_column_of_it():
     assert head[-1] == "times limit" and len(row) == len(head) == 8
 
 
+def test_streams_stand_beside_rtneural_where_it_was_given():
+    figures = {"rtneural_ns": 120.0, "rtneural_to_process": 1.2, "rtneural_to_step": 1.1}
+    head, row = stream_cells(stream_record(0, **figures))
+    assert head[-3:] == ["RTNeural ns", "to block", "to step"]
+    assert row[-3:] == ["120.0", "1.20", "1.10"]
+
+
 def test_the_module_in_pytorch_stands_beside_pytorchs_own():
     case = {"mode": "module", "work": "training", "shape": list(GRID[0]), "threads": 2}
     case |= {"module_us": 50.0, "torch_us": 75.0, "ratio": 1.5, "clstm_us": 40.0}

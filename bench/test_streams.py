@@ -5,6 +5,9 @@ or sample by sample, as a host does that needs each y at once; or likewise where
 denormals itself, so that no call has to. All from one program that links the library as its users
 do. From Python it is `Stream.step`.
 
+With `--rtneural FOLDER` RTNeural stands beside them, one sample a call, in every build that may be
+its fastest; what counts is the fastest of each round.
+
 A turn is as many repeats of the same sequence as fill it. A figure is the median over rounds, in
 which every way took one turn; the order rotates. Limit: see limit.py, without the readout.
 """
@@ -19,6 +22,7 @@ from statistics import median
 import native
 import numpy as np
 import pytest
+import rtneural
 from case import TURN_SECONDS, turns
 from peers import PAUSE_SECONDS
 from shapes import STREAM_BLOCK, STREAMS, Shape
@@ -48,6 +52,17 @@ def step_seconds(tmp_path_factory):
     return function
 
 
+@pytest.fixture(scope="module")
+def rtneural_builds(request, tmp_path_factory) -> dict[str, rtneural.Function]:
+    """Every build of RTNeural, if a source tree was given."""
+    tree = request.config.getoption("--rtneural")
+    if tree is None:
+        return {}
+    return rtneural.builds(
+        tree.resolve(), clstm.config()["isa"], tmp_path_factory.mktemp("rtneural")
+    )
+
+
 def in_c(function, lstm, x: np.ndarray, flags: int, block: int) -> Way:
     """Through stream.c; block 0: step by step."""
 
@@ -58,6 +73,20 @@ def in_c(function, lstm, x: np.ndarray, flags: int, block: int) -> Way:
         seconds = function(*model, flags, *sizes, x.ctypes.data, y.ctypes.data)
         if seconds < 0:
             raise RuntimeError(f"stream.c: a call returned clstm_status {-seconds:.0f}")
+        return seconds, y
+
+    return run
+
+
+def in_rtneural(function: rtneural.Function, lstm, x: np.ndarray) -> Way:
+    """Through rtneural.cpp."""
+
+    def run(repeats: int) -> tuple[float, np.ndarray]:
+        y = np.empty_like(x)
+        model = (lstm.hidden_size, lstm.parameters.flat.ctypes.data)
+        seconds = function(*model, len(x), repeats, x.ctypes.data, y.ctypes.data)
+        if seconds < 0:
+            raise RuntimeError(f"rtneural.cpp has no hidden size {lstm.hidden_size}")
         return seconds, y
 
     return run
@@ -80,7 +109,7 @@ def in_python(lstm, x: np.ndarray) -> Way:
     return run
 
 
-def ways_to_step(function, shape: Shape) -> dict[str, Way]:
+def ways_to_step(function, builds: dict[str, rtneural.Function], shape: Shape) -> dict[str, Way]:
     """Every way, found to give the y of one call."""
     with threadpool_limits(1, user_api="blas"):  # the initial weights are drawn by QR
         lstm = clstm.LSTM(1, shape.hidden_size, output_size=1, rng=0)
@@ -92,6 +121,7 @@ def ways_to_step(function, shape: Shape) -> dict[str, Way]:
     }
     if hasattr(lstm, "stream"):
         ways["python"] = in_python(lstm, x)
+    ways |= {name: in_rtneural(build, lstm, x) for name, build in builds.items()}
     expected, _ = lstm(x, num_threads=1)
     for name, way in ways.items():
         np.testing.assert_allclose(way(1)[1], expected, rtol=0, atol=1e-5, err_msg=name)
@@ -99,9 +129,9 @@ def ways_to_step(function, shape: Shape) -> dict[str, Way]:
 
 
 @pytest.mark.parametrize("shape", STREAMS, ids=lambda shape: shape.label)
-def test_streams(request, benchmark, keep, rounds, step_seconds, shape):
+def test_streams(request, benchmark, keep, rounds, step_seconds, rtneural_builds, shape):
     benchmark.group = "streams"
-    ways = ways_to_step(step_seconds, shape)
+    ways = ways_to_step(step_seconds, rtneural_builds, shape)
     if benchmark.disabled:
         benchmark.pedantic(partial(ways["process"], 1))
         return
@@ -115,9 +145,15 @@ def test_streams(request, benchmark, keep, rounds, step_seconds, shape):
     machine = request.getfixturevalue("machine_limit")
     limit = machine.seconds(shape, "forward", 1) / shape.steps
     figures = {"limit_ns": limit * 1e9}
-    seconds = {name: median(taken[name] for taken in times) for name in ways}
-    if "python" in seconds:
-        figures["python_us"] = seconds.pop("python") * 1e6
-    for name, value in seconds.items():
+    for name in ("process", "step", "kept"):
+        value = median(taken[name] for taken in times)
         figures |= {f"{name}_ns": value * 1e9, f"{name}_to_limit": value / limit}
+    if "python" in ways:
+        figures["python_us"] = median(taken["python"] for taken in times) * 1e6
+    if rtneural_builds:
+        peer = [min(taken[name] for name in rtneural_builds) for taken in times]
+        figures["rtneural_ns"] = median(peer) * 1e9
+        for name in ("process", "step"):
+            ratios = [other / taken[name] for other, taken in zip(peer, times, strict=True)]
+            figures[f"rtneural_to_{name}"] = median(ratios)
     keep(mode="streams", shape=list(shape), threads=1, **figures)
