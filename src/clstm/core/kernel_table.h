@@ -38,6 +38,8 @@ typedef struct TYPED(clstm_i_gates_backward) {
     const real *peephole;
 } TYPED(clstm_i_gates_backward);
 
+enum { TYPED(CHAINS) = 64 / sizeof(real) }; /* of a sum over a row: as many as a cache line has elements */
+
 /* A product with packed weights (pack.h): sums over one or two parts, [x_t; h_{t-1}], for some rows and blocks. */
 typedef struct TYPED(clstm_i_part) {
     const real *a; /* (rows, depth) */
@@ -55,7 +57,8 @@ typedef struct TYPED(clstm_i_product) {
     TYPED(clstm_i_part) parts[2];
     const real *start; /* (rows, .) what the sums start from, packed like out; 0 as its stride: a bias */
     size_t start_stride;
-    int narrow; /* of `multiply`: so few columns that each sum is four chains, added in the end */
+    size_t narrow; /* of `multiply`: so few columns, this many, that the weights lie as rows of CHAINS times whole numbers,
+                      zeros after their end; 0: in blocks */
 } TYPED(clstm_i_product);
 
 /* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is

@@ -16,6 +16,7 @@
 
 #define VECTOR_BYTES 32
 #define TILE_VECTORS 12 /* of the registers, for sums */
+#define MASKS
 
 #include "kernels_begin.h"
 
@@ -27,6 +28,17 @@ static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return _mm256_fmadd_pd(a, b
 static inline vf64 min_f64(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
 static inline vf64 max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
 static inline vf64 sqrt_f64(vf64 a) { return _mm256_sqrt_pd(a); }
+
+static inline __m256i first_f32(size_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline __m256i first_f64(size_t n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x((int64_t)n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+static inline vf32 load_part_f32(const float *from, size_t n) { return _mm256_maskload_ps(from, first_f32(n)); }
+static inline vf64 load_part_f64(const double *from, size_t n) { return _mm256_maskload_pd(from, first_f64(n)); }
+static inline void store_part_f32(float *to, vf32 v, size_t n) { _mm256_maskstore_ps(to, first_f32(n), v); }
+static inline void store_part_f64(double *to, vf64 v, size_t n) { _mm256_maskstore_pd(to, first_f64(n), v); }
 
 #include "kernels_end.h"
 

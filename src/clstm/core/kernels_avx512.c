@@ -17,6 +17,7 @@
 
 #define VECTOR_BYTES 64
 #define TILE_VECTORS 24 /* of the registers, for sums */
+#define MASKS
 
 #include "kernels_begin.h"
 
@@ -28,6 +29,16 @@ static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return _mm512_fmadd_pd(a, b
 static inline vf64 min_f64(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
 static inline vf64 max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
 static inline vf64 sqrt_f64(vf64 a) { return _mm512_sqrt_pd(a); }
+
+static inline __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); }
+static inline vf32 load_part_f32(const float *from, size_t n) { return _mm512_maskz_loadu_ps(first(n), from); }
+static inline vf64 load_part_f64(const double *from, size_t n) {
+    return _mm512_maskz_loadu_pd((__mmask8)first(n), from);
+}
+static inline void store_part_f32(float *to, vf32 v, size_t n) { _mm512_mask_storeu_ps(to, first(n), v); }
+static inline void store_part_f64(double *to, vf64 v, size_t n) {
+    _mm512_mask_storeu_pd(to, (__mmask8)first(n), v);
+}
 
 #include "kernels_end.h"
 

@@ -8,6 +8,7 @@
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NEVER_INLINE static __attribute__((noinline))
 
 #include "real_f32.h"
 #include "vectors.h"

@@ -4,11 +4,14 @@
    vectors of weights lie side by side, and a tile's sums hold i, f, g, o of the same units. Where at most half a vector
    of units is left, the last block holds two vectors, i|f and g|o in their halves: (depth, 2, LANES). Units after H
    have zero weights. The readout is packed the same way, its outputs in the place of gates and units; and so are, in a
-   pack of its own for the backward pass, the transposed recurrent weights, units in the place of outputs. */
+   pack of its own for the backward pass, the transposed recurrent weights, units in the place of outputs. A readout or
+   projection to few columns, which would leave most lanes empty, keeps its weights in rows instead, zeros after each:
+   (n, whole cache lines). */
 
 typedef struct TYPED(packed) {
     size_t n;      /* units with four gates each; or, if plain, columns */
     int plain;
+    int narrow;    /* in rows; then it has one block, and width is that of a row */
     size_t input_size;
     size_t recurrent_size;
     size_t whole;  /* blocks of four vectors */
@@ -22,13 +25,13 @@ typedef struct TYPED(packed) {
     const real *peephole;  /* (3H,), as the model has it; or NULL */
 } TYPED(packed);
 
-/* a (rows, stride) times the weights of a readout or a projection, all blocks. Whether it is narrow does not depend on
-   the vectors' width, which so changes no bit. */
+/* a (rows, stride) times the weights of a readout or a projection, all blocks. */
 static TYPED(clstm_i_product) TYPED(plain_product)(const TYPED(packed) *packed, size_t rows, const real *a,
                                                    size_t stride) {
     return (TYPED(clstm_i_product)){
         .rows = rows, .end = packed->blocks, .whole = packed->whole, .last = packed->last, .count = 1,
-        .parts = {{a, stride, packed->input, packed->input_size}}, .start = packed->bias, .narrow = packed->n <= 4,
+        .parts = {{a, stride, packed->input, packed->input_size}}, .start = packed->bias,
+        .narrow = packed->narrow ? packed->n : 0,
     };
 }
 
@@ -51,6 +54,15 @@ static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, i
     }
     shape.blocks = shape.whole + (shape.last > 0);
     shape.width = (4 * shape.whole + shape.last) * lanes;
+    return shape;
+}
+
+/* A readout's or a projection's. Whether it is narrow does not depend on the vectors' width, which so changes no bit. */
+static TYPED(packed) TYPED(plain_shape)(size_t n, size_t depth, size_t lanes) {
+    TYPED(packed) shape = TYPED(packed_shape)(n, depth, lanes, 1);
+    if (n > 4) return shape;
+    shape.narrow = 1;
+    shape.width = clstm_i_whole_vectors(depth, TYPED(CHAINS));
     return shape;
 }
 
@@ -88,15 +100,24 @@ static void TYPED(pack_matrix)(const TYPED(packed) *shape, size_t lanes, const r
     }
 }
 
+/* to (rows, width) from (rows, depth), or zeros if that is NULL. */
+static void TYPED(pack_rows)(const real *from, size_t rows, size_t depth, size_t width, real *to) {
+    memset(to, 0, rows * width * sizeof(real));
+    for (size_t row = 0; from && row < rows; row++) memcpy(to + row * width, from + row * depth, depth * sizeof(real));
+}
+
 /* What number `index` of a pack is made of. */
 typedef struct TYPED(pack_source) {
     TYPED(packed) shape;
     const real *input, *recurrent, *bias, *peephole; /* NULL: zeros, or nothing */
 } TYPED(pack_source);
 
-/* Rows of the pack's width that it takes; peepholes have one, of 3H, as the others have at least 4H. */
+/* Rows of the pack's width that the input weights take. */
+static size_t TYPED(input_depth)(const TYPED(packed) *shape) { return shape->narrow ? shape->n : shape->input_size; }
+
+/* That all takes; peepholes have one, of 3H, as the others have at least 4H; a narrow one's bias fits into a line. */
 static size_t TYPED(packed_depth)(const TYPED(pack_source) *source) {
-    return source->shape.input_size + source->shape.recurrent_size + 1 + (source->peephole != NULL);
+    return TYPED(input_depth)(&source->shape) + source->shape.recurrent_size + 1 + (source->peephole != NULL);
 }
 
 static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t index, size_t lanes) {
@@ -105,13 +126,14 @@ static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t
     const real *weights = model->parameters;
     const int is_projection = config->proj_size && index >= parts && index < 2 * parts;
     if (is_projection)
-        return (TYPED(pack_source)){.shape = TYPED(packed_shape)(R, H, lanes, 1),
+        return (TYPED(pack_source)){.shape = TYPED(plain_shape)(R, H, lanes),
                                     .input = weights + clstm_i_part_offsets(config, index - parts).projection};
 
     const int is_readout = index >= parts;
     const clstm_i_offsets at = clstm_i_part_offsets(config, is_readout ? parts : index);
     TYPED(pack_source) source = {
-        .shape = TYPED(packed_shape)(is_readout ? config->output_size : H, at.input_size, lanes, is_readout),
+        .shape = is_readout ? TYPED(plain_shape)(config->output_size, at.input_size, lanes)
+                            : TYPED(packed_shape)(H, at.input_size, lanes, 0),
         .input = weights + at.input, .bias = config->no_bias ? NULL : weights + at.bias,
     };
     if (is_readout) return source;
@@ -119,6 +141,27 @@ static TYPED(pack_source) TYPED(forward_source)(const clstm_model *model, size_t
     source.recurrent = weights + at.recurrent;
     source.peephole = TYPED(peepholes_of)(model, index);
     return source;
+}
+
+/* The weights of a source, in memory for them. */
+static void TYPED(fill)(const TYPED(pack_source) *source, size_t lanes, TYPED(packed) *packed, real *input) {
+    const TYPED(packed) *shape = &source->shape;
+    real *recurrent = input + TYPED(input_depth)(shape) * shape->width;
+    real *bias = recurrent + shape->recurrent_size * shape->width, *peephole = bias + shape->width;
+    if (shape->narrow) {
+        TYPED(pack_rows)(source->input, shape->n, shape->input_size, shape->width, input);
+        TYPED(pack_rows)(source->bias, 1, shape->n, shape->width, bias);
+    } else {
+        TYPED(pack_matrix)(shape, lanes, source->input, shape->input_size, input);
+        TYPED(pack_matrix)(shape, lanes, source->recurrent, shape->recurrent_size, recurrent);
+        TYPED(pack_matrix)(shape, lanes, source->bias, 1, bias);
+    }
+    if (source->peephole) memcpy(peephole, source->peephole, 3 * shape->n * sizeof(real));
+    *packed = *shape;
+    packed->input = input;
+    packed->recurrent = source->recurrent ? recurrent : NULL;
+    packed->bias = bias;
+    packed->peephole = source->peephole ? peephole : NULL;
 }
 
 static size_t TYPED(pack_count)(const clstm_config *config) {
@@ -158,21 +201,8 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
     TYPED(pack) *pack = TYPED(allocate_pack)(model, count, whole, status);
     for (size_t index = 0; pack && index < count; index++) {
         const TYPED(pack_source) source = TYPED(forward_source)(model, index, lanes);
-        TYPED(packed) *packed = &pack->all[index];
-        *packed = source.shape;
-        real *input = (real *)((char *)pack + clstm_i_reserve(&layout, TYPED(packed_depth)(&source), packed->width,
-                                                              sizeof(real)));
-        real *recurrent = input + packed->input_size * packed->width;
-        real *bias = recurrent + packed->recurrent_size * packed->width;
-        TYPED(pack_matrix)(packed, lanes, source.input, packed->input_size, input);
-        TYPED(pack_matrix)(packed, lanes, source.recurrent, packed->recurrent_size, recurrent);
-        TYPED(pack_matrix)(packed, lanes, source.bias, 1, bias);
-        packed->input = input;
-        packed->recurrent = source.recurrent ? recurrent : NULL;
-        packed->bias = bias;
-        if (!source.peephole) continue;
-        memcpy(bias + packed->width, source.peephole, 3 * packed->n * sizeof(real));
-        packed->peephole = bias + packed->width;
+        TYPED(fill)(&source, lanes, &pack->all[index], (real *)((char *)pack + clstm_i_reserve(
+            &layout, TYPED(packed_depth)(&source), source.shape.width, sizeof(real))));
     }
     return pack;
 }

@@ -10,7 +10,7 @@ static size_t TYPED(blocks_at_once)(const TYPED(packed) *packed, double work) {
 static double TYPED(work)(const TYPED(clstm_i_product) *product, const TYPED(packed) *packed) {
     double depth = 64; /* of activations, loads and stores */
     for (size_t n = 0; n < product->count; n++) depth += (double)product->parts[n].depth;
-    return (double)product->rows * depth * (double)packed->width;
+    return (double)product->rows * depth * (double)(packed->narrow ? packed->n : packed->width);
 }
 
 /* out (rows, stride) = start + the product, of the given blocks. */

@@ -1,5 +1,6 @@
 /* The part of the vector vocabulary that every instruction set writes alike, typed. The kernel files add
-   fma(a, b, c) = a b + c, and min and max that return their second operand if either is NaN. */
+   fma(a, b, c) = a b + c, min and max that return their second operand if either is NaN, and, where they define MASKS,
+   the moves of a part of a vector. */
 
 typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef lane_int vint __attribute__((vector_size(VECTOR_BYTES)));
@@ -17,6 +18,10 @@ static inline vreal TYPED(load)(const real *from) {
 static inline void TYPED(store)(real *to, vreal v) { __builtin_memcpy(to, &v, sizeof v); }
 
 /* The first n lanes; the others are 0 and stay unwritten. */
+#ifdef MASKS
+static inline vreal TYPED(load_part)(const real *from, size_t n);
+static inline void TYPED(store_part)(real *to, vreal v, size_t n);
+#else
 static inline vreal TYPED(load_part)(const real *from, size_t n) {
     vreal v = {0};
     for (size_t k = 0; k < n; k++) v[k] = from[k];
@@ -26,6 +31,7 @@ static inline vreal TYPED(load_part)(const real *from, size_t n) {
 static inline void TYPED(store_part)(real *to, vreal v, size_t n) {
     for (size_t k = 0; k < n; k++) to[k] = v[k];
 }
+#endif
 
 static inline vreal TYPED(take)(const real *from, size_t n) {
     return n == TYPED(LANES) ? TYPED(load)(from) : TYPED(load_part)(from, n);
@@ -41,4 +47,18 @@ static inline vreal TYPED(swap_halves)(vreal v) {
     vreal swapped;
     for (int k = 0; k < TYPED(LANES); k++) swapped[k] = v[(k + TYPED(LANES) / 2) % TYPED(LANES)];
     return swapped;
+}
+
+/* The sum of all lanes of the vectors of one cache line, by halves: the order does not depend on a vector's width. */
+ALWAYS_INLINE real TYPED(sum_of_line)(vreal *v) {
+    enum { VECTORS = 64 / VECTOR_BYTES, LAST = TYPED(LANES) - 1 };
+    UNROLL for (int n = VECTORS / 2; n; n /= 2)
+        UNROLL for (int k = 0; k < n; k++) v[k] += v[k + n];
+    vreal sum = v[0];
+    UNROLL for (int n = TYPED(LANES) / 2; n; n /= 2) {
+        vreal moved = sum;
+        UNROLL for (int k = 0; k <= LAST; k++) moved[k] = sum[(k + n) & LAST];
+        sum += moved;
+    }
+    return sum[0];
 }
