@@ -1,17 +1,18 @@
 /* Products of row-major matrices, typed: C = op(A) op(B), or added to C. For gradients, which are sums over all steps.
 
-   A panel of op(B) as wide as a tile is copied to where it lies together, in a private cache, and so is a block of
-   op(A) if it is transposed; every tile of C sums over the block's columns in registers. What BLAS does besides, the
-   block put in the order of the tiles, is not worth its time here: transposed, as weight gradients have it, that took
-   OpenBLAS 10 to 15 % of training a model of 128 units. Sums over the columns of one block are one chain each, and then
-   added to C. */
+   A block of op(A), if it is transposed, is copied to where it lies together, and before it the panels of op(B), as wide
+   as a tile, that it meets; every tile of C sums over the block's columns in registers. Products of the same op(A) share
+   its blocks: to copy each block once and each panel once, in place of each for every other, is worth 3 % of training a
+   model of 512 units. The block put in the order of the tiles, as BLAS does besides, gained nothing here. Sums over the
+   columns of one block are one chain each, and then added to C. */
 
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
-    TYPED(GEMM_TALL) = 64 * TYPED(GEMM_ROWS),
-    TYPED(GEMM_DEPTH) = 1024 / sizeof(real),
+    TYPED(GEMM_TALL) = 16 * TYPED(GEMM_ROWS),
+    TYPED(GEMM_PANELS) = 12,
+    TYPED(GEMM_COPIES) = TYPED(GEMM_TALL) + TYPED(GEMM_PANELS) * TYPED(BLOCK),
 };
-_Static_assert((TYPED(GEMM_TALL) + TYPED(BLOCK)) * TYPED(GEMM_DEPTH) * sizeof(real) <= CLSTM_I_GEMM_BYTES, "");
+_Static_assert(TYPED(GEMM_COPIES) * TYPED(GEMM_DEPTH) * sizeof(real) <= CLSTM_I_GEMM_BYTES, "");
 
 /* Some rows and columns of C, no more than a tile has, and a block's part of what is added to them. */
 typedef struct TYPED(gemm_tile) {
@@ -19,7 +20,7 @@ typedef struct TYPED(gemm_tile) {
     const real *a; /* op(A): rows and columns so far apart; as many rows as a whole tile has can be read */
     size_t a_row, a_column;
     const real *b; /* op(B): (depth, BLOCK), zeros after the last column */
-    real *c;
+    real *c;       /* of a panel: its column of the first row */
     size_t c_row, c_column;
     int accumulate;
 } TYPED(gemm_tile);
@@ -127,14 +128,16 @@ static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range 
     return (TYPED(gemm_block)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
 }
 
-/* A panel of op(B) with rows from k and columns from j. */
-static void TYPED(take_panel)(const PUBLIC(gemm) *p, size_t k, size_t j, real *to, TYPED(gemm_tile) *tile) {
-    tile->b = to;
-    tile->columns = TYPED(at_most)(p->n - j, TYPED(BLOCK));
-    const size_t zeros = TYPED(BLOCK) - tile->columns;
-    if (p->transpose_b)
-        TYPED(copy_turned)(p->b + j * p->ldb + k, p->ldb, tile->depth, tile->columns, zeros, to, TYPED(BLOCK));
-    else TYPED(copy_straight)(p->b + k * p->ldb + j, p->ldb, tile->depth, tile->columns, zeros, to, TYPED(BLOCK));
+/* A panel of op(B), with rows from k and columns from j, copied. `turned`: C lies transposed. */
+static TYPED(gemm_tile) TYPED(take_panel)(const PUBLIC(gemm) *p, int turned, size_t k, size_t j, real *to) {
+    const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), columns = TYPED(at_most)(p->n - j, TYPED(BLOCK));
+    const size_t zeros = TYPED(BLOCK) - columns;
+    if (p->transpose_b) TYPED(copy_turned)(p->b + j * p->ldb + k, p->ldb, depth, columns, zeros, to, TYPED(BLOCK));
+    else TYPED(copy_straight)(p->b + k * p->ldb + j, p->ldb, depth, columns, zeros, to, TYPED(BLOCK));
+    return (TYPED(gemm_tile)){
+        .columns = columns, .depth = depth, .b = to, .c = p->c + (turned ? j * p->ldc : j),
+        .c_row = turned ? 1 : p->ldc, .c_column = turned ? p->ldc : 1, .accumulate = p->accumulate || k > 0,
+    };
 }
 
 /* The tiles of a block under one panel; `tile` says where C is, of the block's first row and the panel's columns. */
@@ -149,22 +152,44 @@ static void TYPED(add_tiles)(const TYPED(gemm_block) *block, TYPED(gemm_tile) ti
     }
 }
 
-/* The product of one block of op(A) with all of op(B)'s rows that it meets. `tile` says where C is. */
-static void TYPED(multiply_block)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, real *scratch,
-                                  TYPED(gemm_tile) tile) {
-    real *panel = scratch, *copy = scratch + TYPED(BLOCK) * TYPED(GEMM_DEPTH), *c = tile.c + i.begin * tile.c_row;
-    tile.depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH));
-    tile.accumulate = p->accumulate || k > 0;
-    const TYPED(gemm_block) block = TYPED(take_block)(p, i, k, tile.depth, copy);
-    for (size_t j = 0; j < p->n; j += TYPED(BLOCK)) {
-        TYPED(take_panel)(p, k, j, panel, &tile);
-        tile.c = c + j * tile.c_column;
-        TYPED(add_tiles)(&block, tile);
+/* The products of op(A)'s columns from k with some panels. */
+static void TYPED(multiply_panels)(const PUBLIC(gemm) *p, size_t k, const TYPED(gemm_tile) *panels, size_t count,
+                                   real *copy) {
+    for (clstm_i_range i = {0, 0}; i.begin < p->m; i.begin = i.end) {
+        i.end = i.begin + TYPED(at_most)(p->m - i.begin, TYPED(GEMM_TALL));
+        const TYPED(gemm_block) block = TYPED(take_block)(p, i, k, panels[0].depth, copy);
+        for (size_t n = 0; n < count; n++) {
+            TYPED(gemm_tile) tile = panels[n];
+            tile.c += i.begin * tile.c_row;
+            TYPED(add_tiles)(&block, tile);
+        }
     }
 }
 
-/* (op(A) op(B))^T = op(B)^T op(A)^T. */
-static PUBLIC(gemm) TYPED(turned)(const PUBLIC(gemm) *p) {
+/* Products of one op(A) over its columns from k: so many panels at once that the rounds are even. */
+static void TYPED(multiply_columns)(const PUBLIC(gemm) *products, size_t count, int turned, size_t k, real *scratch) {
+    const size_t size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);
+    TYPED(gemm_tile) panels[TYPED(GEMM_PANELS)];
+    size_t left = 0, n = 0;
+    for (size_t q = 0; q < count; q++) left += (products[q].n + TYPED(BLOCK) - 1) / TYPED(BLOCK);
+    const size_t rounds = (left + TYPED(GEMM_PANELS) - 1) / TYPED(GEMM_PANELS), each = (left + rounds - 1) / rounds;
+    for (size_t q = 0; q < count; q++) {
+        for (size_t j = 0; j < products[q].n; j += TYPED(BLOCK)) {
+            panels[n] = TYPED(take_panel)(&products[q], turned, k, j, scratch + n * size);
+            n++;
+            left--;
+            if (n < each && left) continue;
+            TYPED(multiply_panels)(products, k, panels, n, scratch + TYPED(GEMM_PANELS) * size);
+            n = 0;
+        }
+    }
+}
+
+/* A narrow C leaves the lanes of vectors unused; if it is turned, some of a tile's rows:
+   (op(A) op(B))^T = op(B)^T op(A)^T. */
+static int TYPED(is_narrow)(const PUBLIC(gemm) *p) { return p->transpose_a && p->n < TYPED(GEMM_ROWS) && p->m > p->n; }
+
+static PUBLIC(gemm) TYPED(turn)(const PUBLIC(gemm) *p) {
     PUBLIC(gemm) turned = *p;
     turned.m = p->n;
     turned.n = p->m;
@@ -177,22 +202,27 @@ static PUBLIC(gemm) TYPED(turned)(const PUBLIC(gemm) *p) {
     return turned;
 }
 
-static void TYPED(gemm)(const PUBLIC(gemm) *given, void *scratch) {
-    PUBLIC(gemm) p = *given;
-    TYPED(gemm_tile) tile = {.c = p.c, .c_row = p.ldc, .c_column = 1};
-    /* A narrow C leaves the lanes of vectors unused; if it is turned, some of a tile's rows. */
-    if (p.transpose_a && p.n < TYPED(GEMM_ROWS) && p.m > p.n) {
-        p = TYPED(turned)(given);
-        tile.c_row = 1;
-        tile.c_column = given->ldc;
-    }
-    for (size_t row = 0; !p.k && !p.accumulate && row < p.m; row++)
-        for (size_t column = 0; column < p.n; column++) p.c[row * tile.c_row + column * tile.c_column] = 0;
-    /* Read as it lies, a block is as tall as op(A): a panel is copied once. */
-    const size_t tall = p.transpose_a ? TYPED(GEMM_TALL) : p.m;
-    for (size_t k = 0; k < p.k; k += TYPED(GEMM_DEPTH))
-        for (clstm_i_range i = {0, 0}; i.begin < p.m; i.begin = i.end) {
-            i.end = i.begin + TYPED(at_most)(p.m - i.begin, tall);
-            TYPED(multiply_block)(&p, i, k, scratch, tile);
+static void TYPED(multiply_all)(const PUBLIC(gemm) *products, size_t count, int turned, real *scratch) {
+    for (size_t k = 0; k < products->k; k += TYPED(GEMM_DEPTH))
+        TYPED(multiply_columns)(products, count, turned, k, scratch);
+}
+
+static void TYPED(clear)(const PUBLIC(gemm) *p) {
+    for (size_t row = 0; row < p->m; row++) __builtin_memset(p->c + row * p->ldc, 0, p->n * sizeof(real));
+}
+
+static void TYPED(gemm)(const PUBLIC(gemm) *products, size_t count, void *scratch) {
+    size_t together = 0; /* of products that are not narrow, one behind the other */
+    for (size_t q = 0; q < count; q++) {
+        if (!products[q].k && !products[q].accumulate) TYPED(clear)(&products[q]);
+        const int narrow = TYPED(is_narrow)(&products[q]);
+        if (!narrow) together++;
+        if (together && (narrow || q + 1 == count)) {
+            TYPED(multiply_all)(products + q + !narrow - together, together, 0, scratch);
+            together = 0;
         }
+        if (!narrow) continue;
+        const PUBLIC(gemm) turned = TYPED(turn)(&products[q]);
+        TYPED(multiply_all)(&turned, 1, 1, scratch);
+    }
 }

@@ -24,17 +24,17 @@ static void TYPED(weight_gradients)(const TYPED(back) *back, size_t index, clstm
     const TYPED(back_pass) *pass = back->pass;
     const size_t I = back->input_size, H = pass->hidden_size, R = pass->recurrent_size, n = TYPED(chunk_rows)(pass);
     const real *d_gates = TYPED(gates_at)(back, pass->first, 0) + rows.begin;
-    PUBLIC(gemm) product = {
+    const PUBLIC(gemm) input = {
         .m = rows.end - rows.begin, .n = I, .k = n,
         .a = d_gates, .lda = 4 * H, .transpose_a = 1,
         .b = back->x + TYPED(origin)(pass) * I, .ldb = I,
         .c = back->d_weight_ih + rows.begin * I, .ldc = I, .accumulate = pass->accumulate,
     };
-    TYPED(product)(pass->call, pass->kernels, index, &product);
-    product.n = product.ldb = product.ldc = R;
-    product.b = back->h_before;
-    product.c = back->d_weight_hh + rows.begin * R;
-    TYPED(product)(pass->call, pass->kernels, index, &product);
+    PUBLIC(gemm) products[2] = {input, input};
+    products[1].n = products[1].ldb = products[1].ldc = R;
+    products[1].b = back->h_before;
+    products[1].c = back->d_weight_hh + rows.begin * R;
+    TYPED(products)(pass->call, pass->kernels, index, products, 2);
 
     if (!back->d_bias) return;
     real *d_bias = back->d_bias + rows.begin;

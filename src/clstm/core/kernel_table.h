@@ -38,7 +38,10 @@ typedef struct TYPED(clstm_i_gates_backward) {
     const real *peephole;
 } TYPED(clstm_i_gates_backward);
 
-enum { TYPED(CHAINS) = 64 / sizeof(real) }; /* of a sum over a row: as many as a cache line has elements */
+enum {
+    TYPED(CHAINS) = 64 / sizeof(real),       /* of a sum over a row: as many as a cache line has elements */
+    TYPED(GEMM_DEPTH) = 1024 / sizeof(real), /* columns of op(A) that `gemm` sums up in registers */
+};
 
 /* A product with packed weights (pack.h): sums over one or two parts, [x_t; h_{t-1}], for some rows and blocks. */
 typedef struct TYPED(clstm_i_part) {
@@ -109,7 +112,8 @@ typedef struct TYPED(clstm_i_kernels) {
     size_t lanes; /* of a vector */
     /* out[row * stride + column] of columns < `columns`, which end in the last block's last vector */
     void (*multiply)(const TYPED(clstm_i_product) *, real *out, size_t stride, size_t columns);
-    void (*gemm)(const PUBLIC(gemm) *, void *scratch); /* of CLSTM_I_GEMM_BYTES, a multiple of 64 */
+    /* Products of the same op(A). `scratch`: CLSTM_I_GEMM_BYTES, at a multiple of 64. */
+    void (*gemm)(const PUBLIC(gemm) *, size_t count, void *scratch);
     void (*steps)(const TYPED(clstm_i_steps) *);
     void (*steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*gates)(const TYPED(clstm_i_gates) *);

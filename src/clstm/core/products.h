@@ -13,30 +13,74 @@ static PUBLIC(gemm) TYPED(piece)(const PUBLIC(gemm) *p, clstm_i_range i, clstm_i
     return piece;
 }
 
-/* BLAS counts in int32, and an empty product may have no matrices to point at. The pieces below keep the longer one
-   of m and k far smaller. */
+/* BLAS counts in int32, and an empty product may have no matrices to point at. The pieces below keep m and k far
+   smaller. */
 static int TYPED(suits_blas)(const PUBLIC(gemm) *p) {
-    const size_t most = INT32_MAX, shorter = p->m < p->k ? p->m : p->k;
-    return p->k && p->n <= most && shorter <= most && p->lda <= most && p->ldb <= most && p->ldc <= most;
+    const size_t most = INT32_MAX;
+    return p->k && p->n <= most && p->lda <= most && p->ldb <= most && p->ldc <= most;
 }
 
-/* One product by one thread, in pieces of some milliseconds along the longer of m and k. Once cancelled, C is
-   undefined. */
+static void TYPED(multiply_parts)(clstm_i_call *call, const TYPED(clstm_i_kernels) *kernels, size_t index,
+                                  const PUBLIC(gemm) *parts, size_t count) {
+    if (!call->blas || !call->context->REAL_GEMM) {
+        kernels->gemm(parts, count, call->scratch + index * CLSTM_I_GEMM_BYTES);
+        return;
+    }
+    for (size_t q = 0; q < count; q++) {
+        if (!parts[q].m || !parts[q].n) continue;
+        if (TYPED(suits_blas)(&parts[q])) call->context->REAL_GEMM(&parts[q]);
+        else kernels->gemm(&parts[q], 1, call->scratch + index * CLSTM_I_GEMM_BYTES);
+    }
+}
+
+/* How many rows of C and columns of op(A) a piece of some milliseconds has. */
+typedef struct TYPED(pieces) {
+    size_t rows, columns;
+    double work; /* multiply-adds, and in them what a call costs beyond, and an element of C beyond its sum */
+} TYPED(pieces);
+
+/* The most of n, but not less than `least`, that is no more work than a piece may be. */
+static size_t TYPED(fitting)(size_t n, double work_of_one, size_t least) {
+    const double most = 2.5e8, fit = most / work_of_one;
+    if (fit >= (double)n || n <= least) return n;
+    return fit < (double)least ? least : (size_t)fit / least * least;
+}
+
+/* Along the longer one of m and k, if that is enough. As many columns as the kernels sum up in registers belong
+   together, since for all of them C is read and written once. */
+static TYPED(pieces) TYPED(cut)(const PUBLIC(gemm) *products, size_t count) {
+    const double per_call = 2e4, per_element = 64;
+    const size_t m = products->m, k = products->k, depth = TYPED(GEMM_DEPTH);
+    TYPED(pieces) pieces = {m, k, 0};
+    double n = 0;
+    for (size_t q = 0; q < count; q++) n += (double)products[q].n;
+    if (k <= m) pieces.rows = TYPED(fitting)(m, n * ((double)k + per_element), depth);
+    pieces.columns = TYPED(fitting)(k, n * (double)pieces.rows, depth);
+    if (k > m) pieces.rows = TYPED(fitting)(m, n * ((double)pieces.columns + per_element), 1);
+    pieces.work = (double)pieces.rows * n * ((double)pieces.columns + per_element) + per_call;
+    return pieces;
+}
+
+/* Products of the same op(A), at most two, by one thread. Once cancelled, their C is undefined. */
+static void TYPED(products)(clstm_i_call *call, const TYPED(clstm_i_kernels) *kernels, size_t index,
+                            const PUBLIC(gemm) *products, size_t count) {
+    if (!products->m) return;
+    const TYPED(pieces) pieces = TYPED(cut)(products, count);
+    PUBLIC(gemm) parts[2];
+    clstm_i_range k = {0, 0};
+    do {
+        k.end = products->k - k.begin > pieces.columns ? k.begin + pieces.columns : products->k;
+        for (clstm_i_range i = {0, 0}; i.begin < products->m && !clstm_i_cancelled(call); i.begin = i.end) {
+            i.end = products->m - i.begin > pieces.rows ? i.begin + pieces.rows : products->m;
+            for (size_t q = 0; q < count; q++) parts[q] = TYPED(piece)(&products[q], i, k);
+            TYPED(multiply_parts)(call, kernels, index, parts, count);
+            if (index == 0) clstm_i_poll(call, pieces.work);
+        }
+        k.begin = k.end;
+    } while (k.begin < products->k && !clstm_i_cancelled(call));
+}
+
 static void TYPED(product)(clstm_i_call *call, const TYPED(clstm_i_kernels) *kernels, size_t index,
                            const PUBLIC(gemm) *p) {
-    /* What a call of a small product costs beyond its multiply-adds, and a row of C beyond its own. */
-    const double per_call = 2e4, per_element = 64, piece_work = 2.5e8;
-    const int by_blas = call->blas && call->context->REAL_GEMM && TYPED(suits_blas)(p);
-    if (!p->m || !p->n) return;
-
-    const double work = (double)p->m * (double)p->n * ((double)p->k + per_element) + per_call;
-    const size_t side = p->k > p->m ? p->k : p->m;
-    const size_t pieces = work / piece_work < (double)side ? (size_t)(work / piece_work) + 1 : side;
-    for (size_t n = 0; n < pieces && !clstm_i_cancelled(call); n++) {
-        const clstm_i_range part = clstm_i_slice(side, 1, n, pieces), whole_m = {0, p->m}, whole_k = {0, p->k};
-        const PUBLIC(gemm) piece = p->k > p->m ? TYPED(piece)(p, whole_m, part) : TYPED(piece)(p, part, whole_k);
-        if (by_blas) call->context->REAL_GEMM(&piece);
-        else kernels->gemm(&piece, call->scratch + index * CLSTM_I_GEMM_BYTES);
-        if (index == 0) clstm_i_poll(call, work / (double)pieces);
-    }
+    TYPED(products)(call, kernels, index, p, 1);
 }
