@@ -62,6 +62,7 @@ typedef struct clstm_i_cache {
     pthread_mutex_t lock; /* held while a pack is built */
     _Atomic(clstm_i_owned *) packs[2]; /* the weights of this version as the packed engine reads them (pack.h), forwards
                                           and backwards, or NULL */
+    _Atomic(clstm_i_owned *) stale[2]; /* those of an earlier version, to be filled anew, or NULL */
     _Atomic(struct clstm_i_loan *) spares[2]; /* what the last call has given back, or NULL, by clstm_i_loan_kind */
 } clstm_i_cache;
 
@@ -69,7 +70,8 @@ typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE } clstm_i_loan_
 
 /* NULL with *status set if there is no memory. */
 clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
-void clstm_i_cache_release_packs(clstm_i_cache *cache);
+void clstm_i_cache_retire_packs(clstm_i_cache *cache); /* the weights have changed */
+clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, int backward); /* a pack that nobody has any more, or NULL */
 void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* one user less */
 void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
 

@@ -210,7 +210,7 @@ clstm_status clstm_model_create_f64(const clstm_config *config, const double *pa
 
 void clstm_i_new_version(clstm_model *model) {
     model->version++;
-    clstm_i_cache_release_packs(model->cache);
+    clstm_i_cache_retire_packs(model->cache);
 }
 
 static clstm_status update(clstm_model *model, const void *parameters, int is_f64) {

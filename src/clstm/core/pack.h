@@ -168,9 +168,11 @@ static size_t TYPED(pack_count)(const clstm_config *config) {
     return clstm_i_parts(config) * (1 + (config->proj_size > 0)) + (config->output_size > 0);
 }
 
-/* Memory for a pack, nothing in it yet. */
-static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, size_t count, clstm_i_layout whole,
+/* Memory for a pack, nothing in it yet: that of an earlier version, which was as large, if there is one. */
+static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, int backward, size_t count, clstm_i_layout whole,
                                          clstm_status *status) {
+    clstm_i_owned *stale = clstm_i_take_stale(model->cache, backward);
+    if (stale) return (TYPED(pack) *)stale;
     void *block;
     char *memory = clstm_i_allocate(&model->context, &whole, &block, status);
     if (!memory) return NULL;
@@ -198,7 +200,7 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, size_t lanes, cl
         const TYPED(pack_source) source = TYPED(forward_source)(model, index, lanes);
         clstm_i_reserve(&whole, TYPED(packed_depth)(&source), source.shape.width, sizeof(real));
     }
-    TYPED(pack) *pack = TYPED(allocate_pack)(model, count, whole, status);
+    TYPED(pack) *pack = TYPED(allocate_pack)(model, 0, count, whole, status);
     for (size_t index = 0; pack && index < count; index++) {
         const TYPED(pack_source) source = TYPED(forward_source)(model, index, lanes);
         TYPED(fill)(&source, lanes, &pack->all[index], (real *)((char *)pack + clstm_i_reserve(
@@ -238,7 +240,7 @@ static TYPED(pack) *TYPED(build_backward_pack)(const clstm_model *model, size_t 
         const TYPED(packed) shape = TYPED(backward_source)(model, index, lanes).shape;
         clstm_i_reserve(&whole, shape.input_size, shape.width, sizeof(real));
     }
-    TYPED(pack) *pack = TYPED(allocate_pack)(model, count, whole, status);
+    TYPED(pack) *pack = TYPED(allocate_pack)(model, 1, count, whole, status);
     for (size_t index = 0; pack && index < count; index++) {
         const TYPED(pack_source) source = TYPED(backward_source)(model, index, lanes);
         TYPED(packed) *packed = &pack->all[index];
