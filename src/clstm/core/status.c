@@ -1,7 +1,10 @@
 /* Status messages, and the memory that every fallible call starts with. */
+#define _DEFAULT_SOURCE /* madvise */
 #include "internal.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
@@ -61,9 +64,24 @@ void clstm_i_release(const clstm_context *context, void *block) {
     if (block) context->release(context->user, block);
 }
 
+/* Asks for large pages: a step's rows of gates are so far apart that each lies on pages of its own. Worth 2 % of
+   recording (100,32,64,256) and 1 % of going back. Without them all is the same, so that a refusal does not matter. */
+static void use_large_pages(char *memory, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (page - (uintptr_t)memory % page) % page;
+    madvise(memory + before, (bytes - before) / page * page, MADV_HUGEPAGE);
+#else
+    (void)memory;
+    (void)bytes;
+#endif
+}
+
 static void *default_allocate(void *user, size_t bytes) {
+    const size_t large = (size_t)4 << 20;
+    void *memory = malloc(bytes);
     (void)user;
-    return malloc(bytes);
+    if (memory && bytes >= large) use_large_pages(memory, bytes);
+    return memory;
 }
 
 static void default_release(void *user, void *block) {
