@@ -18,7 +18,7 @@ STANDARD = {
     # C and POSIX
     "assert.h", "errno.h", "fenv.h", "float.h", "limits.h", "math.h", "pthread.h", "sched.h",
     "stdalign.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
-    "string.h", "time.h", "unistd.h",
+    "string.h", "sys/mman.h", "time.h", "unistd.h",
     # the compiler's own
     "arm_neon.h", "cpuid.h", "immintrin.h", "xmmintrin.h",
 }  # fmt: skip

@@ -145,8 +145,9 @@ static void weights(void) {
     RUNS(clstm_stream_step(stream, x, y));
     expect(!memcmp(y, expected, B * O * sizeof *y), "an update reaches a stream");
     run(model, 1);
+    RUNS(clstm_stream_refresh(second, model)); /* keeps the memory of this version's packs */
     heap.fail_at = heap.calls + 1;
-    clstm_model_update(model, parameters); /* the packs are to be built anew */
+    clstm_model_update(model, parameters); /* they are to be built anew */
     REFUSES(clstm_stream_refresh(stream, model), CLSTM_OUT_OF_MEMORY);
     heap.fail_at = 0;
     RUNS(clstm_stream_refresh(stream, model));

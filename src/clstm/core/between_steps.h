@@ -20,14 +20,17 @@ static const real *TYPED(before_step)(const TYPED(worker) *worker, const TYPED(c
     const TYPED(pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const size_t R = pass->recurrent_size;
-    *stride = pass->h_stride;
+    *stride = chunk->h_stride;
     if (TYPED(drops_recurrent)(pass->tape)) {
         *stride = R;
         const real *slots = TYPED(slots)(pass->tape, pass->tape->recurrent, chunk->part, R);
         return slots + (clstm_i_slot_before(plan, t) + at->first) * R;
     }
-    if (t == chunk->first) return pass->h + (chunk->part * plan->batch + at->first) * pass->h_stride;
-    return chunk->hidden + (plan->offsets[t - 1] - chunk->origin + at->first) * pass->h_stride;
+    if (t == chunk->first) {
+        *stride = pass->h_stride;
+        return pass->h + (chunk->part * plan->batch + at->first) * pass->h_stride;
+    }
+    return chunk->hidden + (plan->offsets[t - 1] - chunk->origin + at->first) * chunk->h_stride;
 }
 
 /* A step's share of what the tape keeps of its own: o_t tanh(c_t) before the projection, h_t as the next step's gates

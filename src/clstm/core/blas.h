@@ -58,7 +58,7 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
         .rows = rows, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
         .bias = config->no_bias ? pass->zeros : parameters + weights.bias,
         .gates = sums, .c_before = c, .c = c,
-        .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * H,
+        .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * chunk->h_stride,
         .cell = pass->cell, .peephole = TYPED(peepholes_of)(pass->model, chunk->part),
     };
     TYPED(run_kernel_gates)(pass->kernels, &gates);

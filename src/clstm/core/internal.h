@@ -210,7 +210,11 @@ static inline size_t clstm_i_caller_row(const clstm_i_plan *plan, size_t row) {
     return plan->order ? plan->order[row] : row;
 }
 
-/* The step after the longest chunk from `first` that has at most `rows` rows, or one step. */
+/* Whether one row alone is left, at a step and so after it: these rows are evenly spaced wherever they lie. */
+static inline int clstm_i_is_single(const clstm_i_plan *plan, size_t t) { return plan->lengths && plan->rows[t] == 1; }
+
+/* The step after the longest chunk from `first` that has at most `rows` rows, or one step; either no row is single or
+   all are. */
 size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows);
 
 /* The rows of the batch that fall to one of `count` threads: so many that all have as many steps of rows. */

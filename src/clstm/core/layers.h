@@ -28,17 +28,25 @@ static TYPED(port) TYPED(source)(const TYPED(pass) *pass, size_t layer, size_t d
     return port;
 }
 
-/* Where the h of a layer goes, for the rows of a chunk: at once to where it is wanted, if the rows lie there as the
-   engine needs them, which saves 1 % of B = 16, H = 256 and 2 % of B = 4; else to the buffer of that number. */
+/* Where the h of a layer goes, for the rows of a chunk: at once to the tape, if the rows lie there as the engine needs
+   them; else to the buffer of that number. */
 static real *TYPED(hidden_at)(const TYPED(pass) *pass, size_t layer, size_t direction, size_t origin, size_t buffer) {
-    const clstm_config *config = &pass->model->config;
-    if (pass->h_stride == pass->recurrent_size) {
-        if (pass->tape) return TYPED(tape_hidden)(pass, layer * pass->directions + direction, origin);
-        if (pass->y.data && pass->direct && pass->directions == 1 && !config->output_size
-            && layer + 1 == config->num_layers)
-            return pass->y.data + origin * pass->recurrent_size;
-    }
+    if (pass->tape && pass->h_stride == pass->recurrent_size)
+        return TYPED(tape_hidden)(pass, layer * pass->directions + direction, origin);
     return pass->hidden + buffer * pass->capacity * pass->h_stride;
+}
+
+/* Or at once to y, which saves 1 % of B = 16, H = 256 and 2 % of B = 4. */
+static void TYPED(give_y_directly)(const TYPED(pass) *pass, TYPED(chunk) *chunk) {
+    const clstm_config *config = &pass->model->config;
+    const clstm_i_plan *plan = &pass->plan;
+    if (pass->tape || !pass->y.data || config->output_size || chunk->layer + 1 < config->num_layers
+        || pass->directions > 1 || pass->h_stride > pass->recurrent_size) return;
+    const size_t distance = TYPED(distance)(plan, &pass->y, chunk->first);
+    if (!distance) return;
+    chunk->gives_y = 1;
+    chunk->hidden = TYPED(row_at)(plan, &pass->y, chunk->first);
+    chunk->h_stride = distance;
 }
 
 /* A layer over the steps from `first` on, the chunk of that number. */
@@ -53,12 +61,14 @@ static TYPED(chunk) TYPED(chunk_at)(const TYPED(worker) *worker, size_t number, 
     TYPED(chunk) chunk = {
         .first = first, .last = last, .origin = origin, .n = plan->offsets[last] - origin,
         .layer = layer, .part = layer * D + direction, .x_stride = pass->h_stride,
-        .hidden = TYPED(hidden_at)(pass, layer, direction, origin, own),
+        .hidden = TYPED(hidden_at)(pass, layer, direction, origin, own), .h_stride = pass->h_stride,
     };
+    TYPED(give_y_directly)(pass, &chunk);
     const TYPED(port) source = TYPED(source)(pass, layer, direction);
-    if (source.data && TYPED(is_direct)(plan, &source)) {
-        chunk.x = source.data + origin * source.stride;
-        chunk.x_stride = source.stride;
+    const size_t distance = source.data ? TYPED(distance)(plan, &source, first) : 0;
+    if (distance) {
+        chunk.x = TYPED(row_at)(plan, &source, first);
+        chunk.x_stride = distance;
     } else if (source.data) {
         chunk.x = chunk.gathered = pass->inputs + direction * pass->capacity * source.stride;
         chunk.x_stride = source.stride;
@@ -87,7 +97,7 @@ static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *
         const size_t begin = own.begin > go_on ? own.begin : go_on;
         const size_t end = own.end < plan->rows[t] ? own.end : plan->rows[t];
         if (begin >= end) continue;
-        const real *from = chunk->hidden + (plan->offsets[t] - chunk->origin + begin) * stride;
+        const real *from = chunk->hidden + (plan->offsets[t] - chunk->origin + begin) * chunk->h_stride;
         memcpy(state + begin * stride, from, (end - begin) * stride * sizeof(real));
     }
 }
@@ -124,7 +134,7 @@ static void TYPED(hand_on)(const TYPED(worker) *worker, const TYPED(chunk) *chun
         return;
     }
     TYPED(port) to = last && !config->output_size ? pass->y : TYPED(source)(pass, next, 0);
-    if (!to.data || to.data + chunk->origin * R == chunk->hidden) return;
+    if (!to.data || chunk->gives_y) return;
     to.back |= worker->direction == 1;
     to = TYPED(columns_from)(to, worker->direction * R);
     TYPED(exchange_span)(worker, chunk, rows, TYPED(give_rows), chunk->hidden, pass->h_stride, R, &to);

@@ -67,8 +67,8 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
             .rows = at.rows.end - at.rows.begin, .whole = packed->whole, .last = packed->last, .start = packed->bias,
         },
         .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + (part * plan->batch + at.first) * stride,
-        .h = chunk->outputs ? chunk->outputs + at.first * stride : chunk->hidden + at.rows.begin * stride,
-        .stride = stride, .hidden_size = H,
+        .h = chunk->outputs ? chunk->outputs + at.first * stride : chunk->hidden + at.rows.begin * chunk->h_stride,
+        .stride = chunk->outputs ? stride : chunk->h_stride, .hidden_size = H,
         .cell = pass->cell, .peephole = packed->peephole,
     };
     TYPED(clstm_i_product) *product = &steps.product;

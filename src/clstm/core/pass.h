@@ -52,6 +52,8 @@ typedef struct TYPED(chunk) {
     size_t x_stride;
     real *gathered;  /* x itself, where it must be gathered first; else NULL */
     real *hidden;    /* (n, h_stride) */
+    size_t h_stride; /* the pass's, or what separates single rows in y */
+    int gives_y;     /* hidden lies in y */
     real *sums;      /* (n, width), or NULL */
     real *outputs;   /* (B, stride) of a step, where there is a projection */
 } TYPED(chunk);

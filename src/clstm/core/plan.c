@@ -82,7 +82,10 @@ clstm_i_plan clstm_i_plan_make(const clstm_i_extent *extent, size_t *memory) {
 
 size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows) {
     size_t last = first + 1;
-    while (last < plan->steps && plan->offsets[last + 1] - plan->offsets[first] <= rows) last++;
+    const int single = clstm_i_is_single(plan, first);
+    while (last < plan->steps && plan->offsets[last + 1] - plan->offsets[first] <= rows
+           && clstm_i_is_single(plan, last) == single)
+        last++;
     return last;
 }
 

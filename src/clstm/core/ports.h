@@ -13,6 +13,18 @@ static inline int TYPED(is_direct)(const clstm_i_plan *plan, const TYPED(port) *
     return port->map.at == plan->offsets && !port->map.first && !port->back;
 }
 
+/* The first row of a step, where the rows are evenly spaced. */
+static inline real *TYPED(row_at)(const clstm_i_plan *plan, const TYPED(port) *port, size_t t) {
+    return port->data + clstm_i_place(plan, &port->map, port->back, t, 0) * port->stride;
+}
+
+/* How far the rows of a chunk from a step on are apart there, if they are evenly spaced, in their order; else 0. */
+static inline size_t TYPED(distance)(const clstm_i_plan *plan, const TYPED(port) *port, size_t first) {
+    if (TYPED(is_direct)(plan, port)) return port->stride;
+    if (port->back || !clstm_i_is_single(plan, first)) return 0;
+    return (first + 1 < plan->steps ? port->map.at[first + 1] - port->map.at[first] : 1) * port->stride;
+}
+
 /* The columns of a port from one on. */
 static inline TYPED(port) TYPED(columns_from)(TYPED(port) port, size_t column) {
     port.data += column;
