@@ -1,4 +1,5 @@
-"""Turns the JSON of pytest-benchmark, of one run or of several, into Markdown.
+"""Turns the JSON of pytest-benchmark, of one run or of several, of one command or of several, into
+Markdown.
 
     python bench/report.py build/bench-1.json build/bench-2.json > bench/RESULTS.md
 
@@ -227,23 +228,37 @@ def _limit_lines(limit: dict) -> list[str]:
     return lines
 
 
+def _source(data: dict) -> tuple[str, str]:
+    """What a run measured: its command, and the commit."""
+    commit = data["commit_info"]
+    changed = " with uncommitted changes" if commit.get("dirty") else ""
+    return data["run"]["command"], f"{commit.get('id', 'unknown')[:7]}{changed}"
+
+
+def _run_lines(runs: list[dict]) -> list[str]:
+    """A line for each command and commit."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for data in runs:
+        groups.setdefault(_source(data), []).append(data)
+    lines = []
+    for (command, commit), group in groups.items():
+        loads = ", ".join(f"{data['run']['load']:.1f}" for data in group)
+        rounds = ", ".join(sorted({str(data["run"]["rounds"]) for data in group}))
+        count = "1 run" if len(group) == 1 else f"{len(group)} runs"
+        lines.append(f"- `{command}`: {count} at {commit}, rounds {rounds}, load {loads}")
+    return lines
+
+
 def header(runs: list[dict]) -> str:
     """Where the figures come from."""
     first = runs[0]
-    machine, commit, run = first["machine_info"], first["commit_info"], first["run"]
-    changed = (
-        " with uncommitted changes" if any(r["commit_info"].get("dirty") for r in runs) else ""
-    )
+    machine, run = first["machine_info"], first["run"]
     limit = best_limit(runs)
 
     def listed(values: dict[str, str], sign: str) -> str:
         return ", ".join(f"{name}{sign}{value}" for name, value in values.items())
 
-    def of_every_run(name: str, form: str) -> str:
-        return ", ".join(format(data["run"][name], form) for data in runs)
-
     lines = [
-        f"- Commit: {commit.get('id', 'unknown')}{changed}",
         f"- Date: {first['datetime'][:10]}",
         f"- CPU: {cpu(first)}",
         f"- Threads: {', '.join(map(str, run['threads']))}, of {run['cpus']} usable CPUs",
@@ -252,11 +267,9 @@ def header(runs: list[dict]) -> str:
         f"- clstm: {listed(run['clstm'], ' ')}",
         f"- Environment: {listed(run['environment'], '=') or 'nothing that changes what computes'}",
         *(_limit_lines(limit) if limit else []),
-        f"- Load average when it began (0 is a quiet machine): {of_every_run('load', '.1f')}",
-        f"- Command: `{run['command']}`",
-        f"- Runs: {len(runs)}, rounds: {of_every_run('rounds', 'd')}",
     ]
-    return "\n".join(lines)
+    note = "Measured by, with the load average when it began (0 is a quiet machine):"
+    return "\n".join([*lines, "", note, "", *_run_lines(runs)])
 
 
 def markdown(runs: list[dict]) -> str:

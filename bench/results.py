@@ -99,9 +99,9 @@ def cpu(data: dict) -> str:
 
 
 def best_limit(runs: list[dict]) -> dict | None:
-    """The peaks of all runs: the most that the machine did in any of them."""
-    limits = [data["run"]["limit"] for data in runs]
-    if None in limits:
+    """The peaks of all runs that measured any: the most that the machine did in one of them."""
+    limits = [data["run"]["limit"] for data in runs if data["run"]["limit"]]
+    if not limits:
         return None
 
     def best(rates: list[dict[str, float]]) -> dict[str, float]:
@@ -116,12 +116,12 @@ def best_limit(runs: list[dict]) -> dict | None:
 
 
 def read(paths: list[Path]) -> list[dict]:
-    """The runs; SystemExit unless they measured the same program on the same machine."""
+    """The runs; SystemExit unless they are of the same libraries on the same machine."""
     runs = [json.loads(path.read_text()) for path in paths]
 
     def conditions(data: dict) -> dict:
         run = {name: data["run"][name] for name in ("versions", "clstm", "environment")}
-        return {"cpu": cpu(data), "commit": data["commit_info"].get("id"), **run}
+        return {"cpu": cpu(data), **run}
 
     first = conditions(runs[0])
     for path, data in zip(paths, runs, strict=True):

@@ -3,9 +3,30 @@
 import importlib
 
 import pytest
-from report import tables
+from report import header, tables
 from results import merge
 from shapes import GRID, STREAMS
+
+
+def invented_run(command: str, commit: str, load: float) -> dict:
+    """All of a run but its cases and its limit."""
+    run = {"versions": {}, "clstm": {}, "environment": {}, "threads": [1], "cpus": 1}
+    run |= {"limit": None, "load": load, "rounds": 7, "command": command}
+    machine = {"machine": "a CPU", "system": "Linux", "release": "6", "python_version": "3.12"}
+    return {
+        "run": run,
+        "machine_info": machine,
+        "commit_info": {"id": commit, "dirty": False},
+        "datetime": "2026-01-01T00:00:00",
+    }
+
+
+def test_every_command_says_how_often_it_ran_and_of_what():
+    runs = [invented_run("pytest a", "1234567890", load) for load in (0.25, 1.0)]
+    runs += [invented_run("pytest b", "fedcba9876", 0.0)]
+    *_, first, second = header(runs).splitlines()
+    assert first == "- `pytest a`: 2 runs at 1234567, rounds 7, load 0.2, 1.0"
+    assert second == "- `pytest b`: 1 run at fedcba9, rounds 7, load 0.0"
 
 
 def stream_record(number: int, **figures) -> dict:
