@@ -7,6 +7,7 @@ pytest's terminal summary shows the same tables, made by the same functions.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from engines import ENGINES, PEERS
@@ -229,10 +230,11 @@ def _limit_lines(limit: dict) -> list[str]:
 
 
 def _source(data: dict) -> tuple[str, str]:
-    """What a run measured: its command, and the commit."""
+    """What a run measured: its command, but for what changes no figure, and the commit."""
     commit = data["commit_info"]
     changed = " with uncommitted changes" if commit.get("dirty") else ""
-    return data["run"]["command"], f"{commit.get('id', 'unknown')[:7]}{changed}"
+    command = re.sub(r" (-q|--rounds[ =]\d+|--benchmark-json=\S+)", "", data["run"]["command"])
+    return command, f"{commit.get('id', 'unknown')[:7]}{changed}"
 
 
 def _run_lines(runs: list[dict]) -> list[str]:

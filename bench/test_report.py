@@ -22,7 +22,8 @@ def invented_run(command: str, commit: str, load: float) -> dict:
 
 
 def test_every_command_says_how_often_it_ran_and_of_what():
-    runs = [invented_run("pytest a", "1234567890", load) for load in (0.25, 1.0)]
+    command = "pytest a --rounds 7 --benchmark-json="
+    runs = [invented_run(f"{command}{load}", "1234567890", load) for load in (0.25, 1.0)]
     runs += [invented_run("pytest b", "fedcba9876", 0.0)]
     *_, first, second = header(runs).splitlines()
     assert first == "- `pytest a`: 2 runs at 1234567, rounds 7, load 0.2, 1.0"
