@@ -1,4 +1,4 @@
-"""Builds the small C sources of this folder, so that no figure contains Python's own overhead."""
+"""Builds the small C and C++ sources of this folder: no figure contains Python's own overhead."""
 
 import os
 import shlex
@@ -10,19 +10,26 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def compiler() -> list[str] | None:
-    """The C compiler as a command ($CC, else cc), or None where there is none."""
-    command = shlex.split(os.environ.get("CC", "cc"))
+# By a source's suffix: the variable that names its compiler, the usual one, and its language.
+LANGUAGES = {".c": ("CC", "cc", "gnu11"), ".cpp": ("CXX", "c++", "gnu++17")}
+
+
+def compiler(suffix: str = ".c") -> list[str] | None:
+    """The compiler as a command ($CC, else cc; of C++ likewise), or None where there is none."""
+    variable, usual, _ = LANGUAGES[suffix]
+    command = shlex.split(os.environ.get(variable, usual))
     return command if command and shutil.which(command[0]) else None
 
 
 def build(source: str, target: Path, *flags: str, libraries: Sequence[str] = ()) -> Path:
     """Compile bench/`source` to `target`; RuntimeError carries what the compiler said."""
-    command = compiler()
+    suffix = Path(source).suffix
+    variable, _, language = LANGUAGES[suffix]
+    command = compiler(suffix)
     if command is None:
-        raise RuntimeError("no C compiler was found: install one, or name it in CC")
+        raise RuntimeError(f"no compiler of {source} was found: install one, name it in {variable}")
     # Contraction lets a * b + c become one fused instruction, which is what the peak is made of.
-    command += ["-std=gnu11", "-O3", "-ffp-contract=fast", *flags]
+    command += [f"-std={language}", "-O3", "-ffp-contract=fast", *flags]
     command += [str(HERE / source), "-o", str(target), *libraries, "-lpthread"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:

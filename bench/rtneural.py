@@ -2,14 +2,10 @@
 its fastest."""
 
 import ctypes
-import shlex
-import shutil
-import subprocess
 from collections.abc import Callable
-from os import environ
 from pathlib import Path
 
-HERE = Path(__file__).parent
+import native
 
 # What RTNeural computes with, and where its tree has it.
 BACKENDS = {"EIGEN": "modules/Eigen", "XSIMD": "modules/xsimd/include"}
@@ -22,18 +18,11 @@ Function = Callable[[int, int, int, int, int, int], float]
 
 
 def _compile(tree: Path, backend: str, level: str, target: Path) -> None:
-    command = shlex.split(environ.get("CXX", "c++"))
-    if not shutil.which(command[0]):
-        raise RuntimeError("no C++ compiler was found: install one, or name it in CXX")
-    command += ["-std=c++17", "-O3", "-DNDEBUG", f"-march={level}", "-mtune=native"]
-    command += [f"-DRTNEURAL_USE_{backend}=1", f"-DRTNEURAL_DEFAULT_ALIGNMENT={ALIGNMENT[level]}"]
-    command += ["-DRTNEURAL_NAMESPACE=RTNeural", "-DEIGEN_STACK_ALLOCATION_LIMIT=0"]
+    flags = [f"-march={level}", "-mtune=native", "-DNDEBUG", "-shared", "-fPIC"]
+    flags += [f"-DRTNEURAL_USE_{backend}=1", f"-DRTNEURAL_DEFAULT_ALIGNMENT={ALIGNMENT[level]}"]
+    flags += ["-DRTNEURAL_NAMESPACE=RTNeural", "-DEIGEN_STACK_ALLOCATION_LIMIT=0"]
     folders = ("", "RTNeural", "modules/json", BACKENDS[backend])
-    command += [f"-I{tree / folder}" for folder in folders]
-    command += ["-shared", "-fPIC", str(HERE / "rtneural.cpp"), "-o", str(target)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"rtneural.cpp did not compile:\n{result.stderr}")
+    native.build("rtneural.cpp", target, *flags, *(f"-I{tree / folder}" for folder in folders))
 
 
 def builds(tree: Path, isa: str, folder: Path) -> dict[str, Function]:

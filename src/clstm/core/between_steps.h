@@ -20,7 +20,6 @@ static const real *TYPED(before_step)(const TYPED(worker) *worker, const TYPED(c
     const TYPED(pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const size_t R = pass->recurrent_size;
-    *stride = chunk->h_stride;
     if (TYPED(drops_recurrent)(pass->tape)) {
         *stride = R;
         const real *slots = TYPED(slots)(pass->tape, pass->tape->recurrent, chunk->part, R);
@@ -30,6 +29,7 @@ static const real *TYPED(before_step)(const TYPED(worker) *worker, const TYPED(c
         *stride = pass->h_stride;
         return pass->h + (chunk->part * plan->batch + at->first) * pass->h_stride;
     }
+    *stride = chunk->h_stride;
     return chunk->hidden + (plan->offsets[t - 1] - chunk->origin + at->first) * chunk->h_stride;
 }
 

@@ -60,8 +60,8 @@ typedef struct TYPED(clstm_i_product) {
     TYPED(clstm_i_part) parts[2];
     const real *start; /* (rows, .) what the sums start from, packed like out; 0 as its stride: a bias */
     size_t start_stride;
-    size_t narrow; /* of `multiply`: so few columns, this many, that the weights lie as rows of CHAINS times whole numbers,
-                      zeros after their end; 0: in blocks */
+    size_t narrow; /* of `multiply`: so few columns, this many, that their weights lie in rows of whole cache lines,
+                      zeros after each; 0: in blocks */
 } TYPED(clstm_i_product);
 
 /* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is

@@ -57,7 +57,7 @@ static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, i
     return shape;
 }
 
-/* A readout's or a projection's. Whether it is narrow does not depend on the vectors' width, which so changes no bit. */
+/* A readout's or a projection's. Narrow or not does not depend on the vectors' width, which so changes no bit. */
 static TYPED(packed) TYPED(plain_shape)(size_t n, size_t depth, size_t lanes) {
     TYPED(packed) shape = TYPED(packed_shape)(n, depth, lanes, 1);
     if (n > 4) return shape;

@@ -123,7 +123,8 @@ static void TYPED(packed_between)(const TYPED(worker) *worker, const TYPED(chunk
 static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t, int between) {
     const TYPED(pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
-    const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)chunk->x_stride;
+    const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
+    const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)packed->input_size;
     if (worker->count > 1 || between) return 1;
     const double each = (double)plan->rows[t] * (double)pass->width * depth;
     size_t last = t + 1;

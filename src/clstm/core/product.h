@@ -104,13 +104,13 @@ ALWAYS_INLINE real TYPED(dot)(const real *a, const real *weights, size_t depth) 
     return TYPED(sum_of_line)(sums);
 }
 
-/* A chain of its own for every column would use one lane of a vector, and wait for itself at each of its links: so it is
-   one scalar product a column. A step of a stream of 8 units takes 55 ns instead of 64, of 24 114 instead of 121; in
+/* A chain of its own for every column would use one lane of a vector, and wait for itself at each of its links: so it
+   is one scalar product a column. A step of a stream of 8 units takes 55 ns instead of 64, of 24 114 instead of 121; in
    blocks 49 instead of 53, and 93 instead of 104. Not inlined, as the other way saves many registers that this one does
    not use. */
 NEVER_INLINE void TYPED(multiply_narrow)(const TYPED(clstm_i_product) *p, real *out, size_t stride) {
     const TYPED(clstm_i_part) *part = &p->parts[0];
-    const size_t width = (part->depth + TYPED(CHAINS) - 1) / TYPED(CHAINS) * TYPED(CHAINS);
+    const size_t width = clstm_i_whole_vectors(part->depth, TYPED(CHAINS));
     for (size_t row = 0; row < p->rows; row++)
         for (size_t j = 0; j < p->narrow; j++)
             out[row * stride + j] =
