@@ -1,10 +1,10 @@
 /* Products of row-major matrices, typed: C = op(A) op(B), or added to C. For gradients, which are sums over all steps.
 
    A block of op(A), if it is transposed, is copied to where it lies together, and before it the panels of op(B), as
-   wide as a tile, that it meets; every tile of C sums over the block's columns in registers. Products of the same op(A)
-   share its blocks: to copy each block once and each panel once, in place of each for every other, is worth up to 5 %
-   of the backward pass of 512 units. The block put in the order of the tiles, as BLAS does besides, gained nothing here.
-   Sums over the columns of one block are one chain each, and then added to C. */
+   wide as a tile, that it meets; every tile of C sums over the block's columns in registers. Products of the same
+   op(A) share its blocks: to copy each block once and each panel once, in place of each for every other, is worth
+   up to 5 % of the backward pass of 512 units. The block put in the order of the tiles, as BLAS does besides,
+   gained nothing here. Sums over the columns of one block are one chain each, and then added to C. */
 
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
