@@ -275,6 +275,9 @@ typedef struct clstm_i_counter {
     char unused[128 - sizeof(atomic_size_t)];
 } clstm_i_counter;
 
+/* What a thread does between two looks at what it waits for: the first ones without leaving its CPU. */
+void clstm_i_pause(unsigned spins, unsigned patience);
+
 /* Waits until the counter has reached the value, or the call is cancelled. */
 void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, size_t value);
 

@@ -1,6 +1,17 @@
-/* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores of a Zen 3, in
-   microseconds, float32. */
+/* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores of a Zen 4, in
+   microseconds, float32; of fewer than four rows each, backwards, of a Zen 3. */
 #include "internal.h"
+
+/* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step: with four rows each the
+   multiply-adders still take longer. Rows and units take forwards, of 100 steps and B = 8: H = 40 180 and 280, H = 128
+   1,180 and 1,310, H = 256 4,520 and 4,610; of B = 16: H = 256 8,310 and 8,670, H = 512 33,000 and 35,000; but of B =
+   6, H = 128 1,280 and 950, of B = 7, H = 384 11,000 and 9,500. Backwards, of B = 8: H = 40 360 and 420, H = 128 2,340
+   and 2,460; from H = 256 on both the same. Weights that fill much of the cache which all share come too slowly: of B =
+   8, H = 1024 rows lose 25 %, of B = 16, H = 768 8 %. */
+static int rows_win(const clstm_i_shape *shape, size_t threads) {
+    const double H = (double)shape->hidden_size, most = 4.2e6; /* H = 512 of float32 */
+    return shape->batch >= 4 * threads && 4 * H * H * (double)shape->element <= most;
+}
 
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split) {
     const double H = (double)shape->hidden_size, batch = (double)shape->batch, steps = (double)shape->steps;
@@ -11,15 +22,15 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
     *split = CLSTM_I_UNITS;
     if (threads == 1 || !packed) return threads * together;
 
-    /* Units win by 1.2 to 1.3 over rows from B = 2, H = 64 to B = 32, H = 256, because each thread reads half of the
-       weights; but they are shared in whole cache lines of h, so that few of them can't be shared evenly. Where steps
-       are short, meeting at each of them costs more than layers in turn: L = 2, H = 64, B = 1 takes 166 and 140, H =
-       128 516 and 550. */
+    /* Units are shared in whole cache lines of h. Where steps are short, meeting at each of them costs more than layers
+       in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights. */
     const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
     const double recurrent = 4 * H * H * batch;
-    if (shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4) *split = CLSTM_I_LAYERS;
-    else if (lines < 4 * threads && shape->batch >= 16 * threads) *split = CLSTM_I_ROWS;
+    const int layers = shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4;
+    if (rows_win(shape, threads)) *split = CLSTM_I_ROWS;
+    else if (layers) *split = CLSTM_I_LAYERS;
     else if (recurrent < 1.5e4) return together; /* B = 1, H = 64 takes 85, not 112; half of it would gain nothing */
+    else if (shape->hidden_size <= 48 && shape->batch >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
     else if (threads > lines) return lines * together;
     return threads * together;
 }
@@ -30,13 +41,10 @@ size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_sha
     const double work = recurrent * (double)shape->steps * (double)shape->directions;
     const size_t all = clstm_i_wanted(call, work, SIZE_MAX);
     const size_t together = all > 1 ? shape->directions : 1, threads = all / together; /* of a direction */
-    /* A block has four times the units of a forward one, so that few blocks are shared less evenly; and rows wait for
-       nobody. For 100 steps units and rows take, of B = 8: H = 64 293 and 187, H = 128 731 and 634; of 16 rows of H =
-       200 3,800 and 3,300; from H = 256 on both the same. With fewer rows each thread's share of the weights decides,
-       of B = 4: H = 20 76 and 44, H = 64 164 and 127, but H = 128 393 and 443, H = 256 1,230 and 1,790. */
-    const int few_blocks = blocks < 4 * threads && shape->batch >= 4 * threads;
+    /* With fewer than four rows each a thread's share of the weights decides, of B = 4: H = 20 takes 44 by rows and 76
+       by units, H = 64 127 and 164, but H = 128 443 and 393, H = 256 1,790 and 1,230. */
     const int small = H <= 64 && shape->batch >= threads;
-    *split = !blocks || few_blocks || small ? CLSTM_I_ROWS : CLSTM_I_UNITS;
+    *split = !blocks || small || rows_win(shape, threads) ? CLSTM_I_ROWS : CLSTM_I_UNITS;
     if (*split == CLSTM_I_ROWS) return together * (threads < shape->batch ? threads : shape->batch ? shape->batch : 1);
     if (recurrent < 1.5e4) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
     return together * (threads < blocks ? threads : blocks);

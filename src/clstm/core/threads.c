@@ -36,7 +36,11 @@ void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, vo
 
 /* ---- Waiting for each other ---- */
 
-static inline void relax(void) {
+void clstm_i_pause(unsigned spins, unsigned patience) {
+    if (spins >= patience) {
+        sched_yield();
+        return;
+    }
 #if defined(__x86_64__) || defined(__i386__)
     _mm_pause();
 #elif defined(__aarch64__)
@@ -50,8 +54,7 @@ void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, siz
     const unsigned patience = 1000;
     for (unsigned spins = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < value; spins++) {
         if (clstm_i_cancelled(call)) return;
-        if (spins < patience) relax();
-        else sched_yield();
+        clstm_i_pause(spins, patience);
     }
 }
 

@@ -21,11 +21,14 @@ static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
    A thread that has slept may be woken on the CPU of the one that woke it, and Linux then leaves both there for tens of
    milliseconds while another CPU idles: one step of H = 512 on two threads took 150 to 250 us instead of 65. So the
-   second thread that finds itself on a CPU moves to a free one that it may use; its affinity is the same afterwards. */
+   second thread that finds itself on a CPU moves to a free one that it may use; its affinity is the same afterwards.
+   The first thread waits for that: where threads share rows it would leave its CPU at the end of its part only. Nothing
+   is lost, as the one that is woken ends last. */
 
 #if defined(__linux__)
 typedef struct seats {
     atomic_ullong taken[CPU_SETSIZE / 64];
+    atomic_int seated;
 } seats;
 
 static int is_taken(const seats *seats, int cpu) {
@@ -40,9 +43,9 @@ static int take_seat(seats *seats) {
     return !(atomic_fetch_or_explicit(&seats->taken[cpu / 64], bit, memory_order_relaxed) & bit);
 }
 
-static void find_seat(seats *seats) {
+static void change_seat(seats *seats) {
     cpu_set_t own, others;
-    if (take_seat(seats) || sched_getaffinity(0, sizeof own, &own)) return;
+    if (sched_getaffinity(0, sizeof own, &own)) return;
     CPU_ZERO(&others);
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &own) && !is_taken(seats, cpu)) CPU_SET(cpu, &others);
@@ -50,10 +53,22 @@ static void find_seat(seats *seats) {
     sched_setaffinity(0, sizeof own, &own);
     take_seat(seats);
 }
+
+static void find_seat(seats *seats) {
+    if (!take_seat(seats)) change_seat(seats);
+    atomic_fetch_add_explicit(&seats->seated, 1, memory_order_relaxed);
+}
+
+static void await_seated(seats *seats, int others) {
+    const unsigned patience = 200; /* some 10 us */
+    for (unsigned spins = 0; atomic_load_explicit(&seats->seated, memory_order_relaxed) < others; spins++)
+        clstm_i_pause(spins, patience);
+}
 #else
 typedef int seats;
 static int take_seat(seats *seats) { return (void)seats, 1; }
 static void find_seat(seats *seats) { (void)seats; }
+static void await_seated(seats *seats, int others) { (void)seats, (void)others; }
 #endif
 
 static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t), void *argument) {
@@ -67,6 +82,7 @@ static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t),
 #pragma omp parallel num_threads((int)wanted)
     {
         if (omp_get_thread_num()) find_seat(&seats);
+        else await_seated(&seats, omp_get_num_threads() - 1);
         task(argument, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
     }
     atomic_flag_clear(&busy);
