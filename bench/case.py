@@ -18,6 +18,7 @@ class Case:
 
     def __init__(self, engine: str, shape: Shape, mode: str, threads: int) -> None:
         self.engine = ENGINES[engine](shape, mode, threads)
+        self.threads = threads
         self.calls = 1
         self.batches = 1
 

@@ -21,8 +21,9 @@ import pytest
 import report
 import results
 from case import Case, turns
+from cpus import bound, usable_cpus
 from peers import PAUSE_SECONDS, ROUNDS, Peers, peak_memory
-from shapes import THREADS, Shape, usable_cpus
+from shapes import THREADS, Shape
 
 import clstm
 
@@ -97,8 +98,10 @@ def measure(request, benchmark, keep, rounds):
             benchmark.pedantic(case.engine.run)
             return
         time.sleep(PAUSE_SECONDS)
-        case.calibrate()
-        benchmark.pedantic(case.engine.run, rounds=max(rounds, case.batches), iterations=case.calls)
+        with bound(threads):
+            case.calibrate()
+            calls = max(rounds, case.batches)
+            benchmark.pedantic(case.engine.run, rounds=calls, iterations=case.calls)
         seconds = benchmark.stats.stats.median
         figures = {"shape": list(shape), "mode": mode, "threads": threads}
         figures["gflops"] = shape.flop(mode) / seconds / 1e9
@@ -131,11 +134,12 @@ def in_turns(benchmark, rounds):
             benchmark.pedantic(first.engine.run)
             return []
         time.sleep(PAUSE_SECONDS)
-        for case in cases.values():
-            case.calibrate()
-        times = turns({name: case.seconds for name, case in cases.items()}, rounds)
-        calls = max(rounds, first.batches)
-        benchmark.pedantic(first.engine.run, rounds=calls, iterations=first.calls)
+        with bound(first.threads):
+            for case in cases.values():
+                case.calibrate()
+            times = turns({name: case.seconds for name, case in cases.items()}, rounds)
+            calls = max(rounds, first.batches)
+            benchmark.pedantic(first.engine.run, rounds=calls, iterations=first.calls)
         return times
 
     return run

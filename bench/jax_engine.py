@@ -1,25 +1,22 @@
 """JAX, which has no LSTM of its own: the scan of jax_model.py, compiled as a whole."""
 
-import os
 from contextlib import nullcontext
 
 import numpy as np
 from arrays import DECAYS, first_step, output_gradient, sequence, targets, weights
+from cpus import CAN_BIND
 from shapes import Shape
-
-# The system's mask of CPUs is the one thing that decides how many threads JAX starts and uses.
-CAN_SET_THREADS = hasattr(os, "sched_setaffinity")
 
 
 class Jax:
     """JAX: gradients of x and every parameter, or a whole training step in one compiled function.
 
-    Its threads are counted once, when it is imported: `bind_to_cpus` comes before, in a process of
-    its own for each number.
+    It starts and uses as many threads as this process has CPUs when it is imported: no more than
+    were asked for, in a process that is bound to so many before.
     """
 
     title = "JAX"
-    modes = ("training", "step") if CAN_SET_THREADS else ()
+    modes = ("training", "step") if CAN_BIND else ()
     modules = ("jax",)
     distribution = "jax"
     scope = nullcontext
@@ -38,11 +35,6 @@ class Jax:
             self.targets = jax.numpy.asarray(targets(shape).astype(np.int32))
             self.averages = jax_model.no_averages(self.parameters)
         self.run, self.outputs = getattr(self, mode), getattr(self, f"{mode}_outputs")
-
-    @staticmethod
-    def bind_to_cpus(threads: int) -> None:
-        """Let this process use as many CPUs as there may be threads."""
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
     def training(self):
         return self.jax.block_until_ready(self.model.gradients(self.parameters, self.x, self.dy))

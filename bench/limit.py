@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import native
+from cpus import bound
 from shapes import GRID, MODES, THREADS, Shape
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -117,7 +118,8 @@ def measure(thread_counts: tuple[int, ...] = THREADS) -> Limit | None:
             buffers = _test_sizes(sizes, threads)
             isa = os.environ.get("CLSTM_ISA", "")
             arguments = [isa, SECONDS, threads, *buffers.values()]
-            output = subprocess.check_output([program, *map(str, arguments)], text=True)
+            with bound(threads):
+                output = subprocess.check_output([program, *map(str, arguments)], text=True)
             result = json.loads(output)
             flops[threads] = result["flops"]
             for name, rate in zip(buffers, result["reads"], strict=True):

@@ -16,11 +16,11 @@ plain about it: two directions, a projection to `proj_size`, rows of their own l
 - STREAMS are SMALL again, as live streams of some blocks.
 """
 
-import os
 from typing import NamedTuple
 
 import numpy as np
 from cells import CELLS
+from cpus import usable_cpus
 from lengths import LENGTHS, active_rows
 
 MODES = ("forward", "training", "step")
@@ -270,13 +270,6 @@ OTHER_CELLS = tuple(
     for cell in CELLS
     if cell
 )
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 THREADS = tuple(count for count in (1, 2) if count <= usable_cpus())

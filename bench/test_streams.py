@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import rtneural
 from case import TURN_SECONDS, turns
+from cpus import bound
 from peers import PAUSE_SECONDS
 from shapes import STREAM_BLOCK, STREAMS, Shape
 from threadpoolctl import threadpool_limits
@@ -140,8 +141,9 @@ def test_streams(request, benchmark, keep, rounds, step_seconds, rtneural_builds
     for name, way in ways.items():
         repeats = math.ceil(TURN_SECONDS / (way(1)[0] * shape.steps))
         timed[name] = lambda way=way, repeats=repeats: way(repeats)[0]
-    times = turns(timed, rounds)
-    benchmark.pedantic(timed["process"], rounds=rounds)
+    with bound(1):
+        times = turns(timed, rounds)
+        benchmark.pedantic(timed["process"], rounds=rounds)
     machine = request.getfixturevalue("machine_limit")
     limit = machine.seconds(shape, "forward", 1) / shape.steps
     figures = {"limit_ns": limit * 1e9}

@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 from case import Case
-from engines import ENGINES
+from cpus import bind
 from memory import peak_megabytes
 from shapes import Shape
 
@@ -43,9 +43,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     engine, threads = sys.argv[1], int(sys.argv[2])
-    bind_to_cpus = getattr(ENGINES[engine], "bind_to_cpus", None)
-    if bind_to_cpus:  # before the library is imported
-        bind_to_cpus(threads)
+    bind(threads)  # before the library is imported
     serve(engine, threads, sys.stdin, answers)
 
 

@@ -176,6 +176,7 @@ typedef struct clstm_i_extent {
 
 int clstm_i_plan_is_uniform(const clstm_i_extent *extent); /* all rows have all steps, and lie packed */
 clstm_status clstm_i_plan_total(const clstm_i_extent *extent, size_t *total);
+size_t clstm_i_plan_longest(const clstm_i_extent *extent); /* the steps of the longest row */
 size_t clstm_i_plan_reserve(clstm_i_layout *layout, const clstm_i_extent *extent);
 clstm_i_plan clstm_i_plan_make(const clstm_i_extent *extent, size_t *memory);
 
@@ -304,6 +305,9 @@ typedef struct clstm_i_shape {
     size_t steps, batch, input_size, hidden_size, num_layers, directions;
     size_t element; /* bytes of a number */
 } clstm_i_shape;
+
+/* One long row among short ones is shared as it would be alone. */
+static inline size_t clstm_i_mean_rows(size_t total, size_t steps) { return steps ? (total + steps / 2) / steps : 0; }
 
 /* How many threads a forward pass is worth, and how they share it (split.c). */
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split);

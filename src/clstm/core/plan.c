@@ -21,6 +21,14 @@ clstm_status clstm_i_plan_total(const clstm_i_extent *extent, size_t *total) {
     return CLSTM_OK;
 }
 
+size_t clstm_i_plan_longest(const clstm_i_extent *extent) {
+    if (!extent->lengths) return extent->batch ? extent->steps : 0;
+    size_t longest = 0;
+    for (size_t row = 0; row < extent->batch; row++)
+        if (longest < extent->lengths[row]) longest = extent->lengths[row];
+    return longest;
+}
+
 size_t clstm_i_plan_reserve(clstm_i_layout *layout, const clstm_i_extent *extent) {
     const size_t steps = extent->steps;
     size_t n = 2 * steps + 1;
