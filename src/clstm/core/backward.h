@@ -35,7 +35,7 @@ static void TYPED(run_chunk_backward)(TYPED(back_pass) *pass) {
     const size_t steps = pass->plan->steps;
     const clstm_i_shape shape = {
         steps, clstm_i_mean_rows(pass->plan->total, steps), pass->backs[0].input_size, pass->hidden_size, 1,
-        pass->directions, sizeof(real),
+        pass->directions, sizeof(real), pass->plan->total != steps * pass->plan->batch,
     };
     const size_t threads = clstm_i_choose_split_backward(pass->call, &shape, blocks, &pass->split);
     for (size_t d = 0; d < pass->directions; d++)

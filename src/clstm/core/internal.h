@@ -304,6 +304,7 @@ typedef enum clstm_i_split {
 typedef struct clstm_i_shape {
     size_t steps, batch, input_size, hidden_size, num_layers, directions;
     size_t element; /* bytes of a number */
+    int uneven;     /* rows end at different steps */
 } clstm_i_shape;
 
 /* One long row among short ones is shared as it would be alone. */

@@ -154,7 +154,7 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *e
     const size_t steps = clstm_i_plan_longest(extent);
     const clstm_i_shape shape = {
         steps, clstm_i_mean_rows(pass->plan.total, steps), config->input_size, config->hidden_size,
-        config->num_layers, pass->directions, sizeof(real),
+        config->num_layers, pass->directions, sizeof(real), pass->plan.total != steps * extent->batch,
     };
     pass->threads = clstm_i_choose_split(pass->call, &shape, packed, &pass->split);
     pass->hoist = !packed || clstm_i_hoists(&shape, pass->split);

@@ -2,15 +2,15 @@
    microseconds, float32; of fewer than four rows each, backwards, of a Zen 3. */
 #include "internal.h"
 
-/* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step: with four rows each the
-   multiply-adders still take longer. Rows and units take forwards, of 100 steps and B = 8: H = 40 180 and 280, H = 128
-   1,180 and 1,310, H = 256 4,520 and 4,610; of B = 16: H = 256 8,310 and 8,670, H = 512 33,000 and 35,000; but of B =
-   6, H = 128 1,280 and 950, of B = 7, H = 384 11,000 and 9,500. Backwards, of B = 8: H = 40 360 and 420, H = 128 2,340
-   and 2,460; from H = 256 on both the same. Weights that fill much of the cache which all share come too slowly: of B =
-   8, H = 1024 rows lose 25 %, of B = 16, H = 768 8 %. */
-static int rows_win(const clstm_i_shape *shape, size_t threads) {
+/* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step: with enough rows each,
+   the multiply-adders take longer. Forwards these are eight: of 100 steps and B = 16 rows and units take, of H = 40 365
+   and 465, H = 256 8,310 and 8,670, H = 512 33,000 and 35,000. (Four would still gain a tenth here, where a core takes
+   90 GB/s out of the cache that all share; not every processor's does.) Backwards four: of B = 8 H = 40 360 and 420, H =
+   128 2,340 and 2,460, from H = 256 on both the same. Weights that fill much of that cache come too slowly: of B = 16,
+   H = 768 rows lose 8 %. */
+static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each) {
     const double H = (double)shape->hidden_size, most = 4.2e6; /* H = 512 of float32 */
-    return shape->batch >= 4 * threads && 4 * H * H * (double)shape->element <= most;
+    return shape->batch >= each * threads && 4 * H * H * (double)shape->element <= most;
 }
 
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split) {
@@ -23,11 +23,12 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
     if (threads == 1 || !packed) return threads * together;
 
     /* Units are shared in whole cache lines of h. Where steps are short, meeting at each of them costs more than layers
-       in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights. */
+       in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights. Of rows that
+       end at different steps some threads would have few, long ones: B = 32, H = 256 takes 11,600 by rows, not 8,700. */
     const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
     const double recurrent = 4 * H * H * batch;
     const int layers = shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4;
-    if (rows_win(shape, threads)) *split = CLSTM_I_ROWS;
+    if (!shape->uneven && rows_win(shape, threads, 8)) *split = CLSTM_I_ROWS;
     else if (layers) *split = CLSTM_I_LAYERS;
     else if (recurrent < 1.5e4) return together; /* B = 1, H = 64 takes 85, not 112; half of it would gain nothing */
     else if (shape->hidden_size <= 48 && shape->batch >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
@@ -44,7 +45,7 @@ size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_sha
     /* With fewer than four rows each a thread's share of the weights decides, of B = 4: H = 20 takes 44 by rows and 76
        by units, H = 64 127 and 164, but H = 128 443 and 393, H = 256 1,790 and 1,230. */
     const int small = H <= 64 && shape->batch >= threads;
-    *split = !blocks || small || rows_win(shape, threads) ? CLSTM_I_ROWS : CLSTM_I_UNITS;
+    *split = !blocks || small || rows_win(shape, threads, 4) ? CLSTM_I_ROWS : CLSTM_I_UNITS;
     if (*split == CLSTM_I_ROWS) return together * (threads < shape->batch ? threads : shape->batch ? shape->batch : 1);
     if (recurrent < 1.5e4) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
     return together * (threads < blocks ? threads : blocks);
