@@ -5,9 +5,9 @@
 /* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step: with enough rows each,
    the multiply-adders take longer. Forwards these are eight: of 100 steps and B = 16 rows and units take, of H = 40 365
    and 465, H = 256 8,310 and 8,670, H = 512 33,000 and 35,000. (Four would still gain a tenth here, where a core takes
-   90 GB/s out of the cache that all share; not every processor's does.) Backwards four: of B = 8 H = 40 360 and 420, H =
-   128 2,340 and 2,460, from H = 256 on both the same. Weights that fill much of that cache come too slowly: of B = 16,
-   H = 768 rows lose 8 %. */
+   90 GB/s out of the cache that all share; not every processor's does.) Backwards four: of B = 8 H = 40 360 and 420,
+   H = 128 2,340 and 2,460, from H = 256 on both the same. Weights that fill much of that cache come too slowly: of B =
+   16, H = 768 rows lose 8 %. */
 static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each) {
     const double H = (double)shape->hidden_size, most = 4.2e6; /* H = 512 of float32 */
     return shape->batch >= each * threads && 4 * H * H * (double)shape->element <= most;
@@ -24,7 +24,7 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
 
     /* Units are shared in whole cache lines of h. Where steps are short, meeting at each of them costs more than layers
        in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights. Of rows that
-       end at different steps some threads would have few, long ones: B = 32, H = 256 takes 11,600 by rows, not 8,700. */
+       end at different steps one thread would have few, long ones: B = 32, H = 256 takes 11,600, by units 8,700. */
     const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
     const double recurrent = 4 * H * H * batch;
     const int layers = shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4;
