@@ -5,8 +5,9 @@ one alone; a process that the system had put there would seem slower than its pe
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 CAN_BIND = hasattr(os, "sched_setaffinity")
 
@@ -16,11 +17,27 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if CAN_BIND else os.cpu_count() or 1
 
 
-def bind(threads: int) -> None:
-    """Keep this thread, and those that it will start, on as many CPUs: the last, as most
+def _core(cpu: int) -> str:
+    """The CPUs of one core have the same."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    return path.read_text() if path.exists() else str(cpu)
+
+
+def choose(cpus: Iterable[int], count: int, core: Callable[[int], str] = _core) -> list[int]:
+    """As many of them, of different cores while there are such; from the last one on, as most
     interrupts go to the first."""
+    last_first = sorted(cpus, reverse=True)
+    of_cores: dict[str, int] = {}
+    for cpu in last_first:
+        of_cores.setdefault(core(cpu), cpu)
+    alone = list(of_cores.values())
+    return (alone + [cpu for cpu in last_first if cpu not in alone])[:count]
+
+
+def bind(threads: int) -> None:
+    """Keep this thread, and those that it will start, on as many CPUs."""
     if CAN_BIND:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+        os.sched_setaffinity(0, choose(os.sched_getaffinity(0), threads))
 
 
 @contextmanager

@@ -7,9 +7,10 @@ turns, one at a time and in an order that rotates: a turn is the median of calls
 50 ms, a round is one turn of each, and the figure is the median over rounds of peer / clstm within
 the same round: above 1, clstm is the faster one. So drifts of the machine cancel.
 
-Before anything is timed, every peer's outputs are compared with clstm's. A turn that kept more
-cores busy than threads were asked for is an error, because its figure would be worth nothing. Of
-mode "step" the peak memory is measured, too.
+Before anything is timed, every peer's outputs are compared with clstm's. Each is bound to as many
+CPUs as threads, the same for all; where the system can't do that, a turn that kept more cores busy
+is an error, because its figure would be worth nothing. Of mode "step" the peak memory is measured,
+too.
 """
 
 import argparse

@@ -32,10 +32,10 @@ static void TYPED(run_products)(TYPED(back_pass) *pass, TYPED(back) *back) {
 
 static void TYPED(run_chunk_backward)(TYPED(back_pass) *pass) {
     const size_t blocks = pass->pack && !pass->between ? pass->backs[0].packed->blocks : 0;
-    const size_t steps = pass->plan->steps;
+    const clstm_i_plan *plan = pass->plan;
     const clstm_i_shape shape = {
-        steps, clstm_i_mean_rows(pass->plan->total, steps), pass->backs[0].input_size, pass->hidden_size, 1,
-        pass->directions, sizeof(real), pass->plan->total != steps * pass->plan->batch,
+        plan->steps, plan->batch, pass->backs[0].input_size, pass->hidden_size, 1, pass->directions, plan->total,
+        sizeof(real),
     };
     const size_t threads = clstm_i_choose_split_backward(pass->call, &shape, blocks, &pass->split);
     for (size_t d = 0; d < pass->directions; d++)

@@ -303,12 +303,9 @@ typedef enum clstm_i_split {
 /* What the choice depends on. */
 typedef struct clstm_i_shape {
     size_t steps, batch, input_size, hidden_size, num_layers, directions;
+    size_t total;   /* rows of all steps */
     size_t element; /* bytes of a number */
-    int uneven;     /* rows end at different steps */
 } clstm_i_shape;
-
-/* One long row among short ones is shared as it would be alone. */
-static inline size_t clstm_i_mean_rows(size_t total, size_t steps) { return steps ? (total + steps / 2) / steps : 0; }
 
 /* How many threads a forward pass is worth, and how they share it (split.c). */
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split);

@@ -151,10 +151,9 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *e
         pass->h_stride = clstm_i_whole_vectors(pass->h_stride, lanes);
         pass->width = pass->pack->parts[0].width;
     }
-    const size_t steps = clstm_i_plan_longest(extent);
     const clstm_i_shape shape = {
-        steps, clstm_i_mean_rows(pass->plan.total, steps), config->input_size, config->hidden_size,
-        config->num_layers, pass->directions, sizeof(real), pass->plan.total != steps * extent->batch,
+        clstm_i_plan_longest(extent), extent->batch, config->input_size, config->hidden_size, config->num_layers,
+        pass->directions, pass->plan.total, sizeof(real),
     };
     pass->threads = clstm_i_choose_split(pass->call, &shape, packed, &pass->split);
     pass->hoist = !packed || clstm_i_hoists(&shape, pass->split);

@@ -1,6 +1,11 @@
-/* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores of a Zen 4, in
-   microseconds, float32; of fewer than four rows each, backwards, of a Zen 3. */
+/* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores, in microseconds,
+   float32: of a Zen 4, but of layers in turn and of few rows backwards of a Zen 3. */
 #include "internal.h"
+
+/* The mean number of rows: one long row among short ones is shared as it would be alone. */
+static size_t mean_rows(const clstm_i_shape *shape) {
+    return shape->steps ? (shape->total + shape->steps / 2) / shape->steps : 0;
+}
 
 /* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step: with enough rows each,
    the multiply-adders take longer. Forwards these are eight: of 100 steps and B = 16 rows and units take, of H = 40 365
@@ -10,51 +15,53 @@
    16, H = 768 rows lose 8 %. */
 static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each) {
     const double H = (double)shape->hidden_size, most = 4.2e6; /* H = 512 of float32 */
-    return shape->batch >= each * threads && 4 * H * H * (double)shape->element <= most;
+    return mean_rows(shape) >= each * threads && 4 * H * H * (double)shape->element <= most;
 }
 
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split) {
-    const double H = (double)shape->hidden_size, batch = (double)shape->batch, steps = (double)shape->steps;
-    const double D = (double)shape->directions;
+    const size_t rows = mean_rows(shape);
+    const double H = (double)shape->hidden_size, D = (double)shape->directions, steps = (double)shape->steps;
     const double depth = (double)shape->input_size + H + (D + 1) * H * (double)(shape->num_layers - 1);
-    const size_t all = clstm_i_wanted(call, D * 4 * H * batch * steps * depth, SIZE_MAX);
+    const size_t all = clstm_i_wanted(call, D * 4 * H * (double)rows * steps * depth, SIZE_MAX);
     const size_t together = all > 1 ? shape->directions : 1, threads = all / together; /* of a direction */
     *split = CLSTM_I_UNITS;
     if (threads == 1 || !packed) return threads * together;
 
     /* Units are shared in whole cache lines of h. Where steps are short, meeting at each of them costs more than layers
        in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights. Of rows that
-       end at different steps one thread would have few, long ones: B = 32, H = 256 takes 11,600, by units 8,700. */
+       end at different steps one thread would have few, long ones: B = 32, H = 256 takes 11,700, by units 9,100. */
     const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
-    const double recurrent = 4 * H * H * batch;
-    const int layers = shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4;
-    if (!shape->uneven && rows_win(shape, threads, 8)) *split = CLSTM_I_ROWS;
-    else if (layers) *split = CLSTM_I_LAYERS;
-    else if (recurrent < 1.5e4) return together; /* B = 1, H = 64 takes 85, not 112; half of it would gain nothing */
-    else if (shape->hidden_size <= 48 && shape->batch >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
+    const double recurrent = 4 * H * H * (double)rows;
+    const int even = shape->total == shape->steps * shape->batch;
+    const int in_turn = shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4;
+    if (even && rows_win(shape, threads, 8)) *split = CLSTM_I_ROWS;
+    else if (in_turn) *split = CLSTM_I_LAYERS;
+    else if (recurrent < 1.5e4) return together; /* B = 1, H = 64 takes 77, not 93; half of it would gain nothing */
+    else if (shape->hidden_size <= 48 && rows >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
     else if (threads > lines) return lines * together;
     return threads * together;
 }
 
 size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_shape *shape, size_t blocks,
                                      clstm_i_split *split) {
-    const double H = (double)shape->hidden_size, recurrent = 4 * H * H * (double)shape->batch;
+    const size_t rows = mean_rows(shape);
+    const double H = (double)shape->hidden_size, recurrent = 4 * H * H * (double)rows;
     const double work = recurrent * (double)shape->steps * (double)shape->directions;
     const size_t all = clstm_i_wanted(call, work, SIZE_MAX);
     const size_t together = all > 1 ? shape->directions : 1, threads = all / together; /* of a direction */
     /* With fewer than four rows each a thread's share of the weights decides, of B = 4: H = 20 takes 44 by rows and 76
        by units, H = 64 127 and 164, but H = 128 443 and 393, H = 256 1,790 and 1,230. */
-    const int small = H <= 64 && shape->batch >= threads;
+    const int small = H <= 64 && rows >= threads;
     *split = !blocks || small || rows_win(shape, threads, 4) ? CLSTM_I_ROWS : CLSTM_I_UNITS;
-    if (*split == CLSTM_I_ROWS) return together * (threads < shape->batch ? threads : shape->batch ? shape->batch : 1);
+    if (*split == CLSTM_I_ROWS) return together * (threads < rows ? threads : rows ? rows : 1);
     if (recurrent < 1.5e4) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
     return together * (threads < blocks ? threads : blocks);
 }
 
 int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split) {
-    /* The hoisted product saves 5 % of B = 5, H = 200, on two threads 3 % of B = 16, H = 256, and nothing of 32 rows;
-       of a smaller B more, as the input's weights are read once, not every step. A single step has nothing to share, a
-       few features are as soon added in every step, and a thread's own rows of several steps do not lie together. */
+    /* The hoisted product saves 5 % of B = 5, H = 200, and nothing of 32 rows; of a smaller B more, as the input's
+       weights are read once, not every step. A single step has nothing to share, a few features are as soon added in
+       every step, and a thread's own rows of several steps do not lie together. */
     const size_t most = 24, few = 8;
-    return shape->batch < most && shape->input_size >= few && shape->steps > 1 && split != CLSTM_I_ROWS;
+    return mean_rows(shape) < most && shape->input_size >= few && shape->steps > 1 && split != CLSTM_I_ROWS;
 }
