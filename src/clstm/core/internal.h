@@ -214,6 +214,14 @@ static inline size_t clstm_i_caller_row(const clstm_i_plan *plan, size_t row) {
 /* Whether one row alone is left, at a step and so after it: these rows are evenly spaced wherever they lie. */
 static inline int clstm_i_is_single(const clstm_i_plan *plan, size_t t) { return plan->lengths && plan->rows[t] == 1; }
 
+/* The step after the longest run of steps from `first` up to `last` that have the same rows. */
+static inline size_t clstm_i_plan_run(const clstm_i_plan *plan, size_t first, size_t last) {
+    if (!plan->lengths) return last;
+    size_t end = first + 1;
+    while (end < last && plan->rows[end] == plan->rows[first]) end++;
+    return end;
+}
+
 /* The step after the longest chunk from `first` that has at most `rows` rows, or one step; either no row is single or
    all are. */
 size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows);

@@ -92,12 +92,13 @@ static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *
     real *state = pass->h + chunk->part * plan->batch * stride;
     clstm_i_range own = worker->rows;
     if (worker->count > 1) own = clstm_i_slice(plan->batch, 1, worker->index, worker->count);
-    for (size_t t = chunk->first; t < chunk->last; t++) {
-        const size_t go_on = t + 1 < chunk->last ? plan->rows[t + 1] : 0;
+    for (size_t t = chunk->first, last; t < chunk->last; t = last) {
+        last = clstm_i_plan_run(plan, t, chunk->last);
+        const size_t go_on = last < chunk->last ? plan->rows[last] : 0;
         const size_t begin = own.begin > go_on ? own.begin : go_on;
         const size_t end = own.end < plan->rows[t] ? own.end : plan->rows[t];
         if (begin >= end) continue;
-        const real *from = chunk->hidden + (plan->offsets[t] - chunk->origin + begin) * chunk->h_stride;
+        const real *from = chunk->hidden + (plan->offsets[last - 1] - chunk->origin + begin) * chunk->h_stride;
         memcpy(state + begin * stride, from, (end - begin) * stride * sizeof(real));
     }
 }

@@ -126,10 +126,8 @@ static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chun
     const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
     const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)packed->input_size;
     if (worker->count > 1 || between) return 1;
-    const double each = (double)plan->rows[t] * (double)pass->width * depth;
-    size_t last = t + 1;
-    while (last < chunk->last && plan->rows[last] == plan->rows[t] && (double)(last - t) * each < most) last++;
-    return last - t;
+    const size_t many = 1 + (size_t)(most / ((double)plan->rows[t] * (double)pass->width * depth));
+    return clstm_i_plan_run(plan, t, chunk->last - t < many ? chunk->last : t + many) - t;
 }
 
 static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {

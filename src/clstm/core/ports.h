@@ -52,6 +52,13 @@ typedef struct TYPED(own_rows) {
 static void TYPED(exchange_rows)(const clstm_i_plan *plan, TYPED(exchange) *exchange, const TYPED(own_rows) *own,
                                  const TYPED(port) *port) {
     const size_t origin = plan->offsets[own->steps.begin], n = own->columns;
+    if (TYPED(is_direct)(plan, port)) {
+        const clstm_i_range rows = own->rows;
+        const size_t at_once = own->stride == n && port->stride == n ? rows.end - rows.begin : 1;
+        for (size_t row = rows.begin; row < rows.end; row += at_once)
+            exchange(own->data + row * own->stride, port->data + (origin + row) * port->stride, at_once * n);
+        return;
+    }
     /* Rows of a step lie together there, too, but where they end or stand on their own. */
     const int together = !port->map.first && !(port->back && plan->lengths) && own->stride == n && port->stride == n;
     for (size_t t = own->steps.begin; t < own->steps.end; t++) {
