@@ -89,7 +89,7 @@ static void TYPED(begin_backward)(TYPED(back_pass) *pass) {
     const PUBLIC(gradients) *gradients = pass->gradients;
     const size_t L = config->num_layers, O = config->output_size, R = pass->recurrent_size, total = pass->plan->total;
     const size_t D = pass->directions;
-    TYPED(zero_padding)(pass->plan, gradients->dx, config->input_size, config->input_size);
+    TYPED(zero_padding)(pass->plan, gradients->dx, config->input_size, config->input_size, 0, 1);
     if (!O) return;
     real *dh = D > 1 ? pass->above : pass->backs[0].below;
     const size_t stride = D > 1 ? D * R : pass->h_stride;

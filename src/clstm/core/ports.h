@@ -81,10 +81,13 @@ static void TYPED(exchange_all)(const clstm_i_plan *plan, TYPED(exchange) *excha
     if (plan->total) TYPED(exchange_rows)(plan, exchange, &own, port);
 }
 
-/* Zeros after each row's end. A sequence without padding has none. */
-static void TYPED(zero_padding)(const clstm_i_plan *plan, real *data, size_t stride, size_t columns) {
+/* Zeros after each row's end, at one of `count` threads' share of the caller's steps. A sequence without padding has
+   none. */
+static void TYPED(zero_padding)(const clstm_i_plan *plan, real *data, size_t stride, size_t columns, size_t index,
+                                size_t count) {
+    const clstm_i_range own = clstm_i_slice(plan->caller_steps, 1, index, count);
     for (size_t row = 0; data && plan->lengths && row < plan->batch; row++)
-        for (size_t t = plan->lengths[row]; t < plan->caller_steps; t++)
+        for (size_t t = plan->lengths[row] > own.begin ? plan->lengths[row] : own.begin; t < own.end; t++)
             memset(data + (t * plan->batch + plan->order[row]) * stride, 0, columns * sizeof(real));
 }
 

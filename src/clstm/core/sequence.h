@@ -101,6 +101,7 @@ static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
         .pass = pass, .thread = index, .count = 1, .rows = {0, pass->plan.batch},
         .peer = index, .peers = count, .counters = pass->counters,
     };
+    TYPED(zero_padding)(&pass->plan, pass->y.data, pass->y.stride, pass->y.stride, index, count);
     if (pass->directions > 1) {
         TYPED(both_directions)(&worker, count);
         return;
@@ -201,7 +202,6 @@ static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(s
     const size_t I = config->input_size, O = clstm_i_output_size(config);
     pass.x = (TYPED(port)){(real *)sequence->x, I, pass.plan.caller, back}; /* only read */
     pass.y = (TYPED(port)){sequence->y, O, pass.plan.caller, back};
-    TYPED(zero_padding)(&pass.plan, sequence->y, O, O);
     TYPED(begin_states)(&pass, sequence);
     if (tape) {
         TYPED(begin_tape)(tape, &pass.x, pass.h, pass.h_stride, pass.c, pass.stride);

@@ -139,7 +139,7 @@ clstm_status PUBLIC(tape_read)(const clstm_tape *tape, clstm_tape_field field, s
                 + B * columns;
     const int back = clstm_i_goes_back(config, part % clstm_i_directions(config));
     const TYPED(port) to = {out, row_stride, plan->caller, back};
-    TYPED(zero_padding)(plan, out, row_stride, columns);
+    TYPED(zero_padding)(plan, out, row_stride, columns, 0, 1);
     TYPED(exchange_all)(plan, TYPED(give_rows), from, is_gate ? 4 * H : columns, columns, &to);
     return CLSTM_OK;
 }
