@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import numpy as np
 from engines import ENGINES
@@ -61,7 +62,7 @@ class Case:
         return self.turn()["seconds"]
 
 
-def turns(timed: dict[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
+def turns(timed: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
     """What each of them returned, round by round; the order rotates."""
     names = list(timed)
     times = []

@@ -14,9 +14,11 @@ import re
 import shlex
 import time
 from pathlib import Path
+from statistics import median
 
 import engines
 import limit
+import native
 import pytest
 import report
 import results
@@ -69,9 +71,15 @@ def peers():
 
 
 @pytest.fixture(scope="session")
-def machine_limit(request) -> limit.Limit | None:
+def meter(tmp_path_factory) -> limit.Meter | None:
+    """What measures the peaks of this machine, None where there is no C compiler."""
+    return limit.Meter(tmp_path_factory.mktemp("limit")) if native.compiler() else None
+
+
+@pytest.fixture(scope="session")
+def machine_limit(request, meter) -> limit.Limit | None:
     """Peaks of this machine, None where there is no C compiler."""
-    request.config.stash[LIMIT] = limit.measure()
+    request.config.stash[LIMIT] = meter.measure() if meter else None
     return request.config.stash[LIMIT]
 
 
@@ -88,6 +96,41 @@ def keep(request, benchmark):
 
 
 @pytest.fixture
+def own_figures(request, rounds):
+    """A function that times clstm, the limit and, of several threads, clstm on one, in turns."""
+
+    def run(case: Case, shape: Shape, mode: str) -> dict:
+        threads, flop = case.threads, shape.flop(mode)
+        machine, meter = map(request.getfixturevalue, ("machine_limit", "meter"))
+        timed = {"clstm": case.seconds}
+        if machine:
+            timed["limit"] = lambda: meter.turn(machine, shape, mode, threads)
+        if threads > 1 and mode == "forward":
+            alone = Case("clstm", shape, mode, 1)
+            alone.calibrate()
+            timed["alone"] = alone.seconds
+        times = turns(timed, rounds)
+        seconds = [taken["clstm"] for taken in times]
+        figures = {"us": median(seconds) * 1e6, "gflops": flop / median(seconds) / 1e9}
+        if machine:
+            limits = [taken["limit"] for taken in times]
+            least = [limit.seconds(shape, mode, threads) for limit in limits]
+            peak = [flop / limit.flops[threads] for limit in limits]
+            figures["limit_us"] = median(least) * 1e6
+            figures["percent_of_limit"] = 100 * _median_ratio(least, seconds)
+            figures["percent_of_peak"] = 100 * _median_ratio(peak, seconds)
+        if "alone" in timed:
+            figures["over_one_thread"] = _median_ratio(seconds, [t["alone"] for t in times])
+        return figures
+
+    return run
+
+
+def _median_ratio(a: list[float], b: list[float]) -> float:
+    return median(x / y for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture
 def measure(request, benchmark, keep, rounds):
     """A function that times clstm here, its peers in their processes, and keeps the figures."""
 
@@ -98,18 +141,12 @@ def measure(request, benchmark, keep, rounds):
             benchmark.pedantic(case.engine.run)
             return
         time.sleep(PAUSE_SECONDS)
+        figures = {"shape": list(shape), "mode": mode, "threads": threads}
         with bound(threads):
             case.calibrate()
+            figures |= request.getfixturevalue("own_figures")(case, shape, mode)
             calls = max(rounds, case.batches)
             benchmark.pedantic(case.engine.run, rounds=calls, iterations=case.calls)
-        seconds = benchmark.stats.stats.median
-        figures = {"shape": list(shape), "mode": mode, "threads": threads}
-        figures["gflops"] = shape.flop(mode) / seconds / 1e9
-        machine = request.getfixturevalue("machine_limit")
-        if machine is not None:
-            least = machine.seconds(shape, mode, threads)
-            figures |= {"limit_us": least * 1e6, "percent_of_limit": 100 * least / seconds}
-            figures["percent_of_peak"] = 100 * figures["gflops"] * 1e9 / machine.flops[threads]
         if engines.installed_peers(mode, shape):
             workers = request.getfixturevalue("peers")
             beside = workers.compare(shape, mode, threads, rounds).as_dict()

@@ -1,11 +1,11 @@
 /* Measures what this machine can do at most: fused multiply-adds, and reads from buffers.
 
-       limit ISA SECONDS THREADS BYTES...
+       limit ISA TRIALS SECONDS THREADS BYTES...
 
    ISA is generic, avx2 or avx512, or empty for the best of this CPU. Every thread has buffers of
    its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
    operations per second, and the bytes per second for each size, all threads together, best of
-   several trials. */
+   the trials. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -35,7 +35,7 @@
 #include "limit_kernels.h"
 #endif
 
-enum { TRIALS = 7, HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20 };
 
 typedef struct {
     const char *name;
@@ -143,10 +143,10 @@ static double one_trial(const job *pattern, int threads)
     return failed ? -1 : rate;
 }
 
-static double best_rate(job pattern, int threads)
+static double best_rate(job pattern, int threads, int trials)
 {
     double best = 0;
-    for (int trial = 0; trial < TRIALS; trial++) {
+    for (int trial = 0; trial < trials; trial++) {
         double rate = one_trial(&pattern, threads);
         if (rate < 0) {
             fprintf(stderr, "no memory or thread for %zu bytes x %d\n", pattern.bytes, threads);
@@ -159,9 +159,9 @@ static double best_rate(job pattern, int threads)
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 3 ? atoi(argv[3]) : 0;
-    if (threads < 1) {
-        fprintf(stderr, "usage: limit ISA SECONDS THREADS BYTES...\n");
+    int trials = argc > 4 ? atoi(argv[2]) : 0, threads = argc > 4 ? atoi(argv[4]) : 0;
+    if (trials < 1 || threads < 1) {
+        fprintf(stderr, "usage: limit ISA TRIALS SECONDS THREADS BYTES...\n");
         return 2;
     }
     const kernels *chosen = choose_kernels(argv[1]);
@@ -169,12 +169,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "this CPU has no instruction set of the name %s\n", argv[1]);
         return 2;
     }
-    job pattern = {.kernels = chosen, .seconds = atof(argv[2])};
-    double flops = best_rate(pattern, threads);
+    job pattern = {.kernels = chosen, .seconds = atof(argv[3])};
+    double flops = best_rate(pattern, threads, trials);
     printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen->name, flops);
-    for (int k = 4; k < argc; k++) {
+    for (int k = 5; k < argc; k++) {
         pattern.bytes = strtoul(argv[k], NULL, 10);
-        printf("%s%.6g", k > 4 ? ", " : "", best_rate(pattern, threads));
+        printf("%s%.6g", k > 5 ? ", " : "", best_rate(pattern, threads, trials));
     }
     printf("]}\n");
     return 0;

@@ -1,7 +1,8 @@
 """The limit: what this machine could do at most, measured in the same run, and each shape there.
 
 A part of a shape takes at least `flop / peak` and at least `weight bytes / bandwidth`, with the
-bandwidth of the cache level that the weights live in. The limit of a shape is the larger of the
+bandwidth of the cache level that the weights live in; of a shared cache there are two, as one that
+is filled is read more slowly, by a third here. The limit of a shape is the larger of the
 two, summed over its parts (the products of `Shape.parts`, at every time step). It leaves out
 activations, the state's own traffic, latency and synchronisation: large shapes can come close to
 it, tiny ones can't. Where CLSTM_ISA forces an instruction set, the peaks are that one's too.
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from shapes import GRID, MODES, THREADS, Shape
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNKNOWN_CACHES = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20}
 PRIVATE = ("L1", "L2")
+FILLED = "L3 filled"
 SECONDS = 0.02
 
 
@@ -30,7 +33,8 @@ SECONDS = 0.02
 class Level:
     """A cache level (or the memory): what fits, and how fast all threads together read it.
 
-    `capacity` is bytes per thread in private levels (L1, L2), bytes in all for L3, None for memory.
+    `capacity` is bytes per thread in private levels (L1, L2), bytes in all for shared ones, None
+    for memory.
     """
 
     name: str
@@ -51,19 +55,24 @@ class Limit:
     flops: dict[int, float]
     levels: tuple[Level, ...]
 
-    def bandwidth(self, size: int, threads: int) -> float:
-        """Bytes per second for `size` bytes, split over the threads, that are read repeatedly."""
-        home = next(level for level in self.levels if level.holds(size, threads))
-        return home.bandwidth[threads]
+    def home(self, size: int, threads: int) -> Level:
+        """The nearest level that `size` bytes stay in, split over the threads."""
+        return next(level for level in self.levels if level.holds(size, threads))
+
+    def homes(self, shape: Shape, mode: str, threads: int) -> set[str]:
+        """Names of the levels that a shape's weights are read from."""
+        sizes = {shape.weight_bytes} | {part.weight_bytes for part in shape.parts(mode)}
+        return {self.home(size, threads).name for size in sizes}
 
     def seconds(self, shape: Shape, mode: str, threads: int) -> float:
         """The least time `shape` needs in `mode`, one of MODES, on `threads` threads."""
-        everything = self.bandwidth(shape.weight_bytes, threads)
+        everything = self.home(shape.weight_bytes, threads).bandwidth[threads]
         total = 0.0
         for part in shape.parts(mode):
             # Weights read once a call were displaced by all the others since the last call.
             again = part.repeats > 1
-            bandwidth = self.bandwidth(part.weight_bytes, threads) if again else everything
+            home = self.home(part.weight_bytes, threads)
+            bandwidth = home.bandwidth[threads] if again else everything
             step = max(part.flop / self.flops[threads], part.weight_bytes / bandwidth)
             total += part.repeats * step
         return total
@@ -101,39 +110,60 @@ def _test_sizes(sizes: dict[str, int], threads: int) -> dict[str, int]:
         if name in PRIVATE:
             buffers[name] = size // 2
         else:
-            buffers[name] = min(4 * sizes.get("L2", size), size // (2 * threads))
+            buffers[name] = min(4 * sizes.get("L2", size), size // (4 * threads))
+            buffers[FILLED] = size // (2 * threads)
     buffers["memory"] = min(max(2 * largest, 64 << 20), physical // 8) // threads
     return {name: size // 512 * 512 for name, size in buffers.items()}
 
 
-def measure(thread_counts: tuple[int, ...] = THREADS) -> Limit | None:
-    """Measure the peaks of this machine (about ten seconds); None where there is no C compiler."""
-    if native.compiler() is None:
-        return None
-    sizes = cache_sizes()
-    flops, reads = {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        program = native.build("limit.c", Path(folder) / "limit")
+def _capacity(sizes: dict[str, int], name: str) -> int | None:
+    """Bytes that a level holds; of a shared cache a quarter before it counts as filled."""
+    if name == FILLED:
+        return sizes["L3"]
+    return sizes[name] if name in PRIVATE else sizes[name] // 4 if name in sizes else None
+
+
+class Meter:
+    """The compiled program that measures; RuntimeError where there is no C compiler."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = native.build("limit.c", folder / "limit")
+        self.sizes = cache_sizes()
+
+    def measure(
+        self,
+        thread_counts: tuple[int, ...] = THREADS,
+        trials: int = 7,
+        seconds: float = SECONDS,
+        names: Container[str] | None = None,
+    ) -> Limit:
+        """The peaks of this machine (about ten seconds), or of some levels alone."""
+        flops, reads = {}, {}
         for threads in thread_counts:
-            buffers = _test_sizes(sizes, threads)
+            buffers = _test_sizes(self.sizes, threads)
+            buffers = {name: size for name, size in buffers.items() if not names or name in names}
             isa = os.environ.get("CLSTM_ISA", "")
-            arguments = [isa, SECONDS, threads, *buffers.values()]
+            arguments = [isa, trials, seconds, threads, *buffers.values()]
             with bound(threads):
-                output = subprocess.check_output([program, *map(str, arguments)], text=True)
+                output = subprocess.check_output([self.program, *map(str, arguments)], text=True)
             result = json.loads(output)
             flops[threads] = result["flops"]
             for name, rate in zip(buffers, result["reads"], strict=True):
                 reads.setdefault(name, {})[threads] = rate
-    levels = tuple(
-        Level(name, sizes.get(name), name in PRIVATE, rates) for name, rates in reads.items()
-    )
-    return Limit(result["isa"], flops, levels)
+        levels = tuple(
+            Level(name, _capacity(self.sizes, name), name in PRIVATE, rates)
+            for name, rates in reads.items()
+        )
+        return Limit(result["isa"], flops, levels)
+
+    def turn(self, all_levels: Limit, shape: Shape, mode: str, threads: int) -> Limit:
+        """What of it decides about a shape, in a twentieth of a second."""
+        return self.measure((threads,), 2, 0.005, all_levels.homes(shape, mode, threads))
 
 
 def main() -> None:
-    limit = measure()
-    if limit is None:
-        raise SystemExit("no C compiler was found: install one, or name it in CC")
+    with tempfile.TemporaryDirectory() as folder:
+        limit = Meter(Path(folder)).measure()
     for threads in THREADS:
         print(f"{threads} thread(s), {limit.isa}: {limit.flops[threads] / 1e9:.0f} GFLOP/s")
         for level in limit.levels:

@@ -37,7 +37,7 @@ class Result:
     @property
     def seconds(self) -> float:
         """clstm's time of a call, the median run."""
-        return median(record["stats"]["median"] for record in self.records)
+        return median(record["extra_info"]["us"] for record in self.records) / 1e6
 
     @property
     def peers(self) -> list[str]:

@@ -95,20 +95,13 @@ def _range(values: dict[str, float], digits: int, name: Callable = min) -> str:
     return f"{' to '.join(dict.fromkeys(ends))} ({name(values, key=values.get)})"
 
 
-def _percent(results: list[Result], figure: str, wanted: Callable) -> str:
+def _figures(results: list[Result], figure: str, wanted: Callable) -> dict[str, float]:
     values = {str(r.shape): r.figure(figure) for r in results if wanted(r.shape)}
-    return _range({name: value for name, value in values.items() if value is not None}, 0)
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _over_one_thread(results: list[Result], threads: int) -> str:
-    """Time on `threads` threads over the time on one."""
-    one = {r.shape: r.seconds for r in results if r.threads == 1 and r.shape.hidden_size >= 256}
-    ratios = {
-        str(r.shape): r.seconds / one[r.shape]
-        for r in results
-        if r.threads == threads > 1 and r.shape in one
-    }
-    return _range(ratios, 2, name=max)
+def _percent(results: list[Result], figure: str, wanted: Callable) -> str:
+    return _range(_figures(results, figure, wanted), 0)
 
 
 def _steps(results: list[Result]) -> str:
@@ -126,8 +119,7 @@ def _large_weights(shape) -> bool:
 
 
 def _forward(results: list[Result], threads: int) -> dict[str, str]:
-    both = choose(results, GRID + ODD)
-    chosen = [result for result in both if result.threads == threads]
+    chosen = [r for r in choose(results, GRID + ODD) if r.threads == threads]
     compared = [result for result in chosen if rivals(result)]
     grid, odd = choose(compared, GRID), choose(compared, ODD)
     small = [result for result in choose(results, SMALL) if result.threads == threads]
@@ -139,7 +131,9 @@ def _forward(results: list[Result], threads: int) -> dict[str, str]:
             chosen, "percent_of_peak", _large_batch
         ),
         "% of the limit, B = 1, H >= 256": _percent(chosen, "percent_of_limit", _large_weights),
-        "time over that on one thread, H >= 256": _over_one_thread(both, threads),
+        "time over that on one thread, H >= 256": _range(
+            _figures(chosen, "over_one_thread", lambda shape: shape.hidden_size >= 256), 2, max
+        ),
         "small models within the bound": _steps(small),
         **_sequences(results, "forward", threads),
     }
