@@ -18,6 +18,8 @@ static inline void clstm_i_leave(clstm_i_environment before) {
     /* The caller's modes and its sticky exception flags as they were: a call leaves no trace. */
     _mm_setcsr(before);
 }
+/* Stores past the caches before what follows, for other threads. */
+static inline void clstm_i_order_stores(void) { _mm_sfence(); }
 #elif defined(__aarch64__)
 typedef uint64_t clstm_i_environment;
 static inline clstm_i_environment clstm_i_enter(void) {
@@ -29,10 +31,12 @@ static inline clstm_i_environment clstm_i_enter(void) {
 static inline void clstm_i_leave(clstm_i_environment before) {
     __asm__ volatile("msr fpcr, %0" : : "r"(before));
 }
+static inline void clstm_i_order_stores(void) {} /* there are none such */
 #else
 typedef int clstm_i_environment;
 static inline clstm_i_environment clstm_i_enter(void) { return 0; }
 static inline void clstm_i_leave(clstm_i_environment before) { (void)before; }
+static inline void clstm_i_order_stores(void) {}
 #endif
 
 #endif

@@ -10,12 +10,18 @@ ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int
     UNROLL for (int k = 0; k < n; k++) h[k] = gates[k][3] * TYPED(tanh)(c[k]);
 }
 
+static void TYPED(keep_vector)(const TYPED(clstm_i_steps) *step, size_t unit, real *row, vreal v) {
+    const size_t left = step->hidden_size - unit;
+    if (step->past) TYPED(store_past)(row + unit, v);
+    else TYPED(put)(row + unit, v, left < TYPED(LANES) ? left : TYPED(LANES));
+}
+
 static void TYPED(keep)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *gates, vreal c) {
-    const size_t H = step->hidden_size, n = H - unit < TYPED(LANES) ? H - unit : TYPED(LANES);
+    const size_t H = step->hidden_size;
     if (step->gates)
         for (size_t gate = 0; gate < 4; gate++)
-            TYPED(put)(step->gates + (4 * row + gate) * H + unit, gates[gate], n);
-    if (step->cells) TYPED(put)(step->cells + row * H + unit, c, n);
+            TYPED(keep_vector)(step, unit, step->gates + (4 * row + gate) * H, gates[gate]);
+    if (step->cells) TYPED(keep_vector)(step, unit, step->cells + row * H, c);
 }
 
 /* From the sums of n blocks of one row, i f g o each, to their c_t and h_t. */
