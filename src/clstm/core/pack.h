@@ -77,14 +77,21 @@ static size_t TYPED(source_row)(const TYPED(packed) *shape, size_t block, size_t
     return unit < shape->n ? gate * shape->n + unit : SIZE_MAX;
 }
 
-/* to (depth, width), the rows of `from` side by side; zeros for a row of SIZE_MAX. */
+/* to (depth, width), the rows of `from` side by side; zeros for a row of SIZE_MAX. More rows than a processor fetches
+   ahead by itself, so each is asked for its next line: otherwise it takes up to twice as long. */
 static void TYPED(pack_block)(const real *from, size_t depth, const size_t *rows, size_t width, real *to) {
     const size_t line = 64 / sizeof(real); /* columns at a time: each cache line of `from` is read once */
     for (size_t first = 0; first < depth; first += line) {
         const size_t end = depth - first < line ? depth : first + line;
-        for (size_t lane = 0; lane < width; lane++)
-            for (size_t k = first; k < end; k++)
-                to[k * width + lane] = rows[lane] == SIZE_MAX ? 0 : from[rows[lane] * depth + k];
+        for (size_t lane = 0; lane < width; lane++) {
+            if (rows[lane] == SIZE_MAX) {
+                for (size_t k = first; k < end; k++) to[k * width + lane] = 0;
+                continue;
+            }
+            const real *row = from + rows[lane] * depth;
+            __builtin_prefetch(row + end);
+            for (size_t k = first; k < end; k++) to[k * width + lane] = row[k];
+        }
     }
 }
 
