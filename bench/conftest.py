@@ -96,15 +96,14 @@ def keep(request, benchmark):
 
 
 @pytest.fixture
-def own_figures(request, rounds):
+def own_figures(machine_limit, meter, rounds):
     """A function that times clstm, the limit and, of several threads, clstm on one, in turns."""
 
     def run(case: Case, shape: Shape, mode: str) -> dict:
         threads, flop = case.threads, shape.flop(mode)
-        machine, meter = map(request.getfixturevalue, ("machine_limit", "meter"))
         timed = {"clstm": case.seconds}
-        if machine:
-            timed["limit"] = lambda: meter.turn(machine, shape, mode, threads)
+        if meter:
+            timed["limit"] = lambda: meter.turn(machine_limit, shape, mode, threads)
         if threads > 1 and mode == "forward":
             alone = Case("clstm", shape, mode, 1)
             alone.calibrate()
@@ -112,7 +111,7 @@ def own_figures(request, rounds):
         times = turns(timed, rounds)
         seconds = [taken["clstm"] for taken in times]
         figures = {"us": median(seconds) * 1e6, "gflops": flop / median(seconds) / 1e9}
-        if machine:
+        if meter:
             limits = [taken["limit"] for taken in times]
             least = [limit.seconds(shape, mode, threads) for limit in limits]
             peak = [flop / limit.flops[threads] for limit in limits]
@@ -140,11 +139,12 @@ def measure(request, benchmark, keep, rounds):
         if benchmark.disabled:
             benchmark.pedantic(case.engine.run)
             return
+        own_figures = request.getfixturevalue("own_figures")  # not within a bound of its own
         time.sleep(PAUSE_SECONDS)
         figures = {"shape": list(shape), "mode": mode, "threads": threads}
         with bound(threads):
             case.calibrate()
-            figures |= request.getfixturevalue("own_figures")(case, shape, mode)
+            figures |= own_figures(case, shape, mode)
             calls = max(rounds, case.batches)
             benchmark.pedantic(case.engine.run, rounds=calls, iterations=case.calls)
         if engines.installed_peers(mode, shape):

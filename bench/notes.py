@@ -18,11 +18,12 @@ def _cells() -> str:
 
 NOTE = """\
 `us` is the median of one call, in microseconds; GFLOP/s counts the matrix products; `% of limit` is
-the least time this machine needs for them (multiply-add peak and cache bandwidth, measured in the
-same run) divided by the time taken. A peer's ratio is its time divided by clstm's, both measured in
-turns in processes of their own, on the same CPUs, as many as threads, the median over rounds: above
-1, clstm is the faster one. The time in the column `clstm us` comes from pytest's own process. Of
-several runs, the figures are those of the median run, and `worst` is the ratio of the worst one."""
+the least time this machine needs for them (multiply-add peak and cache bandwidth, a turn of each in
+every round) divided by the time taken. A peer's ratio is its time divided by clstm's, both measured
+in turns in processes of their own, on the same CPUs, as many as threads, the median over rounds:
+above 1, clstm is the faster one. The time in the column `clstm us` comes from pytest's own process,
+in turns with the limit. Of several runs, the figures are those of the median run, and `worst` is
+the ratio of the worst one."""
 SUMMARY_NOTE = f"""\
 The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train, divided
 by clstm's; of ragged rows, of the fastest of all their ways. A shape is below {BEHIND} if it is in
