@@ -1,11 +1,11 @@
 """The limit: what this machine could do at most, measured in the same run, and each shape there.
 
 A part of a shape takes at least `flop / peak` and at least `weight bytes / bandwidth`, with the
-bandwidth of the cache level that the weights live in; of a shared cache there are two, as one that
-is filled is read more slowly, by a third here. The limit of a shape is the larger of the
-two, summed over its parts (the products of `Shape.parts`, at every time step). It leaves out
-activations, the state's own traffic, latency and synchronisation: large shapes can come close to
-it, tiny ones can't. Where CLSTM_ISA forces an instruction set, the peaks are that one's too.
+bandwidth of the cache level that the weights live in; a shared cache has two, as one that is filled
+can be slower to read. The limit of a shape is the larger of the two times, summed over its parts
+(the products of `Shape.parts`, at every time step). It leaves out activations, the state's own
+traffic, latency and synchronisation: large shapes can come close to it, tiny ones can't. Where
+CLSTM_ISA forces an instruction set, the peaks are that one's too.
 
 `python bench/limit.py` prints the figures and the limit of every shape.
 """
@@ -118,9 +118,11 @@ def _test_sizes(sizes: dict[str, int], threads: int) -> dict[str, int]:
 
 def _capacity(sizes: dict[str, int], name: str) -> int | None:
     """Bytes that a level holds; of a shared cache a quarter before it counts as filled."""
+    if name in PRIVATE:
+        return sizes[name]
     if name == FILLED:
         return sizes["L3"]
-    return sizes[name] if name in PRIVATE else sizes[name] // 4 if name in sizes else None
+    return sizes[name] // 4 if name in sizes else None
 
 
 class Meter:
@@ -162,6 +164,8 @@ class Meter:
 
 
 def main() -> None:
+    if native.compiler() is None:
+        raise SystemExit("no C compiler was found: install one, or name it in CC")
     with tempfile.TemporaryDirectory() as folder:
         limit = Meter(Path(folder)).measure()
     for threads in THREADS:

@@ -34,8 +34,8 @@ def _roofs(axis: Axes, limit: dict, threads: int) -> None:
     angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
     for number, (name, rate) in enumerate(rates.items()):
         axis.plot([left, peak / rate], [left * rate, peak], color=ROOF, linewidth=1)
-        # Every other one further along its line: two levels may be nearly equally fast.
-        begin = max(left, bottom / rate) * (1.1 if number % 2 else 2.8)
+        # At different places along the lines: levels may be nearly equally fast.
+        begin = max(left, bottom / rate) * (2.8, 1.1, 6.5)[number % 3]
         name = f"{name} {rate:.0f} GB/s"
         axis.text(begin, begin * rate, name, rotation=angle, va="center", **ROOF_TEXT)
     axis.plot([peak / max(rates.values()), right], [peak, peak], color=ROOF, linewidth=1)

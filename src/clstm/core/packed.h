@@ -127,8 +127,10 @@ static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chun
     const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
     const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)packed->input_size;
     if (worker->count > 1 || between) return 1;
-    const size_t many = 1 + (size_t)(most / ((double)plan->rows[t] * (double)pass->width * depth));
-    return clstm_i_plan_run(plan, t, chunk->last - t < many ? chunk->last : t + many) - t;
+    const double each = (double)plan->rows[t] * (double)pass->width * depth; /* 0 of a batch without rows */
+    size_t last = chunk->last;
+    if (each * (double)(last - t) > most) last = t + 1 + (size_t)(most / each);
+    return clstm_i_plan_run(plan, t, last) - t;
 }
 
 static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
