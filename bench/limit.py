@@ -159,7 +159,7 @@ class Meter:
         return Limit(result["isa"], flops, levels)
 
     def turn(self, all_levels: Limit, shape: Shape, mode: str, threads: int) -> Limit:
-        """What of it decides about a shape, in a twentieth of a second."""
+        """What of it decides about a shape, for a moment: one turn among others."""
         return self.measure((threads,), 2, 0.005, all_levels.homes(shape, mode, threads))
 
 

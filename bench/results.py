@@ -14,7 +14,7 @@ IDENTITY = ("mode", "work", "shape", "threads", "batch", "hidden_size")
 
 @dataclass(frozen=True)
 class Result:
-    """One case: a record per run, each a dict with `stats` and `extra_info` as in the JSON."""
+    """One case: a record per run, each a dict with `extra_info` as in the JSON."""
 
     records: tuple[dict, ...]
 

@@ -35,7 +35,7 @@ def stream_record(number: int, **figures) -> dict:
     case = {"mode": "streams", "shape": list(STREAMS[number]), "threads": 1, "limit_ns": 50.0}
     for name in ("process", "step", "kept"):
         case |= {f"{name}_ns": 100.0, f"{name}_to_limit": 2.0}
-    return {"stats": {"median": 1.0}, "extra_info": case | figures}
+    return {"extra_info": case | figures}
 
 
 def stream_cells(*records: dict) -> list[list[str]]:
@@ -67,7 +67,7 @@ def test_streams_stand_beside_rtneural_where_it_was_given():
 def test_the_module_in_pytorch_stands_beside_pytorchs_own():
     case = {"mode": "module", "work": "training", "shape": list(GRID[0]), "threads": 2}
     case |= {"module_us": 50.0, "torch_us": 75.0, "ratio": 1.5, "clstm_us": 40.0}
-    text = tables(merge([[{"stats": {"median": 1.0}, "extra_info": case}]]))
+    text = tables(merge([[{"extra_info": case}]]))
     row = text.partition("## clstm in PyTorch")[2].splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == [str(GRID[0]), "2", "training", "50.0", "75.0", "1.50", "40.0"]

@@ -18,7 +18,7 @@ static inline void clstm_i_leave(clstm_i_environment before) {
     /* The caller's modes and its sticky exception flags as they were: a call leaves no trace. */
     _mm_setcsr(before);
 }
-/* Stores past the caches before what follows, for other threads. */
+/* Non-temporal stores before what follows, for other threads. */
 static inline void clstm_i_order_stores(void) { _mm_sfence(); }
 #elif defined(__aarch64__)
 typedef uint64_t clstm_i_environment;

@@ -77,7 +77,7 @@ typedef struct TYPED(clstm_i_steps) {
     size_t hidden_size;
     real *gates; /* (steps, batch, 4H) activated, for a backward pass, or NULL */
     real *cells; /* (steps, batch, H) likewise */
-    int past;    /* both go past the caches: their rows are aligned, H is whole vectors */
+    int nontemporal; /* both by non-temporal stores: their rows are aligned, H is whole vectors */
     const TYPED(clstm_i_cell) *cell; /* of cell_steps */
     const real *peephole; /* (3H,) i f o, or NULL; of cell_steps */
 } TYPED(clstm_i_steps);

@@ -17,7 +17,7 @@
 #define VECTOR_BYTES 32
 #define TILE_VECTORS 12 /* of the registers, for sums */
 #define MASKS
-#define STORES_PAST
+#define NONTEMPORAL_STORES
 
 #include "kernels_begin.h"
 
@@ -30,8 +30,8 @@ static inline vf64 min_f64(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
 static inline vf64 max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
 static inline vf64 sqrt_f64(vf64 a) { return _mm256_sqrt_pd(a); }
 
-static inline void store_past_f32(float *to, vf32 v) { _mm256_stream_ps(to, v); }
-static inline void store_past_f64(double *to, vf64 v) { _mm256_stream_pd(to, v); }
+static inline void store_nontemporal_f32(float *to, vf32 v) { _mm256_stream_ps(to, v); }
+static inline void store_nontemporal_f64(double *to, vf64 v) { _mm256_stream_pd(to, v); }
 
 static inline __m256i first_f32(size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

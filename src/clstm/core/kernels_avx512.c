@@ -18,7 +18,7 @@
 #define VECTOR_BYTES 64
 #define TILE_VECTORS 24 /* of the registers, for sums */
 #define MASKS
-#define STORES_PAST
+#define NONTEMPORAL_STORES
 
 #include "kernels_begin.h"
 
@@ -31,8 +31,8 @@ static inline vf64 min_f64(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
 static inline vf64 max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
 static inline vf64 sqrt_f64(vf64 a) { return _mm512_sqrt_pd(a); }
 
-static inline void store_past_f32(float *to, vf32 v) { _mm512_stream_ps(to, v); }
-static inline void store_past_f64(double *to, vf64 v) { _mm512_stream_pd(to, v); }
+static inline void store_nontemporal_f32(float *to, vf32 v) { _mm512_stream_ps(to, v); }
+static inline void store_nontemporal_f64(double *to, vf64 v) { _mm512_stream_pd(to, v); }
 
 static inline __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); }
 static inline vf32 load_part_f32(const float *from, size_t n) { return _mm512_maskz_loadu_ps(first(n), from); }

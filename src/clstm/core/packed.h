@@ -87,7 +87,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
         const size_t total = plan->total, B = plan->batch;
         if (pass->tape->gates) steps.gates = (real *)pass->tape->gates + (part * total + at.slot) * 4 * H;
         steps.cells = TYPED(slots)(pass->tape, pass->tape->cells, part, H) + (B + at.slot) * H;
-        steps.past = pass->past;
+        steps.nontemporal = pass->nontemporal;
     }
     TYPED(run_steps)(worker, packed, steps, blocks);
 }
@@ -146,13 +146,13 @@ static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) 
         TYPED(meet)(worker);
         if (between) TYPED(packed_between)(worker, chunk, t);
     }
-    if (pass->past) clstm_i_order_stores();
+    if (pass->nontemporal) clstm_i_order_stores();
 }
 
 /* Whether gates and cells go past the caches: those would hold little of them until the backward pass, and all of it
    would be read into them first. Recording (100,32,256,256) takes 32.5 ms instead of 34.1, (28,64,28,128) 3.2 and 3.7;
    but of 0.7 MB, (8,64,8,64), the backward pass would take 0.48 instead of 0.43. */
-static int TYPED(keeps_past)(const TYPED(pass) *pass) {
+static int TYPED(keeps_nontemporal)(const TYPED(pass) *pass) {
     const size_t most = (size_t)1 << 20, H = pass->model->config.hidden_size;
     const size_t rows = clstm_i_parts(&pass->model->config) * pass->plan.total;
     if (!pass->tape || !pass->pack || H % pass->kernels->lanes) return 0;

@@ -17,7 +17,7 @@ typedef struct TYPED(pass) {
     size_t h_stride;   /* of h likewise: the same without a projection */
     size_t width;      /* from one row of sums to the next */
     int direct;        /* the caller's sequences lie as packed ones */
-    int past;          /* what the tape keeps of every step goes past the caches */
+    int nontemporal;   /* what the tape keeps of every step goes past the caches */
     int hoist;         /* the input product of a chunk's steps at once; else in every step */
     TYPED(port) x, y;  /* the caller's, of I and O columns; or the tape's x */
     char *memory;      /* all that follows */

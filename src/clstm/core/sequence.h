@@ -198,7 +198,7 @@ static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(s
     if (!status) status = TYPED(allocate_pass)(&pass, &extent);
     if (status) return status;
 
-    pass.past = TYPED(keeps_past)(&pass);
+    pass.nontemporal = TYPED(keeps_nontemporal)(&pass);
     const int back = clstm_i_goes_back(config, 0);
     const size_t I = config->input_size, O = clstm_i_output_size(config);
     pass.x = (TYPED(port)){(real *)sequence->x, I, pass.plan.caller, back}; /* only read */

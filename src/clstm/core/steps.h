@@ -12,7 +12,7 @@ ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int
 
 static void TYPED(keep_vector)(const TYPED(clstm_i_steps) *step, size_t unit, real *row, vreal v) {
     const size_t left = step->hidden_size - unit;
-    if (step->past) TYPED(store_past)(row + unit, v);
+    if (step->nontemporal) TYPED(store_nontemporal)(row + unit, v);
     else TYPED(put)(row + unit, v, left < TYPED(LANES) ? left : TYPED(LANES));
 }
 

@@ -1,6 +1,6 @@
 /* The part of the vector vocabulary that every instruction set writes alike, typed. The kernel files add
    fma(a, b, c) = a b + c, min and max that return their second operand if either is NaN, and, where they define MASKS,
-   the moves of a part of a vector, and STORES_PAST, the store past the caches. */
+   the moves of a part of a vector, and NONTEMPORAL_STORES, the non-temporal store. */
 
 typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef lane_int vint __attribute__((vector_size(VECTOR_BYTES)));
@@ -17,11 +17,11 @@ static inline vreal TYPED(load)(const real *from) {
 
 static inline void TYPED(store)(real *to, vreal v) { __builtin_memcpy(to, &v, sizeof v); }
 
-/* Past the caches, to an aligned address: without reading the line that is written. */
-#ifdef STORES_PAST
-static inline void TYPED(store_past)(real *to, vreal v);
+/* Past the caches, to an aligned address: the line that is written is not read first. */
+#ifdef NONTEMPORAL_STORES
+static inline void TYPED(store_nontemporal)(real *to, vreal v);
 #else
-static inline void TYPED(store_past)(real *to, vreal v) { TYPED(store)(to, v); }
+static inline void TYPED(store_nontemporal)(real *to, vreal v) { TYPED(store)(to, v); }
 #endif
 
 /* The first n lanes; the others are 0 and stay unwritten. */
