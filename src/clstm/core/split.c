@@ -1,5 +1,6 @@
 /* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores, in microseconds,
-   float32: of a Zen 4, but of layers in turn and of few rows backwards of a Zen 3. */
+   float32: of a Zen 4, those of layers in turn of a Zen 3. A cache line took 30 ns from one core to the other; where it
+   takes 160, all that meets at every step is slower by up to a half, and rows win more often than here. */
 #include "internal.h"
 
 /* The mean number of rows: one long row among short ones is shared as it would be alone. */
@@ -7,16 +8,16 @@ static size_t mean_rows(const clstm_i_shape *shape) {
     return shape->steps ? (shape->total + shape->steps / 2) / shape->steps : 0;
 }
 
-/* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step: with enough rows each,
-   the multiply-adders take longer. Forwards these are eight: of 100 steps and B = 16 rows and units take, of H = 40 365
-   and 465, H = 256 8,310 and 8,670, H = 512 33,000 and 35,000. (Four would still gain a tenth here, where a core takes
-   90 GB/s out of the cache that all share; not every processor's does.) Backwards four: of B = 8 H = 40 360 and 420,
-   H = 128 2,340 and 2,460, from H = 256 on both the same. Weights that fill much of that cache come too slowly: of B =
-   16, H = 768 rows lose 8 %. */
-static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each) {
-    const double H = (double)shape->hidden_size, most = 4.2e6; /* H = 512 of float32 */
+/* Rows wait for nobody and are shared evenly, but each thread reads all weights, at every step. That takes no longer
+   than the multiply-adders do with enough rows each, and recurrent weights of no more than `most` bytes. */
+static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each, double most) {
+    const double H = (double)shape->hidden_size;
     return mean_rows(shape) >= each * threads && 4 * H * H * (double)shape->element <= most;
 }
+
+/* Bytes of weights that a core's own cache keeps, H = 128 and 192 of float32, and of those that the cache of all gives
+   fast enough, H = 512: of B = 16, H = 768 rows lose 8 %. */
+static const double in_half = 2.7e5, in_private = 6e5, in_shared = 4.2e6;
 
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split) {
     const size_t rows = mean_rows(shape);
@@ -28,13 +29,18 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
     if (threads == 1 || !packed) return threads * together;
 
     /* Units are shared in whole cache lines of h. Where steps are short, meeting at each of them costs more than layers
-       in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights. Of rows that
-       end at different steps one thread would have few, long ones: B = 32, H = 256 takes 11,700, by units 9,100. */
+       in turn, L = 2, H = 64, B = 1 takes 166 and 140, H = 128 516 and 550; or than reading all weights: of 100 steps
+       by rows and by units take, of B = 12, H = 64 480 and 590, H = 192 3,500 and 3,660, of B = 16, H = 256 8,310 and
+       8,670, H = 512 33,000 and 35,000. B = 8 would gain as much, but then rows half full, which gain nothing, would
+       take 0.7 of full ones. Of rows that end at different steps one thread has few, long ones: of B = 16, half full,
+       H = 64 takes 360 and 380, but of B = 32 H = 192 6,600 and 6,100, H = 256 11,700 and 9,100. */
     const size_t lines = (shape->hidden_size * shape->element + 63) / 64;
     const double recurrent = 4 * H * H * (double)rows;
     const int even = shape->total == shape->steps * shape->batch;
     const int in_turn = shape->directions == 1 && shape->num_layers > 1 && steps >= 64 && recurrent <= 3e4;
-    if (even && rows_win(shape, threads, 8)) *split = CLSTM_I_ROWS;
+    const int rows_of_own = even ? rows_win(shape, threads, 5, in_private) || rows_win(shape, threads, 8, in_shared)
+                                 : rows_win(shape, threads, 4, in_half);
+    if (rows_of_own) *split = CLSTM_I_ROWS;
     else if (in_turn) *split = CLSTM_I_LAYERS;
     else if (recurrent < 1.5e4) return together; /* B = 1, H = 64 takes 77, not 93; half of it would gain nothing */
     else if (shape->hidden_size <= 48 && rows >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
@@ -49,10 +55,10 @@ size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_sha
     const double work = recurrent * (double)shape->steps * (double)shape->directions;
     const size_t all = clstm_i_wanted(call, work, SIZE_MAX);
     const size_t together = all > 1 ? shape->directions : 1, threads = all / together; /* of a direction */
-    /* With fewer than four rows each a thread's share of the weights decides, of B = 4: H = 20 takes 44 by rows and 76
-       by units, H = 64 127 and 164, but H = 128 443 and 393, H = 256 1,790 and 1,230. */
-    const int small = H <= 64 && rows >= threads;
-    *split = !blocks || small || rows_win(shape, threads, 4) ? CLSTM_I_ROWS : CLSTM_I_UNITS;
+    /* By rows and by units take, of B = 4, H = 40 170 and 190, H = 128 1,400 and 1,530, H = 192 2,850 and 3,140; but of
+       B = 3 and H = 256, half full, 2,670 and 2,440. */
+    const int by_rows = rows_win(shape, threads, 1, in_private) || rows_win(shape, threads, 4, in_shared);
+    *split = !blocks || by_rows ? CLSTM_I_ROWS : CLSTM_I_UNITS;
     if (*split == CLSTM_I_ROWS) return together * (threads < rows ? threads : rows ? rows : 1);
     if (recurrent < 1.5e4) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
     return together * (threads < blocks ? threads : blocks);
