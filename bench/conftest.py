@@ -117,6 +117,8 @@ def own_figures(machine_limit, meter, rounds):
             figures["limit_us"] = median(least) * 1e6
             figures["percent_of_limit"] = 100 * _median_ratio(least, seconds)
             figures["percent_of_peak"] = 100 * _median_ratio(peak, seconds)
+            if threads > 1:
+                figures["handover_ns"] = median(limit.handovers[threads] for limit in limits) * 1e9
         if "alone" in timed:
             figures["over_one_thread"] = _median_ratio(seconds, [t["alone"] for t in times])
         return figures

@@ -4,8 +4,8 @@
 
    ISA is generic, avx2 or avx512, or empty for the best of this CPU. Every thread has buffers of
    its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
-   operations per second, and the bytes per second for each size, all threads together, best of
-   the trials. */
+   operations per second, the seconds until one thread sees what another has written (0 if THREADS
+   is 1), and the bytes per second for each size, all threads together; the best of the trials. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -35,7 +35,7 @@
 #include "limit_kernels.h"
 #endif
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, HANDOVERS = 4000 };
 
 typedef struct {
     const char *name;
@@ -143,6 +143,72 @@ static double one_trial(const job *pattern, int threads)
     return failed ? -1 : rate;
 }
 
+/* ---- Two threads, one after the other ---- */
+
+typedef struct {
+    atomic_long *turn; /* the handovers so far */
+    int index;
+    double seconds; /* out: of a handover */
+} relay;
+
+/* To a CPU of its own, where one can choose: two threads that give way may stay on the same one. */
+static void pin(int index)
+{
+#ifdef __linux__
+    cpu_set_t usable, own;
+    CPU_ZERO(&own);
+    if (sched_getaffinity(0, sizeof usable, &usable)) return;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &usable) && index-- == 0) CPU_SET(cpu, &own);
+    sched_setaffinity(0, sizeof own, &own);
+#else
+    (void)index;
+#endif
+}
+
+/* Waits for this thread's turn and makes it the other's, again and again. */
+static void hand_over(atomic_long *turn, long first, long last)
+{
+    for (long n = first; n < last; n += 2) {
+        for (long spins = 1; atomic_load_explicit(turn, memory_order_acquire) < n; spins++)
+            if (spins % 10000 == 0) sched_yield(); /* if there is but one CPU */
+        atomic_store_explicit(turn, n + 1, memory_order_release);
+    }
+}
+
+static void *run_relay(void *argument)
+{
+    relay *relay = argument;
+    pin(relay->index);
+    hand_over(relay->turn, relay->index, HANDOVERS); /* until both are there */
+    double start = now();
+    hand_over(relay->turn, HANDOVERS + relay->index, 2 * HANDOVERS);
+    relay->seconds = (now() - start) / HANDOVERS;
+    return NULL;
+}
+
+/* Seconds until one thread sees what another has written; negative if there are no threads. */
+static double one_handover(void)
+{
+    atomic_long turn = 0;
+    pthread_t threads[2];
+    relay relays[2] = {{&turn, 0, 0}, {&turn, 1, 0}};
+    for (int k = 0; k < 2; k++)
+        if (pthread_create(&threads[k], NULL, run_relay, &relays[k])) return -1;
+    for (int k = 0; k < 2; k++) pthread_join(threads[k], NULL);
+    return relays[0].seconds;
+}
+
+static double least_handover(int trials)
+{
+    double least = one_handover();
+    for (int trial = 1; trial < trials; trial++) {
+        double seconds = one_handover();
+        if (seconds < least) least = seconds;
+    }
+    return least;
+}
+
 static double best_rate(job pattern, int threads, int trials)
 {
     double best = 0;
@@ -171,7 +237,13 @@ int main(int argc, char **argv)
     }
     job pattern = {.kernels = chosen, .seconds = atof(argv[3])};
     double flops = best_rate(pattern, threads, trials);
-    printf("{\"isa\": \"%s\", \"flops\": %.6g, \"reads\": [", chosen->name, flops);
+    double handover = threads > 1 ? least_handover(trials) : 0;
+    if (handover < 0) {
+        fprintf(stderr, "no second thread\n");
+        return 1;
+    }
+    printf("{\"isa\": \"%s\", \"flops\": %.6g, ", chosen->name, flops);
+    printf("\"handover\": %.6g, \"reads\": [", handover);
     for (int k = 5; k < argc; k++) {
         pattern.bytes = strtoul(argv[k], NULL, 10);
         printf("%s%.6g", k > 5 ? ", " : "", best_rate(pattern, threads, trials));

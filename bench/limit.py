@@ -49,10 +49,17 @@ class Level:
 
 @dataclass(frozen=True)
 class Limit:
-    """Peaks per number of threads: `flops` operations a second, `levels` from L1 to the memory."""
+    """Peaks per number of threads.
+
+    `flops` are operations a second, `handovers` the seconds until one thread sees what another has
+    written (0 of a single one), `levels` go from L1 to the memory. The handover is not part of a
+    shape's limit, but of what two threads take for it: CPUs that share a cache need some 30 ns,
+    others 160.
+    """
 
     isa: str
     flops: dict[int, float]
+    handovers: dict[int, float]
     levels: tuple[Level, ...]
 
     def home(self, size: int, threads: int) -> Level:
@@ -86,6 +93,7 @@ class Limit:
         return {
             "isa": self.isa,
             "gflops": billions(self.flops),
+            "handover_ns": {str(n): 1e9 * seconds for n, seconds in self.handovers.items()},
             "gbytes_per_second": {level.name: billions(level.bandwidth) for level in self.levels},
         }
 
@@ -140,7 +148,7 @@ class Meter:
         names: Container[str] | None = None,
     ) -> Limit:
         """The peaks of this machine (about ten seconds), or of some levels alone."""
-        flops, reads = {}, {}
+        flops, handovers, reads = {}, {}, {}
         for threads in thread_counts:
             buffers = _test_sizes(self.sizes, threads)
             buffers = {name: size for name, size in buffers.items() if not names or name in names}
@@ -149,14 +157,14 @@ class Meter:
             with bound(threads):
                 output = subprocess.check_output([self.program, *map(str, arguments)], text=True)
             result = json.loads(output)
-            flops[threads] = result["flops"]
+            flops[threads], handovers[threads] = result["flops"], result["handover"]
             for name, rate in zip(buffers, result["reads"], strict=True):
                 reads.setdefault(name, {})[threads] = rate
         levels = tuple(
             Level(name, _capacity(self.sizes, name), name in PRIVATE, rates)
             for name, rates in reads.items()
         )
-        return Limit(result["isa"], flops, levels)
+        return Limit(result["isa"], flops, handovers, levels)
 
     def turn(self, all_levels: Limit, shape: Shape, mode: str, threads: int) -> Limit:
         """What of it decides about a shape, for a moment: one turn among others."""
@@ -170,6 +178,8 @@ def main() -> None:
         limit = Meter(Path(folder)).measure()
     for threads in THREADS:
         print(f"{threads} thread(s), {limit.isa}: {limit.flops[threads] / 1e9:.0f} GFLOP/s")
+        if threads > 1:
+            print(f"  handover{limit.handovers[threads] * 1e9:8.1f} ns")
         for level in limit.levels:
             print(f"  {level.name:8}{level.bandwidth[threads] / 1e9:8.1f} GB/s")
     columns = [(mode, threads) for mode in MODES for threads in THREADS]

@@ -225,7 +225,9 @@ def _limit_lines(limit: dict) -> list[str]:
         levels = limit["gbytes_per_second"].items()
         reads = ", ".join(f"{level} {rates[threads]:.0f}" for level, rates in levels)
         peak = f"{gflops:.0f} GFLOP/s ({limit['isa']})"
-        lines.append(f"- Limit on {threads} thread(s): {peak}; reads in GB/s: {reads}")
+        handover = limit["handover_ns"][threads]
+        between = f"; a handover to another thread {handover:.0f} ns" if handover else ""
+        lines.append(f"- Limit on {threads} thread(s): {peak}; reads in GB/s: {reads}{between}")
     return lines
 
 

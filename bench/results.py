@@ -1,7 +1,7 @@
 """What one or several runs measured: JSON files of pytest-benchmark, merged case by case."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -104,13 +104,14 @@ def best_limit(runs: list[dict]) -> dict | None:
     if not limits:
         return None
 
-    def best(rates: list[dict[str, float]]) -> dict[str, float]:
-        return {threads: max(rate[threads] for rate in rates) for threads in rates[0]}
+    def best(rates: list[dict[str, float]], extreme: Callable = max) -> dict[str, float]:
+        return {threads: extreme(rate[threads] for rate in rates) for threads in rates[0]}
 
     levels = [limit["gbytes_per_second"] for limit in limits]
     return {
         "isa": limits[0]["isa"],
         "gflops": best([limit["gflops"] for limit in limits]),
+        "handover_ns": best([limit["handover_ns"] for limit in limits], min),
         "gbytes_per_second": {name: best([rates[name] for rates in levels]) for name in levels[0]},
     }
 

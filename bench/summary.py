@@ -39,6 +39,9 @@ STEPS_SHARE = 1 / BEHIND
 # The most that a batch of another cell may cost of what the plain one's does.
 COST_OF_A_CELL = 1.5
 
+# Between cores that share a cache it takes 30 to 40 ns, else 160: then whatever meets is slower.
+HANDOVER = "ns from one thread to the other meanwhile"
+
 # A small model's step: so many times the limit, and the activations' latency below some size.
 STEP_FACTOR = 1.25
 ACTIVATIONS_NS = 45.0
@@ -104,6 +107,10 @@ def _percent(results: list[Result], figure: str, wanted: Callable) -> str:
     return _range(_figures(results, figure, wanted), 0)
 
 
+def _handover(results: list[Result]) -> str:
+    return _range(_figures(results, "handover_ns", lambda shape: True), 0, max)
+
+
 def _steps(results: list[Result]) -> str:
     steps = [step for step in map(step_ns, results) if step]
     within = sum(measured <= accepted for measured, _, accepted in steps)
@@ -134,6 +141,7 @@ def _forward(results: list[Result], threads: int) -> dict[str, str]:
         "time over that on one thread, H >= 256": _range(
             _figures(chosen, "over_one_thread", lambda shape: shape.hidden_size >= 256), 2, max
         ),
+        HANDOVER: _handover(chosen),
         "small models within the bound": _steps(small),
         **_sequences(results, "forward", threads),
     }
@@ -207,6 +215,7 @@ def _training(results: list[Result], threads: int) -> dict[str, str]:
         "% of the multiply-add peak, B >= 32, H >= 256": _percent(
             chosen, "percent_of_peak", lambda shape: shape.batch >= 32 and shape.hidden_size >= 256
         ),
+        HANDOVER: _handover(chosen),
         **_sequences(results, "training", threads),
     }
 

@@ -68,6 +68,13 @@ def test_shares_of_the_limit_and_of_one_thread():
     assert row(text, "time over that on one thread") == ["", f"0.55 to 0.60 ({big})"]
 
 
+def test_how_far_apart_the_threads_were_meanwhile():
+    near, far = Shape(100, 1, 64, 64, 1), Shape(100, 1, 128, 128, 1)
+    records = [record(near, 1, 9.0), record(near, 2, 9.0, handover_ns=38.0),
+               record(far, 1, 9.0), record(far, 2, 9.0, handover_ns=160.0)]  # fmt: skip
+    assert row(summary(merge([records])), "ns from one thread") == ["", f"38 to 160 ({far})"]
+
+
 def test_the_bound_of_small_models():
     by_size = {shape.hidden_size: shape for shape in SMALL}
     (small,) = merge([[record(by_size[32], 1, 280.0, limit_us=160.0)]])
