@@ -19,6 +19,10 @@ static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each, dou
    fast enough, H = 512: of B = 16, H = 768 rows lose 8 %. */
 static const double in_half = 2.7e5, in_private = 6e5, in_shared = 4.2e6;
 
+/* Multiply-adds of a step that one thread does alone. Of B = 1, H = 64 two would take 68 to 77 instead of 85, but 140
+   in a minute in which handovers between their cores took long. */
+static const double little = 1.7e4;
+
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split) {
     const size_t rows = mean_rows(shape);
     const double H = (double)shape->hidden_size, D = (double)shape->directions, steps = (double)shape->steps;
@@ -42,7 +46,7 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
                                  : rows_win(shape, threads, 4, in_half);
     if (rows_of_own) *split = CLSTM_I_ROWS;
     else if (in_turn) *split = CLSTM_I_LAYERS;
-    else if (recurrent < 1.5e4) return together; /* B = 1, H = 64 takes 77, not 93; half of it would gain nothing */
+    else if (recurrent < little) return together;
     else if (shape->hidden_size <= 48 && rows >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
     else if (threads > lines) return lines * together;
     return threads * together;
@@ -60,7 +64,7 @@ size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_sha
     const int by_rows = rows_win(shape, threads, 1, in_private) || rows_win(shape, threads, 4, in_shared);
     *split = !blocks || by_rows ? CLSTM_I_ROWS : CLSTM_I_UNITS;
     if (*split == CLSTM_I_ROWS) return together * (threads < rows ? threads : rows ? rows : 1);
-    if (recurrent < 1.5e4) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
+    if (recurrent < little) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
     return together * (threads < blocks ? threads : blocks);
 }
 
