@@ -53,7 +53,7 @@ class Limit:
 
     `flops` are operations a second, `handovers` the seconds until one thread sees what another has
     written (0 of a single one), `levels` go from L1 to the memory. The handover is not part of a
-    shape's limit, but of what two threads take for it: CPUs that share a cache need some 30 ns,
+    shape's limit, but of what two threads take for it: CPUs that share a cache need some 40 ns,
     others 160.
     """
 

@@ -1,5 +1,5 @@
 /* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores, in microseconds,
-   float32: of a Zen 4, those of layers in turn of a Zen 3. A cache line took 30 ns from one core to the other; where it
+   float32: of a Zen 4, those of layers in turn of a Zen 3. A cache line took 40 ns from one core to the other; where it
    takes 160, all that meets at every step is slower by up to a half, and rows win more often than here. */
 #include "internal.h"
 
@@ -15,13 +15,13 @@ static int rows_win(const clstm_i_shape *shape, size_t threads, size_t each, dou
     return mean_rows(shape) >= each * threads && 4 * H * H * (double)shape->element <= most;
 }
 
-/* Bytes of weights that a core's own cache keeps, H = 128 and 192 of float32, and of those that the cache of all gives
-   fast enough, H = 512: of B = 16, H = 768 rows lose 8 %. */
+/* Bytes of recurrent weights, of float32: of H = 128 and 192, which half of a core's own cache and most of it keep, and
+   of H = 512, which the cache of all gives fast enough; of B = 16, H = 768 rows lose 8 %. */
 static const double in_half = 2.7e5, in_private = 6e5, in_shared = 4.2e6;
 
-/* Multiply-adds of a step that one thread does alone. Of B = 1, H = 64 two would take 68 to 77 instead of 85, but 140
-   in a minute in which handovers between their cores took long. */
-static const double little = 1.7e4;
+/* Multiply-adds of a step from which on units are shared. Of B = 1, H = 64 two threads would take 68 to 77 instead of
+   85, but 140 between cores that share no cache. */
+static const double enough = 1.7e4;
 
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split) {
     const size_t rows = mean_rows(shape);
@@ -46,8 +46,9 @@ size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape
                                  : rows_win(shape, threads, 4, in_half);
     if (rows_of_own) *split = CLSTM_I_ROWS;
     else if (in_turn) *split = CLSTM_I_LAYERS;
-    else if (recurrent < little) return together;
+    else if (recurrent < 1.5e4) return together; /* half of it would gain nothing */
     else if (shape->hidden_size <= 48 && rows >= threads) *split = CLSTM_I_ROWS; /* B = 4 takes 122, not 145 */
+    else if (recurrent < enough) return together;
     else if (threads > lines) return lines * together;
     return threads * together;
 }
@@ -64,7 +65,7 @@ size_t clstm_i_choose_split_backward(const clstm_i_call *call, const clstm_i_sha
     const int by_rows = rows_win(shape, threads, 1, in_private) || rows_win(shape, threads, 4, in_shared);
     *split = !blocks || by_rows ? CLSTM_I_ROWS : CLSTM_I_UNITS;
     if (*split == CLSTM_I_ROWS) return together * (threads < rows ? threads : rows ? rows : 1);
-    if (recurrent < little) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
+    if (recurrent < enough) return together; /* B = 1, H = 40 takes 26 instead of 52, H = 64 77 and 73 */
     return together * (threads < blocks ? threads : blocks);
 }
 
