@@ -187,8 +187,8 @@ static void *run_relay(void *argument)
     return NULL;
 }
 
-/* Seconds until one thread sees what another has written; negative if there are no threads: then the
-   caller ends the process, as one of them may wait for the other for ever. */
+/* Seconds until one thread sees what another has written; negative if there are no threads: then
+   the caller ends the process, as one of them may wait for the other for ever. */
 static double one_handover(void)
 {
     atomic_long turn = 0;
