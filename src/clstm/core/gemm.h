@@ -44,15 +44,21 @@ ALWAYS_INLINE void TYPED(gemm_sums)(const TYPED(gemm_tile) *tile, vreal *sums, c
     }
 }
 
+/* Into rows of C that have all columns of so many vectors. */
+ALWAYS_INLINE void TYPED(gemm_give_vectors)(const TYPED(gemm_tile) *tile, const vreal *sums, const size_t rows,
+                                            const int vectors) {
+    UNROLL for (size_t row = 0; row < rows; row++) {
+        real *c = tile->c + row * tile->c_row;
+        UNROLL for (int v = 0; v < vectors; v++, c += TYPED(LANES)) {
+            const vreal sum = sums[(int)row * vectors + v];
+            TYPED(store)(c, tile->accumulate ? TYPED(load)(c) + sum : sum);
+        }
+    }
+}
+
 ALWAYS_INLINE void TYPED(gemm_give)(const TYPED(gemm_tile) *tile, const vreal *sums, const int vectors) {
     if (tile->columns == (size_t)vectors * TYPED(LANES) && tile->c_column == 1) {
-        for (size_t row = 0; row < tile->rows; row++) {
-            real *c = tile->c + row * tile->c_row;
-            UNROLL for (int v = 0; v < vectors; v++, c += TYPED(LANES)) {
-                const vreal sum = sums[(int)row * vectors + v];
-                TYPED(store)(c, tile->accumulate ? TYPED(load)(c) + sum : sum);
-            }
-        }
+        TYPED(gemm_give_vectors)(tile, sums, tile->rows, vectors);
         return;
     }
     const real *from = (const real *)sums;
@@ -64,7 +70,19 @@ ALWAYS_INLINE void TYPED(gemm_give)(const TYPED(gemm_tile) *tile, const vreal *s
     }
 }
 
+/* A tile with all its rows and columns: as their number is known, the sums stay in registers until they are in C, worth
+   1 % of a product. */
+static void TYPED(gemm_add_whole)(const TYPED(gemm_tile) *tile) {
+    vreal sums[4 * TYPED(GEMM_ROWS)];
+    TYPED(gemm_sums)(tile, sums, 4);
+    TYPED(gemm_give_vectors)(tile, sums, TYPED(GEMM_ROWS), 4);
+}
+
 static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
+    if (tile->rows == TYPED(GEMM_ROWS) && tile->columns == TYPED(BLOCK) && tile->c_column == 1) {
+        TYPED(gemm_add_whole)(tile);
+        return;
+    }
     vreal sums[4 * TYPED(GEMM_ROWS)];
 #define TILE(vectors)                           \
     case vectors:                               \
@@ -128,16 +146,36 @@ static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range 
     return (TYPED(gemm_block)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
 }
 
-/* A panel of op(B), with rows from k and columns from j, copied. `turned`: C lies transposed. */
-static TYPED(gemm_tile) TYPED(take_panel)(const PUBLIC(gemm) *p, int turned, size_t k, size_t j, real *to) {
-    const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), columns = TYPED(at_most)(p->n - j, TYPED(BLOCK));
-    const size_t zeros = TYPED(BLOCK) - columns;
-    if (p->transpose_b) TYPED(copy_turned)(p->b + j * p->ldb + k, p->ldb, depth, columns, zeros, to, TYPED(BLOCK));
-    else TYPED(copy_straight)(p->b + k * p->ldb + j, p->ldb, depth, columns, zeros, to, TYPED(BLOCK));
-    return (TYPED(gemm_tile)){
-        .columns = columns, .depth = depth, .b = to, .c = p->c + (turned ? j * p->ldc : j),
-        .c_row = turned ? 1 : p->ldc, .c_column = turned ? p->ldc : 1, .accumulate = p->accumulate || k > 0,
-    };
+/* Panels of op(B), with rows from k and columns from j, one behind the other in `to`. A row's part of all of them is
+   copied at once: read panel by panel, rows that are whole pages apart take half as long again. */
+static void TYPED(copy_panels)(const PUBLIC(gemm) *p, size_t k, size_t depth, clstm_i_range columns, real *to) {
+    const size_t n = columns.end - columns.begin, size = TYPED(BLOCK) * TYPED(GEMM_DEPTH), whole = n - n % TYPED(BLOCK);
+    const real *from = p->b + k * p->ldb + columns.begin;
+    for (size_t row = 0; row < depth; row++, from += p->ldb) {
+        real *panel = to + row * TYPED(BLOCK);
+        for (size_t j = 0; j < whole; j += TYPED(BLOCK), panel += size)
+            UNROLL for (size_t v = 0; v < TYPED(BLOCK); v += TYPED(LANES))
+                TYPED(store)(panel + v, TYPED(load)(from + j + v));
+        if (whole < n) TYPED(copy_straight)(from + whole, 0, 1, n - whole, TYPED(BLOCK) - (n - whole), panel, 0);
+    }
+}
+
+static size_t TYPED(panels_of)(size_t columns) { return (columns + TYPED(BLOCK) - 1) / TYPED(BLOCK); }
+
+/* The same for tiles to read; `turned`: C lies transposed. */
+static void TYPED(take_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clstm_i_range columns,
+                               TYPED(gemm_tile) *panels, real *to) {
+    const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);
+    if (!p->transpose_b) TYPED(copy_panels)(p, k, depth, columns, to);
+    for (size_t j = columns.begin; j < columns.end; j += TYPED(BLOCK), to += size) {
+        const size_t n = TYPED(at_most)(columns.end - j, TYPED(BLOCK));
+        if (p->transpose_b)
+            TYPED(copy_turned)(p->b + j * p->ldb + k, p->ldb, depth, n, TYPED(BLOCK) - n, to, TYPED(BLOCK));
+        *panels++ = (TYPED(gemm_tile)){
+            .columns = n, .depth = depth, .b = to, .c = p->c + (turned ? j * p->ldc : j),
+            .c_row = turned ? 1 : p->ldc, .c_column = turned ? p->ldc : 1, .accumulate = p->accumulate || k > 0,
+        };
+    }
 }
 
 /* The tiles of a block under one panel; `tile` says where C is, of the block's first row and the panel's columns. */
@@ -170,18 +208,19 @@ static void TYPED(multiply_panels)(const PUBLIC(gemm) *p, size_t k, const TYPED(
 static void TYPED(multiply_columns)(const PUBLIC(gemm) *products, size_t count, int turned, size_t k, real *scratch) {
     const size_t size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);
     TYPED(gemm_tile) panels[TYPED(GEMM_PANELS)];
-    size_t left = 0, n = 0;
-    for (size_t q = 0; q < count; q++) left += (products[q].n + TYPED(BLOCK) - 1) / TYPED(BLOCK);
+    size_t left = 0, taken = 0;
+    for (size_t q = 0; q < count; q++) left += TYPED(panels_of)(products[q].n);
     if (!left) return;
     const size_t rounds = (left + TYPED(GEMM_PANELS) - 1) / TYPED(GEMM_PANELS), each = (left + rounds - 1) / rounds;
     for (size_t q = 0; q < count; q++) {
-        for (size_t j = 0; j < products[q].n; j += TYPED(BLOCK)) {
-            panels[n] = TYPED(take_panel)(&products[q], turned, k, j, scratch + n * size);
-            n++;
-            left--;
-            if (n < each && left) continue;
-            TYPED(multiply_panels)(products, k, panels, n, scratch + TYPED(GEMM_PANELS) * size);
-            n = 0;
+        for (clstm_i_range j = {0, 0}; j.begin < products[q].n; j.begin = j.end) {
+            j.end = j.begin + TYPED(at_most)(products[q].n - j.begin, (each - taken) * TYPED(BLOCK));
+            TYPED(take_panels)(&products[q], turned, k, j, panels + taken, scratch + taken * size);
+            taken += TYPED(panels_of)(j.end - j.begin);
+            left -= TYPED(panels_of)(j.end - j.begin);
+            if (taken < each && left) continue;
+            TYPED(multiply_panels)(products, k, panels, taken, scratch + TYPED(GEMM_PANELS) * size);
+            taken = 0;
         }
     }
 }
