@@ -52,11 +52,25 @@ static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
     }
 }
 
+/* c and h of a tile are asked for before its sums are begun, which take longer than to fetch them. Recording
+   (50,128,128,512) takes 154 ms instead of 160, without a tape 152.6 instead of 153.7; up to H = 128, where c stays in
+   the nearest caches, it would cost 1 %. */
+static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
+    const size_t most = 128, line = 64 / sizeof(real), end = blocks.end * TYPED(LANES);
+    if (step->hidden_size <= most) return;
+    for (size_t row = rows.begin; row < rows.end; row++)
+        for (size_t unit = blocks.begin * TYPED(LANES); unit < end; unit += line) {
+            __builtin_prefetch(step->c + row * step->stride + unit, 1);
+            __builtin_prefetch(step->h + row * step->stride + unit, 1);
+        }
+}
+
 /* One step of some rows and blocks: sums, then all that follows from them. Their way through the stack costs less than
    activations that wait for each other, which are chains of some 50 cycles. */
 static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
     const size_t units = blocks.end - blocks.begin, unit = blocks.begin * TYPED(LANES);
+    TYPED(fetch_states)(step, rows, blocks);
     TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
     if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
     for (size_t row = rows.begin; row < rows.end; row++, own += 4 * units) {
@@ -74,6 +88,7 @@ static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
     vreal sums[TYPED(WINDOW_SUMS)];
     TYPED(cell_tile) tile;
     const size_t units = blocks.end - blocks.begin, first = blocks.begin * TYPED(LANES);
+    TYPED(fetch_states)(step, rows, blocks);
     TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
     if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
     tile.units = units;
