@@ -34,9 +34,9 @@ static clstm_status TYPED(choose_backward)(TYPED(back_pass) *pass, TYPED(clstm_i
     return status;
 }
 
-/* Rows of a chunk: enough for fast products, few enough that these find in a cache what the recurrence has left. Several
-   threads copy weights and h each, for every chunk, and meet after it: of (50,128,512,512) two take 3 % less with four
-   times as many rows; of H = 128 1 % more, as one thread does of any H. */
+/* Rows of a chunk: enough for fast products, few enough that these find in a cache what the recurrence has left.
+   Several threads copy weights and h each, for every chunk, and meet after it: of (50,128,512,512) two take 3 % less
+   with four times as many rows; of H = 128 1 % more, as one thread does of any H. */
 static size_t TYPED(rows_at_once)(const clstm_i_plan *plan, size_t H, size_t threads, int again) {
     const size_t bytes = (size_t)(again ? 4 : 1) << 20, shared = (size_t)16 << 20, row = 4 * H * sizeof(real);
     const size_t each = 1024, least = again ? 0 : 512;
