@@ -70,8 +70,8 @@ ALWAYS_INLINE void TYPED(gemm_give)(const TYPED(gemm_tile) *tile, const vreal *s
     }
 }
 
-/* A tile with all its rows and columns: as their number is known, the sums stay in registers until they are in C, worth
-   1 % of a product. */
+/* A tile with all its rows and columns: as their number is a constant, the sums stay in registers until they are in C,
+   worth 1 % of a product. */
 static void TYPED(gemm_add_whole)(const TYPED(gemm_tile) *tile) {
     vreal sums[4 * TYPED(GEMM_ROWS)];
     TYPED(gemm_sums)(tile, sums, 4);
@@ -147,22 +147,21 @@ static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range 
 }
 
 /* Panels of op(B), with rows from k and columns from j, one behind the other in `to`. A row's part of all of them is
-   copied at once: read panel by panel, rows that are whole pages apart take half as long again. */
+   copied at once, in the order in which it lies: 512 columns of 256 rows from memory take 37 us, panel by panel 58. */
 static void TYPED(copy_panels)(const PUBLIC(gemm) *p, size_t k, size_t depth, clstm_i_range columns, real *to) {
-    const size_t n = columns.end - columns.begin, size = TYPED(BLOCK) * TYPED(GEMM_DEPTH), whole = n - n % TYPED(BLOCK);
-    const real *from = p->b + k * p->ldb + columns.begin;
-    for (size_t row = 0; row < depth; row++, from += p->ldb) {
-        real *panel = to + row * TYPED(BLOCK);
-        for (size_t j = 0; j < whole; j += TYPED(BLOCK), panel += size)
-            UNROLL for (size_t v = 0; v < TYPED(BLOCK); v += TYPED(LANES))
-                TYPED(store)(panel + v, TYPED(load)(from + j + v));
-        if (whole < n) TYPED(copy_straight)(from + whole, 0, 1, n - whole, TYPED(BLOCK) - (n - whole), panel, 0);
+    const real *from = p->b + k * p->ldb;
+    for (size_t row = 0; row < depth; row++, from += p->ldb, to += TYPED(BLOCK)) {
+        real *panel = to;
+        for (size_t j = columns.begin; j < columns.end; j += TYPED(BLOCK), panel += TYPED(BLOCK) * TYPED(GEMM_DEPTH)) {
+            const size_t n = TYPED(at_most)(columns.end - j, TYPED(BLOCK));
+            TYPED(copy_straight)(from + j, 0, 1, n, TYPED(BLOCK) - n, panel, 0);
+        }
     }
 }
 
 static size_t TYPED(panels_of)(size_t columns) { return (columns + TYPED(BLOCK) - 1) / TYPED(BLOCK); }
 
-/* The same for tiles to read; `turned`: C lies transposed. */
+/* The same, for tiles, which also need to know where C is; `turned`: C lies transposed. */
 static void TYPED(take_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clstm_i_range columns,
                                TYPED(gemm_tile) *panels, real *to) {
     const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);

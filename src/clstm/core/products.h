@@ -54,11 +54,11 @@ static TYPED(pieces) TYPED(cut)(const TYPED(clstm_i_kernels) *kernels, const PUB
     const size_t m = products->m, k = products->k, depth = TYPED(GEMM_DEPTH);
     double n = 0;
     for (size_t q = 0; q < count; q++) n += (double)products[q].n;
-    const double row = n * (1 + per_element / (double)depth); /* of one column */
-    const size_t columns = TYPED(fitting)(k, row * (double)m, most, depth);
-    const double each = n * per_element + row * (double)columns;
-    const size_t rows = TYPED(fitting)(m, each, most, 1), parts = (m + rows - 1) / rows;
-    return (TYPED(pieces)){(m + parts - 1) / parts, columns, each * (double)((m + parts - 1) / parts) + per_call};
+    const double column = n * (double)m * (1 + per_element / (double)depth);
+    const size_t columns = TYPED(fitting)(k, column, most, depth), times = (columns + depth - 1) / depth;
+    const double row = n * ((double)columns + per_element * (double)times);
+    const size_t fit = TYPED(fitting)(m, row, most, 1), parts = (m + fit - 1) / fit, rows = (m + parts - 1) / parts;
+    return (TYPED(pieces)){rows, columns, row * (double)rows + per_call};
 }
 
 /* Products of the same op(A), at most two, by one thread. Once cancelled, their C is undefined. */

@@ -53,7 +53,7 @@ static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
 }
 
 /* c and h of a tile are asked for before its sums are begun, which take longer than to fetch them. Recording
-   (50,128,128,512) takes 154 ms instead of 160, without a tape 152.6 instead of 153.7; up to H = 128, where c stays in
+   (50,128,128,512) takes 155 ms instead of 160, without a tape 152.6 instead of 153.7; up to H = 128, where c stays in
    the nearest caches, it would cost 1 %. */
 static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     const size_t most = 128, line = 64 / sizeof(real), end = blocks.end * TYPED(LANES);
