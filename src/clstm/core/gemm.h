@@ -4,7 +4,8 @@
    wide as a tile, that it meets; every tile of C sums over the block's columns in registers. Products of the same
    op(A) share its blocks: to copy each block once and each panel once, in place of each for every other, is worth
    up to 5 % of the backward pass of 512 units. The block put in the order of the tiles, as BLAS does besides,
-   gained nothing here. Sums over the columns of one block are one chain each, and then added to C. */
+   gained nothing here. Sums over the columns of one block are one chain each, and then added to C: 512 of float32 in
+   place of 256, which read and write C half as often, save 2 to 4 % of training at 512 units on a Zen 5. */
 
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */

@@ -40,7 +40,7 @@ typedef struct TYPED(clstm_i_gates_backward) {
 
 enum {
     TYPED(CHAINS) = 64 / sizeof(real),       /* of a sum over a row: as many as a cache line has elements */
-    TYPED(GEMM_DEPTH) = 1024 / sizeof(real), /* columns of op(A) that `gemm` sums up in registers */
+    TYPED(GEMM_DEPTH) = 2048 / sizeof(real), /* columns of op(A) that `gemm` sums up in registers */
 };
 
 /* A product with packed weights (pack.h): sums over one or two parts, [x_t; h_{t-1}], for some rows and blocks. */
