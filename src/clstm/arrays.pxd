@@ -56,6 +56,22 @@ cdef inline bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
     return a_begin + cnp.PyArray_NBYTES(a) <= b_begin or b_begin + cnp.PyArray_NBYTES(b) <= a_begin
 
 
+cdef inline cnp.ndarray lengths_copied(array, cnp.npy_intp batch, size_t most):
+    """A copy of lengths that are right, or None. A function of NumPy's own for each step takes 1 us of a small call."""
+    cdef Shape shape = shaped(1, 0, 0, batch)
+    if not fits(array, shape, cnp.NPY_INTP):
+        return None
+    cdef cnp.ndarray own = empty(shape, cnp.NPY_UINTP)
+    cdef const size_t *values = <const size_t *>data(array)
+    cdef size_t *copies = <size_t *>data(own)
+    cdef cnp.npy_intp k
+    for k in range(batch):
+        copies[k] = values[k]
+        if copies[k] > most:  # a negative one has become a huge one
+            return None
+    return own
+
+
 # ---- A model's calls ----
 
 cdef struct Geometry:

@@ -12,15 +12,25 @@ from .layout import Array, as_real
 
 
 def read_lengths(value: Any, steps: int, batch: int) -> Array:
-    """Check a user's lengths of a batch of rows and return a copy, (B,) of type uintp."""
+    """Check a user's lengths of a batch of rows and return a copy, (B,) of type uintp.
+
+    A copy, as the user's array may change while the core reads it.
+    """
+    copied = _core.copy_lengths(value, batch, steps)
+    return _convert_lengths(value, steps, batch) if copied is None else copied
+
+
+def _convert_lengths(value: Any, steps: int, batch: int) -> Array:
+    """Return lengths of another kind in the same way, or say what is wrong with them."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu" and not (isinstance(value, (list, tuple)) and not value):
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (batch,):
         raise ValueError(f"lengths has shape {array.shape}, expected B of them, {(batch,)}")
-    own = array.astype(np.uintp)  # a copy: the user's array may change while the core reads it
-    if not _core.within(own, steps):  # a negative one has become a huge one
-        first = int(np.flatnonzero((array < 0) | (array > steps))[0])
+    own = array.astype(np.uintp)
+    wrong = np.flatnonzero(own > steps)  # a negative one has become a huge one
+    if wrong.size:
+        first = int(wrong[0])
         raise ValueError(f"lengths[{first}] is {array[first]}, expected 0 to T={steps}")
     return own
 

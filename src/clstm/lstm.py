@@ -302,8 +302,10 @@ class LSTM(Model):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
         config, model = self._config, self._model
         layout: Layout | Ragged
-        if lengths is None and model.takes(x, state, None):
+        if model.takes(x, state, None) and (lengths is None or x.ndim == 3):
             array, initial, layout = x, state, layout_of(x.ndim, config.batch_first)
+            if lengths is not None:
+                layout = Layout(True, config.batch_first, lengths_of(config, x, lengths))
         else:
             array, initial, layout = read_call(config, x, state, lengths)
         threads, lean = thread_count(num_threads), keep == "states"
