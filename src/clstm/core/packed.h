@@ -83,6 +83,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
     product->parts[product->count++] = (TYPED(clstm_i_part)){
         before, before_stride, packed->recurrent, packed->recurrent_size,
     };
+    if (worker->count > 1) TYPED(fetch_rows)(before, before_stride, product->rows, packed->recurrent_size);
     if (pass->tape) {
         const size_t total = plan->total, B = plan->batch;
         if (pass->tape->gates) steps.gates = (real *)pass->tape->gates + (part * total + at.slot) * 4 * H;
