@@ -281,7 +281,7 @@ def test_a_tape_of_states_alone_takes_less_than_half(plain):
     case = Case(steps=20_000, batch=4, input_size=8, hidden_size=64)
     gates, states = (plain.run_case(case, gradients=kind).workspace for kind in (1, 2))
     row = case.steps * case.batch * np.dtype(case.dtype).itemsize
-    shared, buffers = row * case.hidden_size, 9 << 20
+    shared, buffers = row * case.hidden_size, 8 << 20
     assert gates >= row * (8 + 6 * 64)
     assert states <= row * (8 + 2 * 64) + shared + buffers
     assert states - shared < (gates - shared) / 2

@@ -303,8 +303,10 @@ class LSTM(Model):
         config, model = self._config, self._model
         layout: Layout | Ragged
         if model.takes(x, state, None) and (lengths is None or x.ndim == 3):
-            array, initial, layout = x, state, layout_of(x.ndim, config.batch_first)
-            if lengths is not None:
+            array, initial = x, state
+            if lengths is None:
+                layout = layout_of(x.ndim, config.batch_first)
+            else:
                 layout = Layout(True, config.batch_first, lengths_of(config, x, lengths))
         else:
             array, initial, layout = read_call(config, x, state, lengths)

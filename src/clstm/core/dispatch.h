@@ -8,7 +8,7 @@
 
 #pragma GCC visibility push(hidden)
 
-enum { CLSTM_I_GEMM_BYTES = 1728 << 10 }; /* what a kernel's gemm needs beside its matrices */
+enum { CLSTM_I_GEMM_BYTES = 1216 << 10 }; /* what a kernel's gemm needs beside its matrices */
 
 #include "real_f32.h"
 #include "kernel_table.h"

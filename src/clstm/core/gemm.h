@@ -10,7 +10,7 @@
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
     TYPED(GEMM_TALL) = 16 * TYPED(GEMM_ROWS),
-    TYPED(GEMM_PANELS) = 12,
+    TYPED(GEMM_PANELS) = 8,
     TYPED(GEMM_COPIES) = TYPED(GEMM_TALL) + TYPED(GEMM_PANELS) * TYPED(BLOCK),
 };
 _Static_assert(TYPED(GEMM_COPIES) * TYPED(GEMM_DEPTH) * sizeof(real) <= CLSTM_I_GEMM_BYTES, "");
