@@ -73,6 +73,7 @@ openmp := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
 compile = $(CC) -std=gnu11 -O3 $(CFLAGS) -fPIC $(openmp) -fvisibility=hidden -ffp-contract=off -Iinclude -c
 runtime = $(if $(openmp),$(if $(findstring clang,$(shell $(CC) --version)),-lomp,-lgomp))
 version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+headers := $(wildcard include/*.h src/clstm/core/*.h src/clstm/core/*/*.h)
 objects := $(patsubst src/clstm/core/%.c,build/c/%.o,$(wildcard src/clstm/core/*.c))
 described := lib/pkgconfig/clstm.pc lib/cmake/clstm/clstmConfig.cmake lib/cmake/clstm/clstmConfigVersion.cmake
 installed := include/clstm.h lib/libclstm.a $(described)
@@ -93,7 +94,7 @@ build/c/libclstm.a: $(objects)
 	rm -f $@  # `ar r` would keep the objects of deleted sources
 	$(AR) rcs $@ $^
 
-build/c/%.o: src/clstm/core/%.c $(wildcard include/*.h src/clstm/core/*.h) build/c/command
+build/c/%.o: src/clstm/core/%.c $(headers) build/c/command
 	$(compile) $< -o $@
 
 # New only when the compiler's call is another one.

@@ -35,7 +35,7 @@ if sys.platform == "win32":
 
 CORE = sorted(glob("src/clstm/core/*.c"))
 PUBLIC_HEADERS = sorted(glob("include/*.h"))
-HEADERS = PUBLIC_HEADERS + sorted(glob("src/clstm/core/*.h"))
+HEADERS = PUBLIC_HEADERS + sorted(glob("src/clstm/core/**/*.h", recursive=True))
 TEMPLATES = sorted(Path("packaging").rglob("*.in"))
 
 

@@ -19,7 +19,7 @@ import clstm
 
 CORE = ROOT / "src" / "clstm" / "core"
 # What reads files; the rest of the core comes from the archive.
-READER = ("safetensors", "file_config", "json_reader", "model", "cache", "status")
+READER = ("file_safetensors", "file_config", "file_json", "model", "cache", "status")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 

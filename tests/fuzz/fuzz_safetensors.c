@@ -1,7 +1,7 @@
 /* For libFuzzer: whatever the bytes are, loading them ends, in a model or a refusal, within bounds.
 
        clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itests/consumers \
-           tests/fuzz/fuzz_safetensors.c src/clstm/core/{safetensors,file_config,json_reader,model,cache,status}.c
+           tests/fuzz/fuzz_safetensors.c src/clstm/core/{file_*,model,cache,status}.c
        python tests/bad_safetensors_files.py corpus && ./a.out corpus */
 #include "heap.h"
 

@@ -11,9 +11,9 @@
 enum { CLSTM_I_GEMM_BYTES = 1216 << 10 }; /* what a kernel's gemm needs beside its matrices */
 
 #include "real_f32.h"
-#include "kernel_table.h"
+#include "kernels/table.h"
 #include "real_f64.h"
-#include "kernel_table.h"
+#include "kernels/table.h"
 
 typedef struct clstm_i_isa {
     const char *name;

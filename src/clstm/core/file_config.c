@@ -1,5 +1,5 @@
 /* A model's configuration out of a file's metadata: strings by name, clstm.* ours, others ignored. */
-#include "safetensors.h"
+#include "file_header.h"
 
 #include <string.h>
 

@@ -60,8 +60,8 @@ typedef struct clstm_i_cache {
     atomic_size_t users;  /* the model, and every tape whose memory it has lent */
     atomic_int closed;    /* the model is gone: nothing is kept any more */
     pthread_mutex_t lock; /* held while a pack is built */
-    _Atomic(clstm_i_owned *) packs[2]; /* the weights of this version as the packed engine reads them (pack.h), forwards
-                                          and backwards, or NULL */
+    _Atomic(clstm_i_owned *) packs[2]; /* this version's weights as the packed engine reads them, forwards and
+                                          backwards, or NULL (passes/packed_weights.h) */
     _Atomic(clstm_i_owned *) stale[2]; /* those of an earlier version, to be filled anew, or NULL */
     _Atomic(struct clstm_i_loan *) spares[2]; /* what the last call has given back, or NULL, by clstm_i_loan_kind */
 } clstm_i_cache;
@@ -315,7 +315,7 @@ typedef struct clstm_i_shape {
     size_t element; /* bytes of a number */
 } clstm_i_shape;
 
-/* How many threads a forward pass is worth, and how they share it (split.c). */
+/* How many threads a forward pass is worth, and how they share it (schedule.c). */
 size_t clstm_i_choose_split(const clstm_i_call *call, const clstm_i_shape *shape, int packed, clstm_i_split *split);
 
 /* The same for one layer of a backward pass, whose product has so many blocks; 0: of the blas engine. */

@@ -19,7 +19,7 @@
 #define MASKS
 #define NONTEMPORAL_STORES
 
-#include "kernels_begin.h"
+#include "kernels/vectors_of_both_types.h"
 
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vf32 min_f32(vf32 a, vf32 b) { return _mm256_min_ps(a, b); }
@@ -44,7 +44,7 @@ static inline vf64 load_part_f64(const double *from, size_t n) { return _mm256_m
 static inline void store_part_f32(float *to, vf32 v, size_t n) { _mm256_maskstore_ps(to, first_f32(n), v); }
 static inline void store_part_f64(double *to, vf64 v, size_t n) { _mm256_maskstore_pd(to, first_f64(n), v); }
 
-#include "kernels_end.h"
+#include "kernels/kernels_of_both_types.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -20,7 +20,7 @@
 #define MASKS
 #define NONTEMPORAL_STORES
 
-#include "kernels_begin.h"
+#include "kernels/vectors_of_both_types.h"
 
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf32 min_f32(vf32 a, vf32 b) { return _mm512_min_ps(a, b); }
@@ -44,7 +44,7 @@ static inline void store_part_f64(double *to, vf64 v, size_t n) {
     _mm512_mask_storeu_pd(to, (__mmask8)first(n), v);
 }
 
-#include "kernels_end.h"
+#include "kernels/kernels_of_both_types.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

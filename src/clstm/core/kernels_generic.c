@@ -10,7 +10,7 @@
 #define VECTOR_BYTES CLSTM_GENERIC_VECTOR_BYTES
 #define TILE_VECTORS (VECTOR_BYTES == 64 ? 24 : 12)
 
-#include "kernels_begin.h"
+#include "kernels/vectors_of_both_types.h"
 
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
 static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
@@ -24,7 +24,7 @@ static inline vf64 sqrt_f64(vf64 a) {
     return a;
 }
 
-#include "select.h"
-#include "kernels_end.h"
+#include "kernels/min_max.h"
+#include "kernels/kernels_of_both_types.h"
 
 const clstm_i_isa clstm_i_isa_generic = {"generic", &kernels_f32, &kernels_f64};

@@ -9,7 +9,7 @@
 #define VECTOR_BYTES 16
 #define TILE_VECTORS 20 /* of the registers, for sums */
 
-#include "kernels_begin.h"
+#include "kernels/vectors_of_both_types.h"
 
 static inline vf32 fma_f32(vf32 a, vf32 b, vf32 c) {
     return (vf32)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
@@ -20,8 +20,8 @@ static inline vf64 fma_f64(vf64 a, vf64 b, vf64 c) {
 static inline vf32 sqrt_f32(vf32 a) { return (vf32)vsqrtq_f32((float32x4_t)a); }
 static inline vf64 sqrt_f64(vf64 a) { return (vf64)vsqrtq_f64((float64x2_t)a); }
 
-#include "select.h"
-#include "kernels_end.h"
+#include "kernels/min_max.h"
+#include "kernels/kernels_of_both_types.h"
 
 const clstm_i_isa clstm_i_isa_neon = {"neon", &kernels_f32, &kernels_f64};
 

@@ -1,5 +1,5 @@
-/* Streams, but for their numbers (stream.h): memory, weights, and which rows are active. */
-#include "streams.h"
+/* Streams, but for their numbers (passes/stream.h): memory, weights, and which rows are active. */
+#include "stream_base.h"
 
 static const clstm_i_stream_functions *functions_of(int is_f64) {
     return is_f64 ? &clstm_i_stream_f64 : &clstm_i_stream_f32;

@@ -1,6 +1,6 @@
 /* The team's discipline: how many threads, who gets which part, the floating-point environment, cancellation. */
 #define _GNU_SOURCE /* sched_getaffinity */
-#include "environment.h"
+#include "fp_environment.h"
 #include "internal.h"
 
 #include <stdio.h>

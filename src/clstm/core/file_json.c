@@ -1,5 +1,5 @@
 /* The tokens of JSON, what its strings stand for, and sorted tables of them. */
-#include "json_reader.h"
+#include "file_json.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* What a kernel file gives to the step, typed: included by dispatch.h once for each type. */
 
-/* A cell other than the plain one (cell.h). */
+/* A cell other than the plain one (cell_variants.h). */
 typedef struct TYPED(clstm_i_function) {
     clstm_function function; /* never CLSTM_DEFAULT */
     real alpha, beta;
@@ -43,7 +43,8 @@ enum {
     TYPED(GEMM_DEPTH) = 2048 / sizeof(real), /* columns of op(A) that `gemm` sums up in registers */
 };
 
-/* A product with packed weights (pack.h): sums over one or two parts, [x_t; h_{t-1}], for some rows and blocks. */
+/* A product with packed weights (passes/packed_weights.h): sums over one or two parts, [x_t; h_{t-1}], for some rows
+   and blocks. */
 typedef struct TYPED(clstm_i_part) {
     const real *a; /* (rows, depth) */
     size_t stride; /* elements from one row of a to the next */

@@ -1,5 +1,5 @@
 /* Models out of safetensors files: 8 bytes, the size of a JSON header; the header; the numbers of all tensors. */
-#include "safetensors.h"
+#include "file_header.h"
 
 #include <errno.h>
 #include <stdio.h>

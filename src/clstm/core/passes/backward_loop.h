@@ -1,7 +1,7 @@
 /* Backpropagation through time, typed: layer by layer from the top, each backwards in time, and then its weight and
-   input gradients (gradients.h), both for a chunk of steps at a time, so that the second finds in a cache what the
-   first has left: 3 to 10 % of B = 32, H = 128. Gates become their own gradients where they lie: on the tape, or, of a
-   tape without them, in a buffer for the chunk (recompute.h). Two directions of a layer run side by side. */
+   input gradients (backward_gradients.h), both for a chunk of steps at a time, so that the second finds in a cache what
+   the first has left: 3 to 10 % of B = 32, H = 128. Gates become their own gradients where they lie: on the tape, or, of
+   a tape without them, in a buffer for the chunk (backward_recompute.h). Two directions of a layer run side by side. */
 
 /* ---- One chunk of a layer ---- */
 

@@ -1,5 +1,5 @@
-/* The register tile, typed: some rows times some vectors of packed weights (pack.h), summed in registers from the first
-   column to the last.
+/* The register tile, typed: some rows times some vectors of packed weights (passes/packed_weights.h), summed in
+   registers from the first column to the last.
 
    Every sum is one chain of multiply-adds: its start, then the columns of the first part in their order, then those of
    the second. Storing and loading a sum between two columns does not change it. So neither the tile's shape nor the way

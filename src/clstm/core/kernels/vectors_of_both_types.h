@@ -10,7 +10,7 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define NEVER_INLINE static __attribute__((noinline))
 
-#include "real_f32.h"
+#include "../real_f32.h"
 #include "vectors.h"
-#include "real_f64.h"
+#include "../real_f64.h"
 #include "vectors.h"

@@ -2,7 +2,7 @@
 #ifndef CLSTM_SAFETENSORS_H
 #define CLSTM_SAFETENSORS_H
 
-#include "json_reader.h"
+#include "file_json.h"
 
 #pragma GCC visibility push(hidden)
 
