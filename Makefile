@@ -40,6 +40,9 @@ bench: $(venv)/test.stamp $(venv)/peers.stamp
 
 strict := -Wall -Wextra -Werror -Iinclude
 programs := $(wildcard tests/consumers/*.c tests/fuzz/*.c examples/embed/*.c)
+# Each header of the core compiles alone, with the flags that .clangd has for it.
+core := src/clstm/core
+alone := clang -std=gnu11 $(strict) -Wno-unused-function -Wno-unused-const-variable -Wno-pragma-once-outside-header -fsyntax-only -x c
 header := printf '\#include <clstm.h>\nint main(void) { return 0; }\n' |
 lint: $(venv)/lint.stamp
 	$(python) -m ruff check .
@@ -47,6 +50,11 @@ lint: $(venv)/lint.stamp
 	$(python) -m mypy.stubtest --ignore-missing-stub clstm._core clstm._blas
 	for c in src/clstm/core/*.c; do gcc -std=gnu11 -O1 -fopenmp $(strict) -c $$c -o /dev/null || exit 1; done
 	for c in src/clstm/core/*.c; do clang -std=gnu11 $(strict) -fsyntax-only $$c || exit 1; done
+	for h in $(core)/*.h $(core)/passes/*.h; do $(alone) $$h || exit 1; done
+	for h in $(core)/kernels/*.h; do case $$h in \
+	    */prelude.h | */*_of_both_types.h) continue;; */table.h) n=0;; */vectors.h) n=1;; */min_max.h) n=2;; \
+	    */activations_f??.h) n=3;; *) n=4;; esac; \
+	    $(alone) -DPRELUDE=$$n -include $(core)/kernels/prelude.h $$h || exit 1; done
 	for cc in gcc clang; do for c in $(programs); do \
 	    $$cc -std=c99 -pedantic $(strict) -Itests/consumers -fsyntax-only $$c || exit 1; done; done
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done

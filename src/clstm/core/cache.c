@@ -1,5 +1,6 @@
 /* What a model keeps between calls, and lends: packs, the workspace of a pass, the memory of a tape. */
-#include "internal.h"
+#include "model.h"
+#include "tape_base.h"
 
 /* Stands before the memory that is lent. */
 struct clstm_i_loan {

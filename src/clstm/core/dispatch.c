@@ -1,7 +1,6 @@
 /* Chooses the kernels, the best that CPU and operating system support or the ones that CLSTM_ISA names, and the engine,
    which CLSTM_ENGINE may name. */
 #include "dispatch.h"
-#include "internal.h"
 
 #include <pthread.h>
 #include <stdlib.h>

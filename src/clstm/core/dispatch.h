@@ -1,8 +1,8 @@
 /* Which kernels run: one table for each instruction set, chosen once. */
-#ifndef CLSTM_DISPATCH_H
-#define CLSTM_DISPATCH_H
+#pragma once
 
-#include "internal.h"
+#include "memory.h"
+#include "range.h"
 
 #include <stddef.h>
 
@@ -14,6 +14,7 @@ enum { CLSTM_I_GEMM_BYTES = 1216 << 10 }; /* what a kernel's gemm needs beside i
 #include "kernels/table.h"
 #include "real_f64.h"
 #include "kernels/table.h"
+#include "real_undefine.h"
 
 typedef struct clstm_i_isa {
     const char *name;
@@ -36,5 +37,3 @@ const clstm_i_isa *clstm_i_dispatch(void);
 clstm_status clstm_i_chosen(const clstm_i_isa **isa, int *packed);
 
 #pragma GCC visibility pop
-
-#endif

@@ -1,6 +1,5 @@
 /* What the two files that read a model's file share: its header. */
-#ifndef CLSTM_SAFETENSORS_H
-#define CLSTM_SAFETENSORS_H
+#pragma once
 
 #include "file_json.h"
 
@@ -17,5 +16,3 @@ typedef struct clstm_i_header {
 int clstm_i_file_config(clstm_i_header *header, clstm_config *config, int *is_f64);
 
 #pragma GCC visibility pop
-
-#endif

@@ -1,8 +1,7 @@
 /* The tokens of JSON, for headers that are read by what they must hold: no tree, no recursion, no memory. */
-#ifndef CLSTM_JSON_READER_H
-#define CLSTM_JSON_READER_H
+#pragma once
 
-#include "internal.h"
+#include "memory.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -53,5 +52,3 @@ void clstm_i_sort(uint32_t *items, size_t n, int (*less)(const void *context, ui
                   const void *context);
 
 #pragma GCC visibility pop
-
-#endif

@@ -1,5 +1,6 @@
 /* Models out of safetensors files: 8 bytes, the size of a JSON header; the header; the numbers of all tensors. */
 #include "file_header.h"
+#include "model.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,5 @@
 /* The floating-point environment: denormals are flushed inside a call, and the caller's own comes back after it. */
-#ifndef CLSTM_ENVIRONMENT_H
-#define CLSTM_ENVIRONMENT_H
+#pragma once
 
 #include <stdint.h>
 #if defined(__x86_64__) || defined(__i386__)
@@ -37,6 +36,4 @@ typedef int clstm_i_environment;
 static inline clstm_i_environment clstm_i_enter(void) { return 0; }
 static inline void clstm_i_leave(clstm_i_environment before) { (void)before; }
 static inline void clstm_i_order_stores(void) {}
-#endif
-
 #endif

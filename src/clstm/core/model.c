@@ -1,5 +1,6 @@
 /* Models: configuration, the flat parameter array and where its tensors stand. */
-#include "internal.h"
+#include "model.h"
+#include "tape_base.h"
 
 #include <math.h>
 #include <stdio.h>

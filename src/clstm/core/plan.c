@@ -1,5 +1,5 @@
 /* The plan: which rows are active at which step, and where the caller has them. */
-#include "internal.h"
+#include "plan.h"
 
 int clstm_i_plan_is_uniform(const clstm_i_extent *extent) {
     if (!extent->lengths) return 1;

@@ -1,14 +1,5 @@
-/* The type that typed sources are written with: float32. Include it, then the typed source; real_f64.h undoes it. */
-#undef real
-#undef vreal
-#undef vint
-#undef lane_int
-#undef REAL_IS_F64
-#undef REAL_MAX
-#undef TYPED
-#undef PUBLIC
-#undef REAL_GEMM
-#undef KERNELS
+/* The type that typed sources are written with, until the next of these headers: float32. */
+#include "real_undefine.h"
 #define real float
 #define vreal vf32
 #define vint vi32

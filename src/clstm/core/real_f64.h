@@ -1,14 +1,5 @@
-/* The type that typed sources are written with: float64. The twin of real_f32.h. */
-#undef real
-#undef vreal
-#undef vint
-#undef lane_int
-#undef REAL_IS_F64
-#undef REAL_MAX
-#undef TYPED
-#undef PUBLIC
-#undef REAL_GEMM
-#undef KERNELS
+/* The type that typed sources are written with, until the next of these headers: float64. */
+#include "real_undefine.h"
 #define real double
 #define vreal vf64
 #define vint vi64

@@ -1,7 +1,7 @@
 /* How the threads share a pass: the measured thresholds, in one place. Figures are of two cores, in microseconds,
    float32: of a Zen 4, those of layers in turn of a Zen 3. A cache line took 40 ns from one core to the other; where it
    takes 160, all that meets at every step is slower by up to a half, and rows win more often than here. */
-#include "internal.h"
+#include "schedule.h"
 
 /* The mean number of rows: one long row among short ones is shared as it would be alone. */
 static size_t mean_rows(const clstm_i_shape *shape) {
@@ -75,4 +75,25 @@ int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split) {
        every step, and a thread's own rows of several steps do not lie together. */
     const size_t most = 24, few = 8;
     return mean_rows(shape) < most && shape->input_size >= few && shape->steps > 1 && split != CLSTM_I_ROWS;
+}
+
+size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n) {
+    /* Fork and join cost 2 us, in which a core does some 10^5 multiply-adds; but on a busy machine a scheduler's
+       slice, so that training a small model became several times slower on two threads than on one. */
+    const size_t least = 1000000, threads = call->context->team.threads;
+    size_t wanted = threads;
+    if (work < 2 * (double)least) wanted = 1;
+    else if (work < (double)least * (double)threads) wanted = (size_t)work / least; /* raises no inexact flag */
+    if (wanted > n) wanted = n;
+    return wanted ? wanted : 1;
+}
+
+clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count) {
+    const size_t grains = n / grain + (n % grain != 0);
+    const size_t each = grains / count, more = grains % count;
+    const size_t begin = index * each + (index < more ? index : more);
+    clstm_i_range range = {begin * grain, (begin + each + (index < more)) * grain};
+    if (range.begin > n) range.begin = n;
+    if (range.end > n) range.end = n;
+    return range;
 }

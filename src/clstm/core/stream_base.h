@@ -1,8 +1,8 @@
 /* What both types of streams have in common, and what stream.c calls by a stream's type. */
-#ifndef CLSTM_STREAMS_H
-#define CLSTM_STREAMS_H
+#pragma once
 
 #include "dispatch.h"
+#include "model.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -33,5 +33,3 @@ typedef struct clstm_i_stream_functions {
 extern const clstm_i_stream_functions clstm_i_stream_f32, clstm_i_stream_f64;
 
 #pragma GCC visibility pop
-
-#endif

@@ -1,7 +1,8 @@
-/* The team's discipline: how many threads, who gets which part, the floating-point environment, cancellation. */
+/* One call's team: running a task, meetings, the floating-point environment, cancellation; and how many threads this
+   process may use. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "fp_environment.h"
-#include "internal.h"
+#include "team.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,28 +66,7 @@ void clstm_i_meet(const clstm_i_call *call, clstm_i_counter *counters, size_t in
     for (size_t other = 0; other < count; other++) clstm_i_await(call, &counters[other], mine);
 }
 
-/* ---- Sharing work ---- */
-
-size_t clstm_i_wanted(const clstm_i_call *call, double work, size_t n) {
-    /* Fork and join cost 2 us, in which a core does some 10^5 multiply-adds; but on a busy machine a scheduler's
-       slice, so that training a small model became several times slower on two threads than on one. */
-    const size_t least = 1000000, threads = call->context->team.threads;
-    size_t wanted = threads;
-    if (work < 2 * (double)least) wanted = 1;
-    else if (work < (double)least * (double)threads) wanted = (size_t)work / least; /* raises no inexact flag */
-    if (wanted > n) wanted = n;
-    return wanted ? wanted : 1;
-}
-
-clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count) {
-    const size_t grains = n / grain + (n % grain != 0);
-    const size_t each = grains / count, more = grains % count;
-    const size_t begin = index * each + (index < more ? index : more);
-    clstm_i_range range = {begin * grain, (begin + each + (index < more)) * grain};
-    if (range.begin > n) range.begin = n;
-    if (range.end > n) range.end = n;
-    return range;
-}
+/* ---- Cancellation ---- */
 
 void clstm_i_poll(clstm_i_call *call, double work) {
     /* Some 5 ms of a product, and still under 50 ms of the slowest kernels. */

@@ -1,7 +1,7 @@
 /* The OpenMP team: the only file with a parallel region, so that a program which brings its own team links no OpenMP
    runtime (one in a plug-in that is unloaded crashes the host). */
 #define _GNU_SOURCE /* sched_getcpu, sched_setaffinity */
-#include "internal.h"
+#include "team.h"
 
 #if defined(_OPENMP)
 #include <omp.h>

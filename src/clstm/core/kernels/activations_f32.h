@@ -9,8 +9,7 @@
 
    Infinities give exactly -1, 0 or 1. NaN gives NaN: min and max return their second operand then,
    so the constant always goes first. */
-#ifndef CLSTM_ACTIVATIONS_F32_H
-#define CLSTM_ACTIVATIONS_F32_H
+#pragma once
 
 /* By the half-angle formula: if tanh(x/2) = n/d, then tanh(x) = 2 n d / (n^2 + d^2), here with
 
@@ -64,5 +63,3 @@ static inline vf32 sigmoid_f32(vf32 x) {
 
     return one / fma_f32(p, power, one);
 }
-
-#endif

@@ -8,8 +8,7 @@
        sigmoid   2.5 ULP for x >= -708, 1.7e-16 absolute everywhere, inside [0, 1]
 
    Infinities and NaN as in float32. */
-#ifndef CLSTM_ACTIVATIONS_F64_H
-#define CLSTM_ACTIVATIONS_F64_H
+#pragma once
 
 /* exp(-x) = power (1 - q) with power = 2^k: returns q, accurate however near to 0 it is. x must lie
    in [-709.7, 708].
@@ -64,5 +63,3 @@ static inline vf64 sigmoid_f64(vf64 x) {
 
     return one / fma_f64(power, one - q, one);
 }
-
-#endif

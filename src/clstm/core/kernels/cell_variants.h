@@ -2,6 +2,10 @@
    run. Written to be read: it works through the values of a whole tile, an equation a line, between the same product
    before it and the same arrays after it as the plain cell (steps.h). That look-up, once for a tile, then costs little
    beside the product. */
+#ifndef KERNELS_CELL_VARIANTS /* once a type: real_undefine.h ends it */
+#define KERNELS_CELL_VARIANTS
+
+#include "packed_product.h"
 
 enum { TYPED(TILE_UNITS) = TYPED(WINDOW) * TYPED(MAX_ROWS) };
 
@@ -180,3 +184,5 @@ static inline void TYPED(cell_backward_vector)(const TYPED(clstm_i_gates_backwar
     TYPED(put)(gates + 2 * H, dg, n);
     TYPED(put)(gates + 3 * H, d_o, n);
 }
+
+#endif

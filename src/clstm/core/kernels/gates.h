@@ -1,5 +1,9 @@
-/* The blas engine's gates, forwards and backwards, sums and maps, typed: what happens to one vector of hidden units.
-   Tails run the same code on a partial vector, so that a unit's result does not depend on where it stands. */
+/* The blas engine's gates, forward and backward, typed: one vector of hidden units at a time. The last vector of a row
+   runs the same code on its first lanes, so that a unit's result does not depend on its position. */
+#ifndef KERNELS_GATES /* once a type: real_undefine.h ends it */
+#define KERNELS_GATES
+
+#include "steps.h"
 
 /* Units j to j + n of one row. `keep` is a constant wherever this is inlined. */
 ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row, size_t j, size_t n, int keep) {
@@ -88,67 +92,4 @@ static void TYPED(cell_gates_backward)(const TYPED(clstm_i_gates_backward) *step
     TYPED(gates_rows_backward)(step, 0);
 }
 
-/* The sums of some vectors of n columns each. In blocks of rows: one long chain of additions would lose as many
-   roundings as there are rows. */
-ALWAYS_INLINE void TYPED(sum_columns)(size_t rows, const real *a, size_t stride, real *sums, const int vectors,
-                                      size_t n) {
-    const size_t block = 64;
-    vreal total[4], part[4];
-    UNROLL for (int v = 0; v < vectors; v++) total[v] = TYPED(take)(sums + v * TYPED(LANES), n);
-    for (size_t first = 0; first < rows; first += block) {
-        const size_t last = rows - first < block ? rows : first + block;
-        UNROLL for (int v = 0; v < vectors; v++) part[v] = TYPED(splat)(0);
-        for (size_t row = first; row < last; row++)
-            UNROLL for (int v = 0; v < vectors; v++)
-                part[v] += TYPED(take)(a + row * stride + (size_t)v * TYPED(LANES), n);
-        UNROLL for (int v = 0; v < vectors; v++) total[v] += part[v];
-    }
-    UNROLL for (int v = 0; v < vectors; v++) TYPED(put)(sums + v * TYPED(LANES), total[v], n);
-}
-
-static void TYPED(sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums) {
-    size_t j = 0;
-    for (; j + TYPED(BLOCK) <= columns; j += TYPED(BLOCK))
-        TYPED(sum_columns)(rows, a + j, stride, sums + j, 4, TYPED(LANES));
-    for (; j + TYPED(LANES) <= columns; j += TYPED(LANES))
-        TYPED(sum_columns)(rows, a + j, stride, sums + j, 1, TYPED(LANES));
-    if (j < columns) TYPED(sum_columns)(rows, a + j, stride, sums + j, 1, columns - j);
-}
-
-/* In blocks of rows likewise. */
-static void TYPED(sum_products)(size_t rows, size_t columns, const real *a, size_t a_stride, const real *b,
-                                size_t b_stride, real *sums) {
-    const size_t block = 64;
-    for (size_t j = 0; j < columns; j += TYPED(LANES)) {
-        const size_t n = columns - j < TYPED(LANES) ? columns - j : TYPED(LANES);
-        vreal total = TYPED(take)(sums + j, n);
-        for (size_t row = 0; row < rows;) {
-            const size_t last = rows - row < block ? rows : row + block;
-            vreal part = {0};
-            for (; row < last; row++)
-                part = TYPED(fma)(TYPED(take)(a + row * a_stride + j, n), TYPED(take)(b + row * b_stride + j, n), part);
-            total += part;
-        }
-        TYPED(put)(sums + j, total, n);
-    }
-}
-
-#define KERNEL_MAP(function)                                                              \
-    static void TYPED(map_##function)(size_t n, const real *x, real *y) {                 \
-        for (size_t j = 0; j < n; j += TYPED(LANES)) {                                    \
-            const size_t part = n - j < TYPED(LANES) ? n - j : TYPED(LANES);              \
-            TYPED(put)(y + j, TYPED(function)(TYPED(take)(x + j, part)), part);           \
-        }                                                                                 \
-    }
-KERNEL_MAP(tanh)
-KERNEL_MAP(sigmoid)
-#undef KERNEL_MAP
-
-/* The entries of this type in the table of dispatch.h. */
-static const TYPED(clstm_i_kernels) TYPED(kernels) = {
-    TYPED(LANES), TYPED(multiply), TYPED(gemm), TYPED(steps), TYPED(steps_backward),
-    TYPED(gates), TYPED(gates_backward),
-    TYPED(cell_steps), TYPED(cell_steps_backward), TYPED(cell_gates), TYPED(cell_gates_backward), TYPED(find_ranges),
-    TYPED(sum_rows), TYPED(sum_products), TYPED(map_tanh), TYPED(map_sigmoid),
-    TYPED(adam), TYPED(sgd), TYPED(sum_squares), TYPED(scale),
-};
+#endif

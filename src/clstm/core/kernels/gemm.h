@@ -6,6 +6,10 @@
    up to 5 % of the backward pass of 512 units. The block put in the order of the tiles, as BLAS does besides,
    gained nothing here. Sums over the columns of one block are one chain each, and then added to C: 512 of float32 in
    place of 256, which read and write C half as often, save 2 to 4 % of training at 512 units on a Zen 5. */
+#ifndef KERNELS_GEMM /* once a type: real_undefine.h ends it */
+#define KERNELS_GEMM
+
+#include "register_tile.h"
 
 enum {
     TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
@@ -264,3 +268,5 @@ static void TYPED(gemm)(const PUBLIC(gemm) *products, size_t count, void *scratc
         TYPED(multiply_all)(products + q, end - q, 0, scratch);
     }
 }
+
+#endif

@@ -1,5 +1,7 @@
 /* Passes over flat arrays of parameters and gradients, typed: all that is to be done to an element is done while it is
    in a register, because memory is what bounds them. */
+#ifndef KERNELS_OPTIMISERS /* once a type: real_undefine.h ends it */
+#define KERNELS_OPTIMISERS
 
 /* m, v and p of some elements by one step of Adam. Algorithm 1 of D. P. Kingma, J. Ba, "Adam: a method for stochastic
    optimization", 2015, with the corrections of the bias in `rate` and `divisor`. */
@@ -44,3 +46,5 @@ static double TYPED(sum_squares)(size_t n, const real *a) {
 static void TYPED(scale)(size_t n, real *a, real factor) {
     for (size_t k = 0; k < n; k++) a[k] *= factor;
 }
+
+#endif

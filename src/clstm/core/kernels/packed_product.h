@@ -1,4 +1,8 @@
 /* Products with packed weights, typed: which tiles, in which order. */
+#ifndef KERNELS_PACKED_PRODUCT /* once a type: real_undefine.h ends it */
+#define KERNELS_PACKED_PRODUCT
+
+#include "register_tile.h"
 
 enum {
     TYPED(WINDOW) = 3, /* blocks whose sums are at hand at once: a whole number of tiles of any width */
@@ -136,3 +140,5 @@ static void TYPED(multiply)(const TYPED(clstm_i_product) *p, real *out, size_t s
     if (p->narrow) TYPED(multiply_narrow)(p, out, stride);
     else TYPED(multiply_blocks)(p, out, stride, columns);
 }
+
+#endif

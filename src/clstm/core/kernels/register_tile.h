@@ -9,6 +9,8 @@
    multiply-adders need 12 chains at once to be kept busy (8 give three quarters). It need not end where a block does.
    With three rows or more a weight is used often enough to come from a private L2 cache at the peak of the
    multiply-adders (100 of 102 GFLOP/s), so that no panels for L1 are made: those cost 5 %. */
+#ifndef KERNELS_REGISTER_TILE /* once a type: real_undefine.h ends it */
+#define KERNELS_REGISTER_TILE
 
 enum {
     TYPED(BLOCK) = 4 * TYPED(LANES),
@@ -151,3 +153,5 @@ static void TYPED(sum_tile)(const TYPED(place) *at, size_t rows, size_t whole, s
 #undef TILE
 #undef TILES_OF_THREE
 #undef TILES_OF_LAST_BLOCK
+
+#endif

@@ -1,4 +1,9 @@
 /* Steps forward, typed: from a product's sums to gates, cell state and hidden state. */
+#ifndef KERNELS_STEPS /* once a type: real_undefine.h ends it */
+#define KERNELS_STEPS
+
+#include "cell_variants.h"
+#include "packed_product.h"
 
 /* The six equations, for n vectors of units at once: each line has n independent chains, as latency counts here. */
 ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int n) {
@@ -254,3 +259,5 @@ ALWAYS_INLINE void TYPED(walk_back)(const TYPED(clstm_i_steps_backward) *steps, 
 
 static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_back)(steps, 1); }
 static void TYPED(cell_steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_back)(steps, 0); }
+
+#endif

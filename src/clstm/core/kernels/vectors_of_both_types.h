@@ -1,4 +1,6 @@
-/* First half of a kernel file: the vector types, and what can be said of them in the compilers' own vector language. */
+/* The beginning of a kernel file: the vector types, and the operations that the compilers' vector extensions express. */
+#pragma once
+
 #include <float.h>
 
 #if defined(__clang__)
@@ -14,3 +16,4 @@
 #include "vectors.h"
 #include "../real_f64.h"
 #include "vectors.h"
+#include "../real_undefine.h"

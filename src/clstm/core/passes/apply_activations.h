@@ -1,4 +1,7 @@
 /* The activations as functions of arrays, typed. */
+#pragma once
+
+#include "common.h"
 
 typedef struct TYPED(map) {
     void (*function)(size_t n, const real *x, real *y);

@@ -1,5 +1,10 @@
 /* The blas engine's recurrence backwards, typed: a product by the context's gemm for each step, then one fused loop
    over the gates. Here dh is `below`, and each step's product is added to it. */
+#pragma once
+
+#include "backward_packed.h"
+#include "backward_state.h"
+#include "gemm_pieces.h"
 
 /* The gradients of a step's gates give to the h before them: to += or = dG weight_hh. */
 static void TYPED(give_back)(const TYPED(back) *back, size_t thread, size_t t, clstm_i_range rows, real *to, int add) {

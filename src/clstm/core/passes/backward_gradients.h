@@ -1,4 +1,9 @@
 /* A part's weight and input gradients, typed: one product each over all rows of a chunk. */
+#pragma once
+
+#include "backward_state.h"
+#include "gather.h"
+#include "gemm_pieces.h"
 
 /* h_{t-1} of the chunk's rows, (rows, R). On the tape it lies one slot behind, with the rows before each step. Where
    rows end early these do not lie together and are copied: a product for each piece of them would read and write the

@@ -1,4 +1,10 @@
 /* What a layer of a backward pass begins and ends with, typed: tensors, gradients from above, the state's. */
+#pragma once
+
+#include "backward_state.h"
+#include "gather.h"
+#include "read_cell.h"
+#include "tape.h"
 
 /* ---- What a layer begins with ---- */
 

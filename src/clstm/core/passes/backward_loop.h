@@ -2,6 +2,17 @@
    input gradients (backward_gradients.h), both for a chunk of steps at a time, so that the second finds in a cache what
    the first has left: 3 to 10 % of B = 32, H = 128. Gates become their own gradients where they lie: on the tape, or, of
    a tape without them, in a buffer for the chunk (backward_recompute.h). Two directions of a layer run side by side. */
+#pragma once
+
+#include "backward_blas.h"
+#include "backward_gradients.h"
+#include "backward_layer.h"
+#include "backward_packed.h"
+#include "backward_readout.h"
+#include "backward_recompute.h"
+#include "backward_state.h"
+#include "gather.h"
+#include "tape.h"
 
 /* ---- One chunk of a layer ---- */
 

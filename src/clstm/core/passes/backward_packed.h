@@ -1,5 +1,11 @@
 /* The packed engine's recurrence backwards, typed: product and gates' gradients fused in the kernels; or, where
    something stands between steps, one after the other. */
+#pragma once
+
+#include "backward_state.h"
+#include "forward_packed.h"
+#include "gather.h"
+#include "packed_weights.h"
 
 /* The gates' gradients of some rows times weight_hh, starting from `start`, as the kernels take it. */
 static TYPED(clstm_i_product) TYPED(recurrent_product)(const TYPED(back) *back, const real *d_gates, size_t rows,

@@ -1,4 +1,7 @@
 /* The linear readout of the last layer backwards, typed: y = h weight_out^T + bias_out. */
+#pragma once
+
+#include "gemm_pieces.h"
 
 /* What the threads of a team share. */
 typedef struct TYPED(readout_back) {

@@ -1,5 +1,12 @@
 /* The gates of a chunk computed again from the states before its steps, typed: products over all its rows, because here
    no step waits for another. The packed engine adds up as the forward pass did: its gates are equal bit by bit. */
+#pragma once
+
+#include "backward_state.h"
+#include "gather.h"
+#include "gemm_pieces.h"
+#include "packed_weights.h"
+#include "read_cell.h"
 
 /* Some rows: the first one in the chunk, in x, and its slot before. */
 typedef struct TYPED(rows_again) {

@@ -1,4 +1,10 @@
 /* A backward pass, typed: what its threads share while one layer goes backwards. */
+#pragma once
+
+#include "gather.h"
+#include "packed_weights.h"
+#include "read_cell.h"
+#include "tape.h"
 
 struct TYPED(back_pass);
 

@@ -1,5 +1,11 @@
 /* The blas engine, typed: one layer over a chunk of steps, products by the context's gemm, then one fused loop over the
    gates. The plain shape of the computation, and the second opinion of the packed engine. */
+#pragma once
+
+#include "forward_state.h"
+#include "gemm_pieces.h"
+#include "read_cell.h"
+#include "tape.h"
 
 /* sums = x weight_ih^T, hoisted over all steps of the chunk, of a worker's part of the rows. */
 static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {

@@ -1,5 +1,12 @@
 /* The forward pass of one direction of one layer over a chunk of steps, typed: from where its input lies to where its h
    is wanted. */
+#pragma once
+
+#include "forward_blas.h"
+#include "forward_packed.h"
+#include "forward_state.h"
+#include "gather.h"
+#include "tape.h"
 
 /* Where the h of a part goes on the tape, from a row on. */
 static real *TYPED(tape_hidden)(const TYPED(pass) *pass, size_t part, size_t origin) {

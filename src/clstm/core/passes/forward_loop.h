@@ -1,4 +1,13 @@
 /* The time loop of the forward pass, typed: chunks of steps through all layers and the readout, shared by threads. */
+#pragma once
+
+#include "forward_layer.h"
+#include "forward_packed.h"
+#include "forward_state.h"
+#include "gather.h"
+#include "packed_weights.h"
+#include "read_cell.h"
+#include "tape.h"
 
 /* ---- One direction ---- */
 

@@ -1,4 +1,11 @@
 /* The packed engine, typed: one layer over a chunk of steps, product and gates fused in the kernels. */
+#pragma once
+
+#include "forward_state.h"
+#include "gather.h"
+#include "packed_weights.h"
+#include "read_cell.h"
+#include "tape.h"
 
 /* A kernel call of more multiply-adds is cut up, so that the host can cancel a call within 50 ms. */
 static size_t TYPED(blocks_at_once)(const TYPED(packed) *packed, double work) {

@@ -1,4 +1,9 @@
 /* A forward pass, typed: what its threads share, its memory, and whose rows are whose. */
+#pragma once
+
+#include "gather.h"
+#include "packed_weights.h"
+#include "tape.h"
 
 typedef struct TYPED(pass) {
     clstm_i_call *call;

@@ -1,4 +1,7 @@
 /* Small helpers on arrays, typed. */
+#pragma once
+
+#include "common.h"
 
 static void TYPED(copy_or_zero)(real *to, const real *from, size_t elements) {
     if (!elements) return; /* an empty array may be a null pointer */

@@ -1,5 +1,8 @@
 /* Products of whole matrices, typed: the blas engine's by the host's BLAS, where it brings one, all others by the
    kernels (gemm.h). In pieces, so that they can be cancelled. */
+#pragma once
+
+#include "common.h"
 
 /* The part of a product that has rows `i` of C and columns `k` of op(A). */
 static PUBLIC(gemm) TYPED(piece)(const PUBLIC(gemm) *p, clstm_i_range i, clstm_i_range k) {

@@ -1,4 +1,7 @@
 /* Optimiser steps and clipping, typed: each one pass over flat arrays, shared by a team. */
+#pragma once
+
+#include "common.h"
 
 /* A slice of n elements for one thread, in whole cache lines. */
 static clstm_i_range TYPED(elements)(size_t n, size_t index, size_t count) {

@@ -7,6 +7,9 @@
    pack of its own for the backward pass, the transposed recurrent weights, units in the place of outputs. A readout or
    projection to few columns, which would leave most lanes empty, keeps its weights in rows instead, zeros after each:
    (n, whole cache lines). */
+#pragma once
+
+#include "read_cell.h"
 
 typedef struct TYPED(packed) {
     size_t n;      /* units with four gates each; or, if plain, columns */

@@ -1,4 +1,7 @@
 /* A model's cell as the kernels take it, typed. */
+#pragma once
+
+#include "common.h"
 
 static TYPED(clstm_i_function) TYPED(read_function)(clstm_activation a) {
     return (TYPED(clstm_i_function)){.function = a.function, .alpha = (real)a.alpha, .beta = (real)a.beta};

@@ -1,4 +1,9 @@
 /* Streams, typed: the packed engine's steps one after the other, on the caller's thread and in the caller's memory. */
+#pragma once
+
+#include "gather.h"
+#include "packed_weights.h"
+#include "read_cell.h"
 
 typedef struct TYPED(stream) {
     clstm_stream base;

@@ -1,4 +1,7 @@
 /* The tape, typed: a forward pass that keeps what the backward pass needs. */
+#pragma once
+
+#include "gather.h"
 
 /* The arrays of a tape, in memory that begins at an address; with 0 for it, only what they need. */
 static void TYPED(place_tape)(clstm_tape *tape, clstm_i_layout *layout, const PUBLIC(sequence) *sequence,

@@ -1,0 +1,52 @@
+/* Sums over rows, typed: the gradients of biases and peepholes. */
+#ifndef KERNELS_SUMS /* once a type: real_undefine.h ends it */
+#define KERNELS_SUMS
+
+#include "register_tile.h"
+
+/* The sums of some vectors of n columns each. In blocks of rows: one long chain of additions would lose as many
+   roundings as there are rows. */
+ALWAYS_INLINE void TYPED(sum_columns)(size_t rows, const real *a, size_t stride, real *sums, const int vectors,
+                                      size_t n) {
+    const size_t block = 64;
+    vreal total[4], part[4];
+    UNROLL for (int v = 0; v < vectors; v++) total[v] = TYPED(take)(sums + v * TYPED(LANES), n);
+    for (size_t first = 0; first < rows; first += block) {
+        const size_t last = rows - first < block ? rows : first + block;
+        UNROLL for (int v = 0; v < vectors; v++) part[v] = TYPED(splat)(0);
+        for (size_t row = first; row < last; row++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                part[v] += TYPED(take)(a + row * stride + (size_t)v * TYPED(LANES), n);
+        UNROLL for (int v = 0; v < vectors; v++) total[v] += part[v];
+    }
+    UNROLL for (int v = 0; v < vectors; v++) TYPED(put)(sums + v * TYPED(LANES), total[v], n);
+}
+
+static void TYPED(sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums) {
+    size_t j = 0;
+    for (; j + TYPED(BLOCK) <= columns; j += TYPED(BLOCK))
+        TYPED(sum_columns)(rows, a + j, stride, sums + j, 4, TYPED(LANES));
+    for (; j + TYPED(LANES) <= columns; j += TYPED(LANES))
+        TYPED(sum_columns)(rows, a + j, stride, sums + j, 1, TYPED(LANES));
+    if (j < columns) TYPED(sum_columns)(rows, a + j, stride, sums + j, 1, columns - j);
+}
+
+/* In blocks of rows likewise. */
+static void TYPED(sum_products)(size_t rows, size_t columns, const real *a, size_t a_stride, const real *b,
+                                size_t b_stride, real *sums) {
+    const size_t block = 64;
+    for (size_t j = 0; j < columns; j += TYPED(LANES)) {
+        const size_t n = columns - j < TYPED(LANES) ? columns - j : TYPED(LANES);
+        vreal total = TYPED(take)(sums + j, n);
+        for (size_t row = 0; row < rows;) {
+            const size_t last = rows - row < block ? rows : row + block;
+            vreal part = {0};
+            for (; row < last; row++)
+                part = TYPED(fma)(TYPED(take)(a + row * a_stride + j, n), TYPED(take)(b + row * b_stride + j, n), part);
+            total += part;
+        }
+        TYPED(put)(sums + j, total, n);
+    }
+}
+
+#endif

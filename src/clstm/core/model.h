@@ -1,0 +1,110 @@
+/* Models: their configuration, parameters and cache. */
+#pragma once
+
+#include "memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#pragma GCC visibility push(hidden)
+
+/* Begins whatever is freed by those who do not know its type. */
+typedef struct clstm_i_owned {
+    void *block;         /* what the allocator returned */
+    atomic_size_t users; /* the cache, and every stream that was made with it */
+} clstm_i_owned;
+
+/* What calls may build or borrow while they share a model (cache.c); from the model's allocator. It lives as long as
+   the model and its tapes. */
+typedef struct clstm_i_cache {
+    clstm_context context; /* for its allocator */
+    void *block;
+    atomic_size_t users;  /* the model, and every tape whose memory it has lent */
+    atomic_int closed;    /* the model is gone: nothing is kept any more */
+    pthread_mutex_t lock; /* held while a pack is built */
+    _Atomic(clstm_i_owned *) packs[2]; /* this version's weights as the packed engine reads them, forwards and
+                                          backwards, or NULL (passes/packed_weights.h) */
+    _Atomic(clstm_i_owned *) stale[2]; /* those of an earlier version, to be filled anew, or NULL */
+    _Atomic(struct clstm_i_loan *) spares[2]; /* what the last call has given back, or NULL, by clstm_i_loan_kind */
+} clstm_i_cache;
+
+typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE } clstm_i_loan_kind;
+
+/* NULL with *status set if there is no memory. */
+clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
+void clstm_i_cache_retire_packs(clstm_i_cache *cache); /* the weights have changed */
+clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, int backward); /* a pack that nobody has any more, or NULL */
+void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* one user less */
+void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
+
+struct clstm_model {
+    clstm_context context; /* for its allocator */
+    void *block;
+    clstm_config config; /* num_layers >= 1 */
+    int is_f64;
+    size_t elements;
+    size_t version;   /* counts updates */
+    void *parameters; /* flat, float or double */
+    clstm_i_cache *cache;
+};
+
+/* The parameters have changed: what was made of the old ones goes. */
+void clstm_i_new_version(clstm_model *model);
+
+/* Memory for one call, by preference what an earlier one left: to be given back by clstm_i_give_back. */
+char *clstm_i_borrow(clstm_i_cache *cache, clstm_i_loan_kind kind, const clstm_i_layout *layout, clstm_status *status);
+void clstm_i_give_back(clstm_i_cache *cache, clstm_i_loan_kind kind, char *memory);
+
+/* Memory for a tape, from its model's cache if that has the allocator of the context, and *block is NULL; else *block
+   is what the allocator returned. The tape stands at its beginning. */
+char *clstm_i_borrow_tape(const clstm_model *model, const clstm_context *context, const clstm_i_layout *layout,
+                          void **block, clstm_status *status);
+void clstm_i_return_tape(clstm_tape *tape);
+
+/* Where the tensors of one direction of one layer stand in the flat array: part k D + d. What belongs to no layer are
+   those of part L D: weight_out in `input`, bias_out in `bias`, h0 in `h0`, c0 in `c0`. */
+typedef struct clstm_i_offsets {
+    size_t input_size;
+    size_t input, recurrent, bias, projection, peephole;
+    size_t h0, c0;
+} clstm_i_offsets;
+
+clstm_i_offsets clstm_i_part_offsets(const clstm_config *config, size_t part);
+
+/* D, and L D. */
+static inline size_t clstm_i_directions(const clstm_config *config) {
+    return config->direction == CLSTM_BIDIRECTIONAL ? 2 : 1;
+}
+
+static inline size_t clstm_i_parts(const clstm_config *config) {
+    return config->num_layers * clstm_i_directions(config);
+}
+
+/* R, and D R. */
+static inline size_t clstm_i_recurrent_size(const clstm_config *config) {
+    return config->proj_size ? config->proj_size : config->hidden_size;
+}
+
+static inline size_t clstm_i_layer_size(const clstm_config *config) {
+    return clstm_i_directions(config) * clstm_i_recurrent_size(config);
+}
+
+/* I of a layer, and O. */
+static inline size_t clstm_i_input_size(const clstm_config *config, size_t layer) {
+    return layer ? clstm_i_layer_size(config) : config->input_size;
+}
+
+static inline size_t clstm_i_output_size(const clstm_config *config) {
+    return config->output_size ? config->output_size : clstm_i_layer_size(config);
+}
+
+/* Whether the cell is that of the equations in clstm.h, section 1; and whether each of its functions has a gradient. */
+int clstm_i_has_plain_cell(const clstm_config *config);
+int clstm_i_has_gradients(const clstm_config *config);
+
+/* Whether a direction goes through the caller's sequence from its end. */
+static inline int clstm_i_goes_back(const clstm_config *config, size_t direction) {
+    return config->direction == CLSTM_REVERSE || direction == 1;
+}
+
+#pragma GCC visibility pop

@@ -1,0 +1,19 @@
+/* No type: ends what real_f32.h or real_f64.h began. */
+#undef real
+#undef vreal
+#undef vint
+#undef lane_int
+#undef REAL_IS_F64
+#undef REAL_MAX
+#undef TYPED
+#undef PUBLIC
+#undef REAL_GEMM
+#undef KERNELS
+#undef KERNELS_REGISTER_TILE
+#undef KERNELS_PACKED_PRODUCT
+#undef KERNELS_GEMM
+#undef KERNELS_CELL_VARIANTS
+#undef KERNELS_STEPS
+#undef KERNELS_GATES
+#undef KERNELS_SUMS
+#undef KERNELS_OPTIMISERS
