@@ -1,6 +1,7 @@
 /* What a model keeps between calls, and lends: packs, the workspace of a pass, the memory of a tape. */
 #include "model.h"
 #include "tape_base.h"
+#include "tuning.h"
 
 /* Stands before the memory that is lent. */
 struct clstm_i_loan {
@@ -11,9 +12,8 @@ struct clstm_i_loan {
 enum { HEADER = 64 }; /* keeps the alignment of what follows */
 _Static_assert(sizeof(struct clstm_i_loan) <= HEADER, "the header must fit");
 
-/* Larger ones go back at once: what it costs to get a workspace is small beside its call, but the pages of a tape are
-   a twentieth of a training step. */
-static const size_t most[] = {[CLSTM_I_WORKSPACE] = (size_t)16 << 20, [CLSTM_I_TAPE] = (size_t)256 << 20};
+/* Bytes of the largest loan that is kept. */
+static const size_t most[] = {[CLSTM_I_WORKSPACE] = TUNE_KEPT_WORKSPACE, [CLSTM_I_TAPE] = TUNE_KEPT_TAPE};
 
 static void release_loan(const clstm_i_cache *cache, struct clstm_i_loan *loan) {
     if (loan) clstm_i_release(&cache->context, loan->block);
@@ -29,11 +29,11 @@ clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *
     cache->block = block;
     atomic_init(&cache->users, 1);
     atomic_init(&cache->closed, 0);
-    for (int k = 0; k < 2; k++) {
-        atomic_init(&cache->packs[k], NULL);
-        atomic_init(&cache->stale[k], NULL);
-        atomic_init(&cache->spares[k], NULL);
+    for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
+        atomic_init(&cache->packs[kind], NULL);
+        atomic_init(&cache->stale[kind], NULL);
     }
+    for (int kind = 0; kind < CLSTM_I_LOAN_KINDS; kind++) atomic_init(&cache->spares[kind], NULL);
     pthread_mutex_init(&cache->lock, NULL);
     return cache;
 }
@@ -51,14 +51,14 @@ void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack) {
 
 /* Fresh pages for each version's packs took 2 % of a training step of 2 layers of 256 units. */
 void clstm_i_cache_retire_packs(clstm_i_cache *cache) {
-    for (int k = 0; k < 2; k++) {
-        clstm_i_owned *pack = atomic_exchange(&cache->packs[k], NULL);
-        if (pack) clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[k], pack));
+    for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
+        clstm_i_owned *pack = atomic_exchange(&cache->packs[kind], NULL);
+        if (pack) clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[kind], pack));
     }
 }
 
-clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, int backward) {
-    clstm_i_owned *pack = atomic_exchange(&cache->stale[backward], NULL);
+clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind) {
+    clstm_i_owned *pack = atomic_exchange(&cache->stale[kind], NULL);
     if (!pack || atomic_load(&pack->users) == 1) return pack;
     clstm_i_drop_pack(&cache->context, pack); /* a stream goes on with it */
     return NULL;
@@ -66,11 +66,12 @@ clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, int backward) {
 
 void clstm_i_cache_close(clstm_i_cache *cache) {
     atomic_store(&cache->closed, 1);
-    for (int k = 0; k < 2; k++) {
-        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->packs[k], NULL));
-        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[k], NULL));
-        release_loan(cache, atomic_exchange(&cache->spares[k], NULL));
+    for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
+        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->packs[kind], NULL));
+        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[kind], NULL));
     }
+    for (int kind = 0; kind < CLSTM_I_LOAN_KINDS; kind++)
+        release_loan(cache, atomic_exchange(&cache->spares[kind], NULL));
     drop(cache);
 }
 

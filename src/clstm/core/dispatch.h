@@ -3,6 +3,7 @@
 
 #include "memory.h"
 #include "range.h"
+#include "tuning.h"
 
 #include <stddef.h>
 

@@ -1,6 +1,7 @@
 /* Memory for models, calls, tapes and streams, and the context that it comes from. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "memory.h"
+#include "tuning.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -36,9 +37,9 @@ void clstm_i_release(const clstm_context *context, void *block) {
     if (block) context->release(context->user, block);
 }
 
-/* Asks for large pages: a step's rows of gates are so far apart that each lies on pages of its own. Worth 2 % of
-   recording (100,32,64,256) and 1 % of going back. Without them all is the same, so that a refusal does not matter. */
-static void use_large_pages(char *memory, size_t bytes) {
+/* Asks for huge pages: the rows of gates of a step are so far apart that each lies on pages of its own. A refusal costs
+   only speed. */
+static void use_huge_pages(char *memory, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (page - (uintptr_t)memory % page) % page;
     madvise(memory + before, (bytes - before) / page * page, MADV_HUGEPAGE);
@@ -49,10 +50,9 @@ static void use_large_pages(char *memory, size_t bytes) {
 }
 
 static void *default_allocate(void *user, size_t bytes) {
-    const size_t large = (size_t)4 << 20;
     void *memory = malloc(bytes);
     (void)user;
-    if (memory && bytes >= large) use_large_pages(memory, bytes);
+    if (memory && bytes >= TUNE_HUGE_PAGE_BYTES) use_huge_pages(memory, bytes);
     return memory;
 }
 

@@ -135,7 +135,7 @@ static clstm_parameter layer_parameter(const clstm_config *config, size_t index)
     if (kind > 2 && !config->proj_size) kind++;
     clstm_parameter parameter = {"", rows[kind], columns[kind], offsets[kind]};
     snprintf(parameter.name, sizeof parameter.name, names[kind], part / D,
-             clstm_i_goes_back(config, part % D) ? "_reverse" : "");
+             clstm_i_is_reversed(config, part % D) ? "_reverse" : "");
     return parameter;
 }
 

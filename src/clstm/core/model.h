@@ -14,6 +14,11 @@ typedef struct clstm_i_owned {
     atomic_size_t users; /* the cache, and every stream that was made with it */
 } clstm_i_owned;
 
+/* Weights in the packed engine's order (passes/packed_weights.h): for each use, and for each format of weights. */
+typedef enum clstm_i_pack_kind { CLSTM_I_FORWARD_PACK, CLSTM_I_BACKWARD_PACK, CLSTM_I_PACK_KINDS } clstm_i_pack_kind;
+
+typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE, CLSTM_I_LOAN_KINDS } clstm_i_loan_kind;
+
 /* What calls may build or borrow while they share a model (cache.c); from the model's allocator. It lives as long as
    the model and its tapes. */
 typedef struct clstm_i_cache {
@@ -22,18 +27,15 @@ typedef struct clstm_i_cache {
     atomic_size_t users;  /* the model, and every tape whose memory it has lent */
     atomic_int closed;    /* the model is gone: nothing is kept any more */
     pthread_mutex_t lock; /* held while a pack is built */
-    _Atomic(clstm_i_owned *) packs[2]; /* this version's weights as the packed engine reads them, forwards and
-                                          backwards, or NULL (passes/packed_weights.h) */
-    _Atomic(clstm_i_owned *) stale[2]; /* those of an earlier version, to be filled anew, or NULL */
-    _Atomic(struct clstm_i_loan *) spares[2]; /* what the last call has given back, or NULL, by clstm_i_loan_kind */
+    _Atomic(clstm_i_owned *) packs[CLSTM_I_PACK_KINDS]; /* of this version, or NULL */
+    _Atomic(clstm_i_owned *) stale[CLSTM_I_PACK_KINDS]; /* of an earlier version, whose memory is reused, or NULL */
+    _Atomic(struct clstm_i_loan *) spares[CLSTM_I_LOAN_KINDS]; /* what the last call returned, or NULL */
 } clstm_i_cache;
-
-typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE } clstm_i_loan_kind;
 
 /* NULL with *status set if there is no memory. */
 clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
 void clstm_i_cache_retire_packs(clstm_i_cache *cache); /* the weights have changed */
-clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, int backward); /* a pack that nobody has any more, or NULL */
+clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind); /* without other users, or NULL */
 void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* one user less */
 void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
 
@@ -103,7 +105,7 @@ int clstm_i_has_plain_cell(const clstm_config *config);
 int clstm_i_has_gradients(const clstm_config *config);
 
 /* Whether a direction goes through the caller's sequence from its end. */
-static inline int clstm_i_goes_back(const clstm_config *config, size_t direction) {
+static inline int clstm_i_is_reversed(const clstm_config *config, size_t direction) {
     return config->direction == CLSTM_REVERSE || direction == 1;
 }
 

@@ -97,9 +97,9 @@ size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows) {
     return last;
 }
 
-clstm_i_range clstm_i_plan_share(const clstm_i_plan *plan, size_t index, size_t count) {
-    if (!plan->lengths) return clstm_i_slice(plan->batch, 1, index, count);
-    const clstm_i_range own = clstm_i_slice(plan->total, 1, index, count);
+clstm_i_range clstm_i_share_rows(const clstm_i_plan *plan, size_t index, size_t count) {
+    if (!plan->lengths) return clstm_i_share(plan->batch, 1, index, count);
+    const clstm_i_range own = clstm_i_share(plan->total, 1, index, count);
     clstm_i_range share = {0, 0};
     for (size_t row = 0, done = 0; row < plan->batch; done += plan->lengths[row++]) {
         if (done < own.begin) share.begin = row + 1;

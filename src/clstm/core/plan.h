@@ -86,6 +86,6 @@ static inline size_t clstm_i_plan_run(const clstm_i_plan *plan, size_t first, si
 size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows);
 
 /* The rows of the batch that fall to one of `count` threads: so many that all have as many steps of rows. */
-clstm_i_range clstm_i_plan_share(const clstm_i_plan *plan, size_t index, size_t count);
+clstm_i_range clstm_i_share_rows(const clstm_i_plan *plan, size_t index, size_t count);
 
 #pragma GCC visibility pop

@@ -20,7 +20,7 @@ static inline clstm_i_range clstm_i_below(clstm_i_range range, size_t n) {
     return (clstm_i_range){clstm_i_min(range.begin, n), clstm_i_min(range.end, n)};
 }
 
-/* Share `index` of n items that `count` threads divide among them, in multiples of `grain` (schedule.c). */
-clstm_i_range clstm_i_slice(size_t n, size_t grain, size_t index, size_t count);
+/* The share of one of `count` threads in n items, in multiples of `grain` (schedule.c). */
+clstm_i_range clstm_i_share(size_t n, size_t grain, size_t index, size_t count);
 
 #pragma GCC visibility pop

@@ -10,7 +10,6 @@ struct clstm_stream {
     clstm_context context; /* the model's, whose allocator made the pack */
     clstm_config config;
     int is_f64, flags;
-    const clstm_i_isa *isa;
     clstm_i_owned *pack;
     size_t capacity; /* rows that there is memory for */
     size_t rows;     /* that are active, the first ones */

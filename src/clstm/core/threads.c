@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "fp_environment.h"
 #include "team.h"
+#include "tuning.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,30 +51,28 @@ void clstm_i_pause(unsigned spins, unsigned patience) {
 }
 
 void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, size_t value) {
-    /* Some 50 us: longer than any step that is worth sharing. After that the other thread has probably lost its CPU,
-       perhaps to this one. */
-    const unsigned patience = 1000;
     for (unsigned spins = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < value; spins++) {
         if (clstm_i_cancelled(call)) return;
-        clstm_i_pause(spins, patience);
+        clstm_i_pause(spins, TUNE_MEETING_SPINS);
     }
 }
 
-void clstm_i_meet(const clstm_i_call *call, clstm_i_counter *counters, size_t index, size_t count) {
-    if (count == 1) return;
-    const size_t mine = atomic_load_explicit(&counters[index].value, memory_order_relaxed) + 1;
-    atomic_store_explicit(&counters[index].value, mine, memory_order_release);
-    for (size_t other = 0; other < count; other++) clstm_i_await(call, &counters[other], mine);
+void clstm_i_meet(const clstm_i_call *call, const clstm_i_subteam *team) {
+    clstm_i_assert(team->index < team->count);
+    if (team->count == 1) return;
+    clstm_i_counter *own = &team->counters[team->index];
+    const size_t meeting = atomic_load_explicit(&own->value, memory_order_relaxed) + 1;
+    atomic_store_explicit(&own->value, meeting, memory_order_release);
+    for (size_t other = 0; other < team->count; other++) clstm_i_await(call, &team->counters[other], meeting);
 }
 
 /* ---- Cancellation ---- */
 
-void clstm_i_poll(clstm_i_call *call, double work) {
-    /* Some 5 ms of a product, and still under 50 ms of the slowest kernels. */
-    const double interval = 2e8;
+void clstm_i_poll(clstm_i_call *call, size_t thread, double work) {
+    if (thread) return;
     const clstm_context *context = call->context;
     call->work += work;
-    if (call->work < interval || !context->cancelled) return;
+    if (call->work < TUNE_POLL_WORK || !context->cancelled) return;
     call->work = 0;
     if (context->cancelled(context->user)) atomic_store_explicit(&call->cancelled, 1, memory_order_relaxed);
 }

@@ -2,6 +2,7 @@
    runtime (one in a plug-in that is unloaded crashes the host). */
 #define _GNU_SOURCE /* sched_getcpu, sched_setaffinity */
 #include "team.h"
+#include "tuning.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -60,9 +61,8 @@ static void find_seat(seats *seats) {
 }
 
 static void await_seated(seats *seats, int others) {
-    const unsigned patience = 200; /* some 10 us */
     for (unsigned spins = 0; atomic_load_explicit(&seats->seated, memory_order_relaxed) < others; spins++)
-        clstm_i_pause(spins, patience);
+        clstm_i_pause(spins, TUNE_SEAT_SPINS);
 }
 #else
 typedef int seats;

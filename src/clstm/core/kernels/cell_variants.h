@@ -119,7 +119,7 @@ static void TYPED(load_peepholes)(TYPED(cell_tile) *tile, const real *peephole, 
     for (size_t unit = 0; peephole && unit < tile->units; unit++, j += TYPED(LANES))
         for (size_t gate = 0; gate < 3; gate++)
             tile->peepholes[gate][unit] =
-                TYPED(take)(peephole + gate * H + j, H - j < TYPED(LANES) ? H - j : TYPED(LANES));
+                TYPED(load_n)(peephole + gate * H + j, H - j < TYPED(LANES) ? H - j : TYPED(LANES));
 }
 
 /* ---- Backward ---- */
@@ -160,15 +160,15 @@ static inline void TYPED(cell_backward_vector)(const TYPED(clstm_i_gates_backwar
     const size_t H = step->hidden_size, at = row * H + j;
     const real *peephole = step->peephole ? step->peephole + j : NULL;
     real *gates = step->gates + 4 * row * H + j;
-    const vreal i = TYPED(take)(gates, n), f = TYPED(take)(gates + H, n);
-    const vreal g = TYPED(take)(gates + 2 * H, n), o = TYPED(take)(gates + 3 * H, n);
-    const vreal c = TYPED(take)(step->c + at, n), before = TYPED(take)(step->c_before + at, n), zero = {0};
+    const vreal i = TYPED(load_n)(gates, n), f = TYPED(load_n)(gates + H, n);
+    const vreal g = TYPED(load_n)(gates + 2 * H, n), o = TYPED(load_n)(gates + 3 * H, n);
+    const vreal c = TYPED(load_n)(step->c + at, n), before = TYPED(load_n)(step->c_before + at, n), zero = {0};
     vreal hidden = c;
     TYPED(apply)(&cell->hidden, &hidden, 1);
 
     const vreal d_o = dh * hidden * TYPED(slope)(&cell->gate, o);
-    vreal dc = TYPED(fma)(dh * o, TYPED(slope)(&cell->hidden, hidden), TYPED(take)(step->dc + at, n));
-    if (peephole) dc = TYPED(fma)(d_o, TYPED(take)(peephole + 2 * H, n), dc);
+    vreal dc = TYPED(fma)(dh * o, TYPED(slope)(&cell->hidden, hidden), TYPED(load_n)(step->dc + at, n));
+    if (peephole) dc = TYPED(fma)(d_o, TYPED(load_n)(peephole + 2 * H, n), dc);
     dc = (vreal)((vint)dc & ~(vint)(TYPED(max)(c, -c) >= TYPED(splat)(cell->cell_clip)));
 
     const vreal by_forget = dc * before;
@@ -176,13 +176,13 @@ static inline void TYPED(cell_backward_vector)(const TYPED(clstm_i_gates_backwar
     const vreal df = cell->coupled ? zero : by_forget * TYPED(slope)(&cell->gate, f);
     const vreal dg = dc * i * TYPED(slope)(&cell->cell, g);
     dc *= f;
-    if (peephole) dc = TYPED(fma)(df, TYPED(take)(peephole + H, n), TYPED(fma)(di, TYPED(take)(peephole, n), dc));
+    if (peephole) dc = TYPED(fma)(df, TYPED(load_n)(peephole + H, n), TYPED(fma)(di, TYPED(load_n)(peephole, n), dc));
 
-    TYPED(put)(step->dc + at, dc, n);
-    TYPED(put)(gates, di, n);
-    TYPED(put)(gates + H, df, n);
-    TYPED(put)(gates + 2 * H, dg, n);
-    TYPED(put)(gates + 3 * H, d_o, n);
+    TYPED(store_n)(step->dc + at, dc, n);
+    TYPED(store_n)(gates, di, n);
+    TYPED(store_n)(gates + H, df, n);
+    TYPED(store_n)(gates + 2 * H, dg, n);
+    TYPED(store_n)(gates + 3 * H, d_o, n);
 }
 
 #endif

@@ -11,15 +11,15 @@ ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t 
     real *gates = step->gates + 4 * row * H + j;
     const real *bias = step->bias + j;
 
-    vreal values[1][4], c = TYPED(take)(step->c_before + at, n), h;
+    vreal values[1][4], c = TYPED(load_n)(step->c_before + at, n), h;
     for (size_t gate = 0; gate < 4; gate++)
-        values[0][gate] = TYPED(take)(gates + gate * H, n) + TYPED(take)(bias + gate * H, n);
+        values[0][gate] = TYPED(load_n)(gates + gate * H, n) + TYPED(load_n)(bias + gate * H, n);
     TYPED(cells)(values, &c, &h, 1);
-    TYPED(put)(step->c + at, c, n);
-    TYPED(put)(step->h + at, h, n);
+    TYPED(store_n)(step->c + at, c, n);
+    TYPED(store_n)(step->h + at, h, n);
 
     if (!keep) return;
-    for (size_t gate = 0; gate < 4; gate++) TYPED(put)(gates + gate * H, values[0][gate], n);
+    for (size_t gate = 0; gate < 4; gate++) TYPED(store_n)(gates + gate * H, values[0][gate], n);
 }
 
 ALWAYS_INLINE void TYPED(gates_rows)(const TYPED(clstm_i_gates) *step, int keep) {
@@ -43,9 +43,9 @@ static void TYPED(load_cells)(const TYPED(clstm_i_gates) *step, size_t row, size
         const size_t n = H - j < TYPED(LANES) ? H - j : TYPED(LANES);
         for (size_t gate = 0; gate < 4; gate++) {
             const size_t at = gate * H + j;
-            tile->gates[gate][k] = TYPED(take)(gates + at, n) + TYPED(take)(step->bias + at, n);
+            tile->gates[gate][k] = TYPED(load_n)(gates + at, n) + TYPED(load_n)(step->bias + at, n);
         }
-        tile->c[k] = TYPED(take)(c + j, n);
+        tile->c[k] = TYPED(load_n)(c + j, n);
     }
 }
 
@@ -53,10 +53,10 @@ static void TYPED(store_cells)(const TYPED(clstm_i_gates) *step, size_t row, siz
     const size_t H = step->hidden_size;
     for (size_t k = 0; k < tile->count; k++, j += TYPED(LANES)) {
         const size_t n = H - j < TYPED(LANES) ? H - j : TYPED(LANES);
-        TYPED(put)(step->c + row * H + j, tile->c[k], n);
-        TYPED(put)(step->h + row * H + j, tile->h[k], n);
+        TYPED(store_n)(step->c + row * H + j, tile->c[k], n);
+        TYPED(store_n)(step->h + row * H + j, tile->h[k], n);
         for (size_t gate = 0; step->keep && gate < 4; gate++)
-            TYPED(put)(step->gates + (4 * row + gate) * H + j, tile->gates[gate][k], n);
+            TYPED(store_n)(step->gates + (4 * row + gate) * H + j, tile->gates[gate][k], n);
     }
 }
 

@@ -50,7 +50,7 @@ ALWAYS_INLINE void TYPED(gemm_sums)(const TYPED(gemm_tile) *tile, vreal *sums, c
 }
 
 /* Into rows of C that have all columns of so many vectors. */
-ALWAYS_INLINE void TYPED(gemm_give_vectors)(const TYPED(gemm_tile) *tile, const vreal *sums, const size_t rows,
+ALWAYS_INLINE void TYPED(gemm_store_vectors)(const TYPED(gemm_tile) *tile, const vreal *sums, const size_t rows,
                                             const int vectors) {
     UNROLL for (size_t row = 0; row < rows; row++) {
         real *c = tile->c + row * tile->c_row;
@@ -61,9 +61,9 @@ ALWAYS_INLINE void TYPED(gemm_give_vectors)(const TYPED(gemm_tile) *tile, const 
     }
 }
 
-ALWAYS_INLINE void TYPED(gemm_give)(const TYPED(gemm_tile) *tile, const vreal *sums, const int vectors) {
+ALWAYS_INLINE void TYPED(gemm_store)(const TYPED(gemm_tile) *tile, const vreal *sums, const int vectors) {
     if (tile->columns == (size_t)vectors * TYPED(LANES) && tile->c_column == 1) {
-        TYPED(gemm_give_vectors)(tile, sums, tile->rows, vectors);
+        TYPED(gemm_store_vectors)(tile, sums, tile->rows, vectors);
         return;
     }
     const real *from = (const real *)sums;
@@ -80,7 +80,7 @@ ALWAYS_INLINE void TYPED(gemm_give)(const TYPED(gemm_tile) *tile, const vreal *s
 static void TYPED(gemm_add_whole)(const TYPED(gemm_tile) *tile) {
     vreal sums[4 * TYPED(GEMM_ROWS)];
     TYPED(gemm_sums)(tile, sums, 4);
-    TYPED(gemm_give_vectors)(tile, sums, TYPED(GEMM_ROWS), 4);
+    TYPED(gemm_store_vectors)(tile, sums, TYPED(GEMM_ROWS), 4);
 }
 
 static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
@@ -92,7 +92,7 @@ static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
 #define TILE(vectors)                           \
     case vectors:                               \
         TYPED(gemm_sums)(tile, sums, vectors);  \
-        TYPED(gemm_give)(tile, sums, vectors);  \
+        TYPED(gemm_store)(tile, sums, vectors);  \
         break
     switch ((tile->columns + TYPED(LANES) - 1) / TYPED(LANES)) {
         TILE(1);
@@ -105,7 +105,7 @@ static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
 
 /* to (rows, to_stride) = rows and columns of `from`, and zeros in the `zeros` columns after them. By vectors: gcc
    makes a string instruction of memcpy, which is slow to begin for rows as short as these. */
-static void TYPED(copy_straight)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
+static void TYPED(copy_padded)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
                                  size_t to_stride) {
     const size_t whole = columns - columns % TYPED(LANES);
     for (size_t row = 0; row < rows; row++, from += stride, to += to_stride) {
@@ -116,7 +116,7 @@ static void TYPED(copy_straight)(const real *from, size_t stride, size_t rows, s
 }
 
 /* The same from the transpose of `from`. */
-static void TYPED(copy_turned)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
+static void TYPED(copy_transposed)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
                                size_t to_stride) {
     for (size_t row = 0; row < rows; row++, from++, to += to_stride) {
         for (size_t column = 0; column < columns; column++) to[column] = from[column * stride];
@@ -136,16 +136,16 @@ typedef struct TYPED(gemm_block) {
 
 /* Rows from i and columns from k. Transposed, it is copied. Otherwise its rows can be read as they lie, and only those
    of a last tile with fewer rows are copied: what a tile reads after them must exist. */
-static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, size_t depth, real *to) {
+static TYPED(gemm_block) TYPED(block_of_a)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, size_t depth, real *to) {
     const size_t rows = i.end - i.begin, rest = rows % TYPED(GEMM_ROWS), missing = rest ? TYPED(GEMM_ROWS) - rest : 0;
     if (p->transpose_a) {
         const size_t stride = rows + missing;
-        TYPED(copy_straight)(p->a + k * p->lda + i.begin, p->lda, depth, rows, missing, to, stride);
+        TYPED(copy_padded)(p->a + k * p->lda + i.begin, p->lda, depth, rows, missing, to, stride);
         return (TYPED(gemm_block)){rows, to, to + rows - rest, 1, 1, stride};
     }
     const real *a = p->a + k;
     if (rest) {
-        TYPED(copy_straight)(a + (i.end - rest) * p->lda, p->lda, rest, depth, 0, to, depth);
+        TYPED(copy_padded)(a + (i.end - rest) * p->lda, p->lda, rest, depth, 0, to, depth);
         __builtin_memset(to + rest * depth, 0, missing * depth * sizeof(real));
     }
     return (TYPED(gemm_block)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
@@ -153,13 +153,13 @@ static TYPED(gemm_block) TYPED(take_block)(const PUBLIC(gemm) *p, clstm_i_range 
 
 /* Panels of op(B), with rows from k and columns from j, one behind the other in `to`. A row's part of all of them is
    copied at once, in the order in which it lies: 512 columns of 256 rows from memory take 37 us, panel by panel 58. */
-static void TYPED(copy_panels)(const PUBLIC(gemm) *p, size_t k, size_t depth, clstm_i_range columns, real *to) {
+static void TYPED(pack_panel_rows)(const PUBLIC(gemm) *p, size_t k, size_t depth, clstm_i_range columns, real *to) {
     const real *from = p->b + k * p->ldb;
     for (size_t row = 0; row < depth; row++, from += p->ldb, to += TYPED(BLOCK)) {
         real *panel = to;
         for (size_t j = columns.begin; j < columns.end; j += TYPED(BLOCK), panel += TYPED(BLOCK) * TYPED(GEMM_DEPTH)) {
             const size_t n = TYPED(at_most)(columns.end - j, TYPED(BLOCK));
-            TYPED(copy_straight)(from + j, 0, 1, n, TYPED(BLOCK) - n, panel, 0);
+            TYPED(copy_padded)(from + j, 0, 1, n, TYPED(BLOCK) - n, panel, 0);
         }
     }
 }
@@ -167,14 +167,14 @@ static void TYPED(copy_panels)(const PUBLIC(gemm) *p, size_t k, size_t depth, cl
 static size_t TYPED(panels_of)(size_t columns) { return (columns + TYPED(BLOCK) - 1) / TYPED(BLOCK); }
 
 /* The same, for tiles, which also need to know where C is; `turned`: C lies transposed. */
-static void TYPED(take_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clstm_i_range columns,
+static void TYPED(pack_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clstm_i_range columns,
                                TYPED(gemm_tile) *panels, real *to) {
     const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);
-    if (!p->transpose_b) TYPED(copy_panels)(p, k, depth, columns, to);
+    if (!p->transpose_b) TYPED(pack_panel_rows)(p, k, depth, columns, to);
     for (size_t j = columns.begin; j < columns.end; j += TYPED(BLOCK), to += size) {
         const size_t n = TYPED(at_most)(columns.end - j, TYPED(BLOCK));
         if (p->transpose_b)
-            TYPED(copy_turned)(p->b + j * p->ldb + k, p->ldb, depth, n, TYPED(BLOCK) - n, to, TYPED(BLOCK));
+            TYPED(copy_transposed)(p->b + j * p->ldb + k, p->ldb, depth, n, TYPED(BLOCK) - n, to, TYPED(BLOCK));
         *panels++ = (TYPED(gemm_tile)){
             .columns = n, .depth = depth, .b = to, .c = p->c + (turned ? j * p->ldc : j),
             .c_row = turned ? 1 : p->ldc, .c_column = turned ? p->ldc : 1, .accumulate = p->accumulate || k > 0,
@@ -199,7 +199,7 @@ static void TYPED(multiply_panels)(const PUBLIC(gemm) *p, size_t k, const TYPED(
                                    real *copy) {
     for (clstm_i_range i = {0, 0}; i.begin < p->m; i.begin = i.end) {
         i.end = i.begin + TYPED(at_most)(p->m - i.begin, TYPED(GEMM_TALL));
-        const TYPED(gemm_block) block = TYPED(take_block)(p, i, k, panels[0].depth, copy);
+        const TYPED(gemm_block) block = TYPED(block_of_a)(p, i, k, panels[0].depth, copy);
         for (size_t n = 0; n < count; n++) {
             TYPED(gemm_tile) tile = panels[n];
             tile.c += i.begin * tile.c_row;
@@ -219,7 +219,7 @@ static void TYPED(multiply_columns)(const PUBLIC(gemm) *products, size_t count, 
     for (size_t q = 0; q < count; q++) {
         for (clstm_i_range j = {0, 0}; j.begin < products[q].n; j.begin = j.end) {
             j.end = j.begin + TYPED(at_most)(products[q].n - j.begin, (each - taken) * TYPED(BLOCK));
-            TYPED(take_panels)(&products[q], turned, k, j, panels + taken, scratch + taken * size);
+            TYPED(pack_panels)(&products[q], turned, k, j, panels + taken, scratch + taken * size);
             taken += TYPED(panels_of)(j.end - j.begin);
             left -= TYPED(panels_of)(j.end - j.begin);
             if (taken < each && left) continue;
@@ -233,7 +233,7 @@ static void TYPED(multiply_columns)(const PUBLIC(gemm) *products, size_t count, 
    (op(A) op(B))^T = op(B)^T op(A)^T. */
 static int TYPED(is_narrow)(const PUBLIC(gemm) *p) { return p->transpose_a && p->n < TYPED(GEMM_ROWS) && p->m > p->n; }
 
-static PUBLIC(gemm) TYPED(turn)(const PUBLIC(gemm) *p) {
+static PUBLIC(gemm) TYPED(transposed)(const PUBLIC(gemm) *p) {
     PUBLIC(gemm) turned = *p;
     turned.m = p->n;
     turned.n = p->m;
@@ -260,7 +260,7 @@ static void TYPED(gemm)(const PUBLIC(gemm) *products, size_t count, void *scratc
         end = q + 1;
         if (!products[q].k && !products[q].accumulate) TYPED(clear)(&products[q]);
         if (TYPED(is_narrow)(&products[q])) {
-            const PUBLIC(gemm) turned = TYPED(turn)(&products[q]);
+            const PUBLIC(gemm) turned = TYPED(transposed)(&products[q]);
             TYPED(multiply_all)(&turned, 1, 1, scratch);
             continue;
         }

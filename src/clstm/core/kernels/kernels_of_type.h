@@ -11,7 +11,7 @@
     static void TYPED(map_##function)(size_t n, const real *x, real *y) {                 \
         for (size_t j = 0; j < n; j += TYPED(LANES)) {                                    \
             const size_t part = n - j < TYPED(LANES) ? n - j : TYPED(LANES);              \
-            TYPED(put)(y + j, TYPED(function)(TYPED(take)(x + j, part)), part);           \
+            TYPED(store_n)(y + j, TYPED(function)(TYPED(load_n)(x + j, part)), part);           \
         }                                                                                 \
     }
 KERNEL_MAP(tanh)

@@ -10,14 +10,14 @@ static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t begin, size_t en
     const vreal rate = TYPED(splat)(step->rate), divisor = TYPED(splat)(step->divisor), eps = TYPED(splat)(step->eps);
     for (size_t k = begin; k < end; k += TYPED(LANES)) {
         const size_t part = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
-        const vreal g = TYPED(take)(step->g + k, part);
-        vreal m = TYPED(take)(step->m + k, part), v = TYPED(take)(step->v + k, part);
+        const vreal g = TYPED(load_n)(step->g + k, part);
+        vreal m = TYPED(load_n)(step->m + k, part), v = TYPED(load_n)(step->v + k, part);
         m = TYPED(fma)(g - m, toward1, m);
         v = TYPED(fma)(g * g - v, toward2, v);
         const vreal change = rate * m / (TYPED(sqrt)(v) / divisor + eps);
-        TYPED(put)(step->m + k, m, part);
-        TYPED(put)(step->v + k, v, part);
-        TYPED(put)(step->p + k, TYPED(take)(step->p + k, part) - change, part);
+        TYPED(store_n)(step->m + k, m, part);
+        TYPED(store_n)(step->v + k, v, part);
+        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, part) - change, part);
     }
 }
 
@@ -26,9 +26,9 @@ static void TYPED(sgd)(const TYPED(clstm_i_sgd) *step, size_t begin, size_t end)
     const vreal rate = TYPED(splat)(step->rate), momentum = TYPED(splat)(step->momentum);
     for (size_t k = begin; k < end; k += TYPED(LANES)) {
         const size_t part = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
-        const vreal velocity = momentum * TYPED(take)(step->velocity + k, part) + TYPED(take)(step->g + k, part);
-        TYPED(put)(step->velocity + k, velocity, part);
-        TYPED(put)(step->p + k, TYPED(take)(step->p + k, part) - rate * velocity, part);
+        const vreal velocity = momentum * TYPED(load_n)(step->velocity + k, part) + TYPED(load_n)(step->g + k, part);
+        TYPED(store_n)(step->velocity + k, velocity, part);
+        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, part) - rate * velocity, part);
     }
 }
 

@@ -83,8 +83,8 @@ static void TYPED(sum)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clst
 /* ---- Windows: all rows go through some blocks, whose weights come from a private cache but the first time ---- */
 
 /* Of the last vector only the wanted columns, by way of the stack. */
-static void TYPED(sum_in_part)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, real *out,
-                               size_t stride, size_t columns) {
+static void TYPED(sum_first_columns)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks,
+                                     real *out, size_t stride, size_t columns) {
     real sums[TYPED(WINDOW_SUMS) * TYPED(LANES)];
     const size_t own = (blocks.end - blocks.begin) * TYPED(BLOCK);
     TYPED(sum)(p, rows, blocks, sums, own);
@@ -103,7 +103,7 @@ ALWAYS_INLINE real TYPED(dot)(const real *a, const real *weights, size_t depth) 
     UNROLL for (size_t v = 0; v < VECTORS; v++, k += TYPED(LANES)) {
         if (k >= depth) break;
         const size_t left = depth - k < TYPED(LANES) ? depth - k : TYPED(LANES);
-        sums[v] = TYPED(fma)(TYPED(take)(a + k, left), TYPED(load)(weights + k), sums[v]);
+        sums[v] = TYPED(fma)(TYPED(load_n)(a + k, left), TYPED(load)(weights + k), sums[v]);
     }
     return TYPED(sum_of_line)(sums);
 }
@@ -113,12 +113,12 @@ ALWAYS_INLINE real TYPED(dot)(const real *a, const real *weights, size_t depth) 
    blocks 49 instead of 53, and 93 instead of 104. Not inlined, as the other way saves many registers that this one does
    not use. */
 NEVER_INLINE void TYPED(multiply_narrow)(const TYPED(clstm_i_product) *p, real *out, size_t stride) {
-    const TYPED(clstm_i_part) *part = &p->parts[0];
-    const size_t width = clstm_i_whole_vectors(part->depth, TYPED(CHAINS));
+    const TYPED(clstm_i_factor) *factor = &p->factors[0];
+    const size_t depth = factor->matrix.depth, width = clstm_i_whole_vectors(depth, TYPED(CHAINS));
     for (size_t row = 0; row < p->rows; row++)
         for (size_t j = 0; j < p->narrow; j++)
             out[row * stride + j] =
-                p->start[j] + TYPED(dot)(part->a + row * part->stride, part->weights + j * width, part->depth);
+                p->start[j] + TYPED(dot)(factor->a + row * factor->stride, factor->matrix.weights + j * width, depth);
 }
 
 NEVER_INLINE void TYPED(multiply_blocks)(const TYPED(clstm_i_product) *p, real *out, size_t stride, size_t columns) {
@@ -131,7 +131,7 @@ NEVER_INLINE void TYPED(multiply_blocks)(const TYPED(clstm_i_product) *p, real *
             const clstm_i_range rows = TYPED(next_rows)(p->rows, rest);
             real *to = out + rows.begin * stride + first;
             if (whole) TYPED(sum)(p, rows, blocks, to, stride);
-            else TYPED(sum_in_part)(p, rows, blocks, to, stride, wanted);
+            else TYPED(sum_first_columns)(p, rows, blocks, to, stride, wanted);
         }
     }
 }

@@ -1,9 +1,9 @@
 /* The register tile, typed: some rows times some vectors of packed weights (passes/packed_weights.h), summed in
    registers from the first column to the last.
 
-   Every sum is one chain of multiply-adds: its start, then the columns of the first part in their order, then those of
-   the second. Storing and loading a sum between two columns does not change it. So neither the tile's shape nor the way
-   a product is cut up shows in a result, and a row's results do not depend on the rows beside it.
+   Every sum is one chain of multiply-adds: its start, then the columns of the first factor in their order, then those
+   of the second. Storing and loading a sum between two columns does not change it. So neither the tile's shape nor the
+   way a product is cut up shows in a result, and a row's results do not depend on the rows beside it.
 
    A tile has as many sums as registers can hold beside its factors and weights, whatever its number of rows: the
    multiply-adders need 12 chains at once to be kept busy (8 give three quarters). It need not end where a block does.
@@ -55,31 +55,32 @@ ALWAYS_INLINE size_t TYPED(vector_at)(size_t block_stride, size_t k, const int v
 
 /* The shorter side of the tile stays in registers for a column, the longer one passes through one more. `fetch`: the
    lines of weights some columns ahead are asked for, as a processor's own prefetching ends with each page. */
-ALWAYS_INLINE void TYPED(accumulate)(vreal *sums, const TYPED(clstm_i_part) *part, size_t row, size_t block,
+ALWAYS_INLINE void TYPED(accumulate)(vreal *sums, const TYPED(clstm_i_factor) *factor, size_t row, size_t block,
                                      const int rows, const int whole, const int offset, const int last,
                                      const int fetch) {
-    const size_t depth = part->depth, stride = part->stride, block_stride = depth * TYPED(BLOCK), ahead = 16;
-    const real *a = part->a + row * stride, *weights = part->weights + block * block_stride;
-    const int vectors = whole + last, keep_factors = rows <= vectors;
+    const size_t depth = factor->matrix.depth, stride = factor->stride, block_stride = depth * TYPED(BLOCK);
+    const real *a = factor->a + row * stride, *weights = factor->matrix.weights + block * block_stride;
+    const int vectors = whole + last, keep_column = rows <= vectors;
     for (size_t k = 0; k < depth; k++) {
-        vreal factors[TYPED(MAX_ROWS)], kept[4];
+        vreal column[TYPED(MAX_ROWS)], kept[4];
         if (fetch)
             UNROLL for (int v = 0; v < vectors; v += TYPED(LINE))
-                __builtin_prefetch(weights + TYPED(vector_at)(block_stride, k + ahead, v, whole, offset, last));
-        if (keep_factors) {
-            UNROLL for (int row = 0; row < rows; row++) factors[row] = TYPED(splat)(a[(size_t)row * stride + k]);
+                __builtin_prefetch(
+                    weights + TYPED(vector_at)(block_stride, k + TUNE_FETCH_COLUMNS, v, whole, offset, last));
+        if (keep_column) {
+            UNROLL for (int row = 0; row < rows; row++) column[row] = TYPED(splat)(a[(size_t)row * stride + k]);
             UNROLL for (int v = 0; v < vectors; v++) {
                 const vreal weight = TYPED(load)(weights + TYPED(vector_at)(block_stride, k, v, whole, offset, last));
                 UNROLL for (int row = 0; row < rows; row++)
-                    sums[row * vectors + v] = TYPED(fma)(factors[row], weight, sums[row * vectors + v]);
+                    sums[row * vectors + v] = TYPED(fma)(column[row], weight, sums[row * vectors + v]);
             }
         } else {
             UNROLL for (int v = 0; v < vectors; v++)
                 kept[v] = TYPED(load)(weights + TYPED(vector_at)(block_stride, k, v, whole, offset, last));
             UNROLL for (int row = 0; row < rows; row++) {
-                const vreal factor = TYPED(splat)(a[(size_t)row * stride + k]);
+                const vreal value = TYPED(splat)(a[(size_t)row * stride + k]);
                 UNROLL for (int v = 0; v < vectors; v++)
-                    sums[row * vectors + v] = TYPED(fma)(factor, kept[v], sums[row * vectors + v]);
+                    sums[row * vectors + v] = TYPED(fma)(value, kept[v], sums[row * vectors + v]);
             }
         }
     }
@@ -94,11 +95,10 @@ ALWAYS_INLINE void TYPED(sum_up)(vreal *sums, const TYPED(clstm_i_product) *p, s
         UNROLL for (int v = 0; v < vectors; v++)
             sums[n * vectors + v] = TYPED(load)(start + (size_t)n * p->start_stride + v * TYPED(LANES));
     for (size_t n = 0; n < p->count; n++) {
-        const TYPED(clstm_i_part) *part = &p->parts[n];
-        /* One and two rows wait for the cache's bandwidth and gain nothing, and little weights lie in the nearest one:
-           there it would cost 4 %. Otherwise it saves from 1 %, of 32 rows, to 7 %, of 4. */
-        if (rows > 2 && part->depth > 96) TYPED(accumulate)(sums, part, row, block, rows, whole, offset, last, 1);
-        else TYPED(accumulate)(sums, part, row, block, rows, whole, offset, last, 0);
+        const TYPED(clstm_i_factor) *factor = &p->factors[n];
+        const int fetch = rows > TUNE_FETCH_TILE_ROWS && factor->matrix.depth > TUNE_FETCH_TILE_DEPTH;
+        if (fetch) TYPED(accumulate)(sums, factor, row, block, rows, whole, offset, last, 1);
+        else TYPED(accumulate)(sums, factor, row, block, rows, whole, offset, last, 0);
     }
 }
 

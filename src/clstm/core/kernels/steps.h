@@ -15,18 +15,18 @@ ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int
     UNROLL for (int k = 0; k < n; k++) h[k] = gates[k][3] * TYPED(tanh)(c[k]);
 }
 
-static void TYPED(keep_vector)(const TYPED(clstm_i_steps) *step, size_t unit, real *row, vreal v) {
+static void TYPED(record_vector)(const TYPED(clstm_i_steps) *step, size_t unit, real *row, vreal v) {
     const size_t left = step->hidden_size - unit;
     if (step->nontemporal) TYPED(store_nontemporal)(row + unit, v);
-    else TYPED(put)(row + unit, v, left < TYPED(LANES) ? left : TYPED(LANES));
+    else TYPED(store_n)(row + unit, v, left < TYPED(LANES) ? left : TYPED(LANES));
 }
 
-static void TYPED(keep)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *gates, vreal c) {
+static void TYPED(record_cell)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *gates, vreal c) {
     const size_t H = step->hidden_size;
     if (step->gates)
         for (size_t gate = 0; gate < 4; gate++)
-            TYPED(keep_vector)(step, unit, step->gates + (4 * row + gate) * H, gates[gate]);
-    if (step->cells) TYPED(keep_vector)(step, unit, step->cells + row * H, c);
+            TYPED(record_vector)(step, unit, step->gates + (4 * row + gate) * H, gates[gate]);
+    if (step->cells) TYPED(record_vector)(step, unit, step->cells + row * H, c);
 }
 
 /* From the sums of n blocks of one row, i f g o each, to their c_t and h_t. */
@@ -44,7 +44,7 @@ ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, s
         TYPED(store)(h_at + k * TYPED(LANES), h[k]);
     }
     if (!step->gates && !step->cells) return;
-    for (int k = 0; k < n; k++) TYPED(keep)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
+    for (int k = 0; k < n; k++) TYPED(record_cell)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
 }
 
 /* sums (rows, blocks, 4) of a last block hold i|f and g|o in the halves of two: each to a vector of its own. */
@@ -61,8 +61,8 @@ static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
    (50,128,128,512) takes 155 ms instead of 160, without a tape 152.6 instead of 153.7; up to H = 128, where c stays in
    the nearest caches, it would cost 1 %. */
 static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
-    const size_t most = 128, line = 64 / sizeof(real), end = blocks.end * TYPED(LANES);
-    if (step->hidden_size <= most) return;
+    const size_t line = 64 / sizeof(real), end = blocks.end * TYPED(LANES);
+    if (step->hidden_size <= TUNE_FETCH_STATES_HIDDEN) return;
     for (size_t row = rows.begin; row < rows.end; row++)
         for (size_t unit = blocks.begin * TYPED(LANES); unit < end; unit += line) {
             __builtin_prefetch(step->c + row * step->stride + unit, 1);
@@ -110,7 +110,7 @@ static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
         const vreal gates[4] = {tile.gates[0][k], tile.gates[1][k], tile.gates[2][k], tile.gates[3][k]};
         TYPED(store)(step->c + row * step->stride + unit, tile.c[k]);
         TYPED(store)(step->h + row * step->stride + unit, tile.h[k]);
-        if (step->gates || step->cells) TYPED(keep)(step, row, unit, gates, tile.c[k]);
+        if (step->gates || step->cells) TYPED(record_cell)(step, row, unit, gates, tile.c[k]);
     }
 }
 
@@ -140,8 +140,8 @@ static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range bloc
 /* Every array moves on by a step; h_{t-1} is what the step before wrote. */
 static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     TYPED(clstm_i_product) *p = &now->product;
-    for (size_t n = 0; n + 1 < p->count; n++) p->parts[n].a += now->batch * p->parts[n].stride;
-    p->parts[p->count - 1].a = now->h;
+    for (size_t n = 0; n + 1 < p->count; n++) p->factors[n].a += now->batch * p->factors[n].stride;
+    p->factors[p->count - 1].a = now->h;
     p->start += now->batch * p->start_stride;
     now->h += now->batch * now->stride;
     if (now->gates) now->gates += now->batch * 4 * now->hidden_size;
@@ -193,19 +193,19 @@ static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backwa
     const size_t H = step->hidden_size, at = row * H + j;
     const vreal one = TYPED(splat)(1);
     real *gates = step->gates + 4 * row * H + j;
-    const vreal i = TYPED(take)(gates, n), f = TYPED(take)(gates + H, n);
-    const vreal g = TYPED(take)(gates + 2 * H, n), o = TYPED(take)(gates + 3 * H, n);
-    const vreal tanh_c = TYPED(tanh)(TYPED(take)(step->c + at, n));
+    const vreal i = TYPED(load_n)(gates, n), f = TYPED(load_n)(gates + H, n);
+    const vreal g = TYPED(load_n)(gates + 2 * H, n), o = TYPED(load_n)(gates + 3 * H, n);
+    const vreal tanh_c = TYPED(tanh)(TYPED(load_n)(step->c + at, n));
 
     const vreal d_o = dh * tanh_c;
-    const vreal dc = TYPED(fma)(dh * o, one - tanh_c * tanh_c, TYPED(take)(step->dc + at, n));
-    const vreal df = dc * TYPED(take)(step->c_before + at, n);
+    const vreal dc = TYPED(fma)(dh * o, one - tanh_c * tanh_c, TYPED(load_n)(step->dc + at, n));
+    const vreal df = dc * TYPED(load_n)(step->c_before + at, n);
 
-    TYPED(put)(step->dc + at, dc * f, n);
-    TYPED(put)(gates, dc * g * (i * (one - i)), n);
-    TYPED(put)(gates + H, df * (f * (one - f)), n);
-    TYPED(put)(gates + 2 * H, dc * i * (one - g * g), n);
-    TYPED(put)(gates + 3 * H, d_o * (o * (one - o)), n);
+    TYPED(store_n)(step->dc + at, dc * f, n);
+    TYPED(store_n)(gates, dc * g * (i * (one - i)), n);
+    TYPED(store_n)(gates + H, df * (f * (one - f)), n);
+    TYPED(store_n)(gates + 2 * H, dc * i * (one - g * g), n);
+    TYPED(store_n)(gates + 3 * H, d_o * (o * (one - o)), n);
 }
 
 /* Units j to j + n of one row, of either kind of cell: `plain` is a constant wherever this is inlined. */
@@ -235,7 +235,7 @@ ALWAYS_INLINE void TYPED(rows_backward)(const TYPED(clstm_i_steps_backward) *now
 static void TYPED(retreat)(TYPED(clstm_i_steps_backward) *now) {
     TYPED(clstm_i_gates_backward) *step = &now->gates;
     const size_t H = step->hidden_size;
-    now->product.parts[0].a = step->gates;
+    now->product.factors[0].a = step->gates;
     now->product.start -= now->batch * now->product.start_stride;
     step->gates -= now->batch * 4 * H;
     step->c = step->c_before;
@@ -243,7 +243,7 @@ static void TYPED(retreat)(TYPED(clstm_i_steps_backward) *now) {
 }
 
 /* Every other step goes through the blocks backwards, as in `steps`. */
-ALWAYS_INLINE void TYPED(walk_back)(const TYPED(clstm_i_steps_backward) *steps, const int plain) {
+ALWAYS_INLINE void TYPED(walk_backward)(const TYPED(clstm_i_steps_backward) *steps, const int plain) {
     TYPED(clstm_i_steps_backward) now = *steps;
     const TYPED(clstm_i_product) *p = &now.product;
     const clstm_i_range all = {p->begin, p->end};
@@ -257,7 +257,7 @@ ALWAYS_INLINE void TYPED(walk_back)(const TYPED(clstm_i_steps_backward) *steps, 
     }
 }
 
-static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_back)(steps, 1); }
-static void TYPED(cell_steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_back)(steps, 0); }
+static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_backward)(steps, 1); }
+static void TYPED(cell_steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_backward)(steps, 0); }
 
 #endif

@@ -10,16 +10,16 @@ ALWAYS_INLINE void TYPED(sum_columns)(size_t rows, const real *a, size_t stride,
                                       size_t n) {
     const size_t block = 64;
     vreal total[4], part[4];
-    UNROLL for (int v = 0; v < vectors; v++) total[v] = TYPED(take)(sums + v * TYPED(LANES), n);
+    UNROLL for (int v = 0; v < vectors; v++) total[v] = TYPED(load_n)(sums + v * TYPED(LANES), n);
     for (size_t first = 0; first < rows; first += block) {
         const size_t last = rows - first < block ? rows : first + block;
         UNROLL for (int v = 0; v < vectors; v++) part[v] = TYPED(splat)(0);
         for (size_t row = first; row < last; row++)
             UNROLL for (int v = 0; v < vectors; v++)
-                part[v] += TYPED(take)(a + row * stride + (size_t)v * TYPED(LANES), n);
+                part[v] += TYPED(load_n)(a + row * stride + (size_t)v * TYPED(LANES), n);
         UNROLL for (int v = 0; v < vectors; v++) total[v] += part[v];
     }
-    UNROLL for (int v = 0; v < vectors; v++) TYPED(put)(sums + v * TYPED(LANES), total[v], n);
+    UNROLL for (int v = 0; v < vectors; v++) TYPED(store_n)(sums + v * TYPED(LANES), total[v], n);
 }
 
 static void TYPED(sum_rows)(size_t rows, size_t columns, const real *a, size_t stride, real *sums) {
@@ -37,15 +37,16 @@ static void TYPED(sum_products)(size_t rows, size_t columns, const real *a, size
     const size_t block = 64;
     for (size_t j = 0; j < columns; j += TYPED(LANES)) {
         const size_t n = columns - j < TYPED(LANES) ? columns - j : TYPED(LANES);
-        vreal total = TYPED(take)(sums + j, n);
+        vreal total = TYPED(load_n)(sums + j, n);
         for (size_t row = 0; row < rows;) {
             const size_t last = rows - row < block ? rows : row + block;
             vreal part = {0};
             for (; row < last; row++)
-                part = TYPED(fma)(TYPED(take)(a + row * a_stride + j, n), TYPED(take)(b + row * b_stride + j, n), part);
+                part = TYPED(fma)(TYPED(load_n)(a + row * a_stride + j, n), TYPED(load_n)(b + row * b_stride + j, n),
+                                  part);
             total += part;
         }
-        TYPED(put)(sums + j, total, n);
+        TYPED(store_n)(sums + j, total, n);
     }
 }
 

@@ -43,30 +43,34 @@ enum {
     TYPED(GEMM_DEPTH) = 2048 / sizeof(real), /* columns of op(A) that `gemm` sums up in registers */
 };
 
-/* A product with packed weights (passes/packed_weights.h): sums over one or two parts, [x_t; h_{t-1}], for some rows
-   and blocks. */
-typedef struct TYPED(clstm_i_part) {
-    const real *a; /* (rows, depth) */
-    size_t stride; /* elements from one row of a to the next */
-    const real *weights;
-    size_t depth;
-} TYPED(clstm_i_part);
+/* A matrix of packed weights (passes/packed_weights.h). */
+typedef struct TYPED(clstm_i_matrix) {
+    const real *weights; /* NULL: none */
+    size_t depth;        /* columns of a that it is multiplied with */
+} TYPED(clstm_i_matrix);
 
+/* a times a matrix. */
+typedef struct TYPED(clstm_i_factor) {
+    const real *a; /* (rows, matrix.depth) */
+    size_t stride; /* elements from one row of a to the next */
+    TYPED(clstm_i_matrix) matrix;
+} TYPED(clstm_i_factor);
+
+/* Sums for some rows and blocks: a start, then one or two factors, such as [x_t; h_{t-1}]. */
 typedef struct TYPED(clstm_i_product) {
     size_t rows;
     size_t begin, end; /* blocks */
     size_t whole;      /* blocks of four vectors; at most one of `last` vectors follows them */
     size_t last;
-    size_t count; /* parts: they are added in this order, each from its first column on */
-    TYPED(clstm_i_part) parts[2];
-    const real *start; /* (rows, .) what the sums start from, packed like out; 0 as its stride: a bias */
+    size_t count; /* factors: added in this order, each from its first column to its last */
+    TYPED(clstm_i_factor) factors[2];
+    const real *start; /* (rows, .) packed like the sums; with a stride of 0: a bias */
     size_t start_stride;
-    size_t narrow; /* of `multiply`: so few columns, this many, that their weights lie in rows of whole cache lines,
-                      zeros after each; 0: in blocks */
+    size_t narrow; /* columns of narrow weights, for `multiply`; 0: the weights are in blocks */
 } TYPED(clstm_i_product);
 
-/* Steps that go on from such sums: activations, c_t and h_t of the same rows and blocks. The product's last part is
-   that of h_{t-1}. */
+/* Steps: from such sums to the activations, c_t and h_t of the same rows and blocks. The product's last factor has
+   h_{t-1}. */
 typedef struct TYPED(clstm_i_steps) {
     TYPED(clstm_i_product) product; /* of the first step */
     size_t first; /* number of the first step, for the order of blocks */
@@ -84,7 +88,7 @@ typedef struct TYPED(clstm_i_steps) {
 } TYPED(clstm_i_steps);
 
 /* Steps backwards, of the same rows. A step's dh is a product with the transposed recurrent weights, whose columns are
-   units, four vectors a block: it starts from the gradient that comes from above, and its only part is the gates'
+   units, four vectors a block: it starts from the gradient that comes from above, and its only factor is the gates'
    gradients of the step after, or none where no step is. */
 typedef struct TYPED(clstm_i_steps_backward) {
     TYPED(clstm_i_product) product;      /* of the last step */

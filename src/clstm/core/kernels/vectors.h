@@ -40,11 +40,11 @@ static inline void TYPED(store_part)(real *to, vreal v, size_t n) {
 }
 #endif
 
-static inline vreal TYPED(take)(const real *from, size_t n) {
+static inline vreal TYPED(load_n)(const real *from, size_t n) {
     return n == TYPED(LANES) ? TYPED(load)(from) : TYPED(load_part)(from, n);
 }
 
-static inline void TYPED(put)(real *to, vreal v, size_t n) {
+static inline void TYPED(store_n)(real *to, vreal v, size_t n) {
     if (n == TYPED(LANES)) TYPED(store)(to, v);
     else TYPED(store_part)(to, v, n);
 }

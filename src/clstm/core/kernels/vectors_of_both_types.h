@@ -1,4 +1,5 @@
-/* The beginning of a kernel file: the vector types, and the operations that the compilers' vector extensions express. */
+/* The beginning of a kernel file: the vector types, and the operations that the compilers' vector extensions express.
+   */
 #pragma once
 
 #include <float.h>

@@ -1,7 +1,8 @@
-/* Backpropagation through time, typed: layer by layer from the top, each backwards in time, and then its weight and
-   input gradients (backward_gradients.h), both for a chunk of steps at a time, so that the second finds in a cache what
-   the first has left: 3 to 10 % of B = 32, H = 128. Gates become their own gradients where they lie: on the tape, or, of
-   a tape without them, in a buffer for the chunk (backward_recompute.h). Two directions of a layer run side by side. */
+/* Backpropagation through time, typed: layer by layer from the top. A chunk of steps at a time goes backward in time,
+   and then its weight and input gradients are computed (backward_gradients.h), which find in a cache what the
+   recurrence has left there: 3 to 10 % at B = 32, H = 128. Gates become their own gradients in place: on the tape, or,
+   if the tape has none, in the buffer of the chunk (backward_recompute.h). Two directions of a layer run side by side.
+   */
 #pragma once
 
 #include "backward_blas.h"
@@ -16,75 +17,85 @@
 
 /* ---- One chunk of a layer ---- */
 
-/* A task: the chunk's steps, the last first. Half of the threads take one direction and half the other, or a single
-   one both in turn. */
+/* A task: the chunk's steps, the last first. Half of the threads have one direction and half the other; or a single
+   thread both in turn. */
 static void TYPED(recurrences_backward)(void *argument, size_t index, size_t count) {
-    const TYPED(back_pass) *pass = argument;
+    const TYPED(backward_pass) *pass = argument;
     const size_t groups = count > 1 ? pass->directions : 1, each = count / groups, group = index / each;
-    const clstm_i_seat seat = {index, index % each, each};
     for (size_t d = 0; d < pass->directions && group < groups; d++) {
         if (groups > 1 && d != group) continue;
-        if (pass->pack) TYPED(packed_backward)(&pass->backs[d], seat);
-        else TYPED(blas_backward)(&pass->backs[d], seat);
+        const clstm_i_subteam team = {index, index % each, each, pass->grads[d].counters};
+        if (pass->pack) TYPED(packed_backward)(&pass->grads[d], team);
+        else TYPED(blas_backward)(&pass->grads[d], team);
     }
 }
 
-static void TYPED(run_products)(TYPED(back_pass) *pass, TYPED(back) *back) {
+static void TYPED(run_products)(TYPED(backward_pass) *pass, TYPED(layer_grad) *grad) {
     const double gates = 4 * (double)pass->hidden_size * (double)TYPED(chunk_rows)(pass);
-    const double I = (double)back->input_size, R = (double)pass->recurrent_size;
-    const double work = gates * ((back->d_weight_ih ? I + R : 0) + (back->dx ? I : 0));
+    const double I = (double)grad->input_size, R = (double)pass->recurrent_size;
+    const double work = gates * ((grad->d_weight_ih ? I + R : 0) + (grad->dx ? I : 0));
     if (clstm_i_cancelled(pass->call)) return;
-    if (back->d_weight_hr)
-        clstm_i_run(pass->call, clstm_i_wanted(pass->call, gates * R / 4, SIZE_MAX), TYPED(projection_gradients), back);
-    if (back->d_weight_ih) back->h_before = TYPED(hidden_before)(back);
-    if (back->d_weight_ih || back->dx)
-        clstm_i_run(pass->call, clstm_i_wanted(pass->call, work, SIZE_MAX), TYPED(products_backward), back);
+    if (grad->d_weight_hr)
+        clstm_i_run(pass->call, clstm_i_threads_for(pass->call, gates * R / 4, SIZE_MAX), TYPED(projection_gradients),
+                    grad);
+    if (grad->d_weight_ih) grad->h_before = TYPED(gather_hidden_before)(grad);
+    if (grad->d_weight_ih || grad->dx)
+        clstm_i_run(pass->call, clstm_i_threads_for(pass->call, work, SIZE_MAX), TYPED(products_backward), grad);
 }
 
-static void TYPED(run_chunk_backward)(TYPED(back_pass) *pass) {
-    const size_t blocks = pass->pack && !pass->between ? pass->backs[0].packed->blocks : 0;
+static void TYPED(trace_backward)(const TYPED(backward_pass) *pass, const clstm_i_shape *shape, const char *isa) {
+    if (pass->last != pass->plan->steps) return; /* one line for each layer */
+    clstm_i_trace_pass(&(clstm_i_traced_pass){
+        .name = "backward", .isa = isa, .packed = pass->pack != NULL, .shape = shape, .schedule = &pass->schedule,
+        .chunk = pass->capacity,
+    });
+}
+
+static void TYPED(run_chunk_backward)(TYPED(backward_pass) *pass) {
+    const size_t blocks = pass->pack && !pass->between_steps ? pass->grads[0].packed->blocks : 0;
     const clstm_i_plan *plan = pass->plan;
     const clstm_i_shape shape = {
-        plan->steps, plan->batch, pass->backs[0].input_size, pass->hidden_size, 1, pass->directions, plan->total,
+        plan->steps, plan->batch, pass->grads[0].input_size, pass->hidden_size, 1, pass->directions, plan->total,
         sizeof(real),
     };
-    const size_t threads = clstm_i_choose_split_backward(pass->call, &shape, blocks, &pass->split);
+    pass->schedule = clstm_i_schedule_backward(pass->call, &shape, blocks);
+    if (clstm_i_traces()) TYPED(trace_backward)(pass, &shape, clstm_isa());
     for (size_t d = 0; d < pass->directions; d++)
-        memset(pass->backs[d].counters, 0, threads * sizeof(clstm_i_counter));
-    clstm_i_run(pass->call, threads, TYPED(recurrences_backward), pass);
-    for (size_t d = 0; d < pass->directions; d++) TYPED(run_products)(pass, &pass->backs[d]);
+        memset(pass->grads[d].counters, 0, pass->schedule.threads * sizeof(clstm_i_counter));
+    clstm_i_run(pass->call, pass->schedule.threads, TYPED(recurrences_backward), pass);
+    for (size_t d = 0; d < pass->directions; d++) TYPED(run_products)(pass, &pass->grads[d]);
 }
 
-/* A chunk whose gates are computed again, and what the chunk before it in time needs of its gradients. */
-static void TYPED(run_chunk_again)(TYPED(back_pass) *pass) {
+/* A chunk whose gates are recomputed; it keeps the gate gradients that the chunk before it in time needs. */
+static void TYPED(run_recomputed_chunk)(TYPED(backward_pass) *pass) {
     clstm_i_call *call = pass->call;
     const double H = (double)pass->hidden_size, rows = (double)TYPED(chunk_rows)(pass);
     for (size_t d = 0; d < pass->directions && !clstm_i_cancelled(call); d++) {
-        TYPED(back) *back = &pass->backs[d];
-        const double work = 4 * H * rows * (double)(pass->recurrent_size + back->input_size);
-        if (back->d_weight_hr) back->outputs = back->states + TYPED(chunk_rows)(pass) * pass->stride;
-        clstm_i_run(call, clstm_i_wanted(call, work, SIZE_MAX), TYPED(gates_again), back);
+        TYPED(layer_grad) *grad = &pass->grads[d];
+        const double work = 4 * H * rows * (double)(pass->recurrent_size + grad->input_size);
+        if (grad->d_weight_hr) grad->outputs = grad->states + TYPED(chunk_rows)(pass) * pass->c_stride;
+        clstm_i_run(call, clstm_i_threads_for(call, work, SIZE_MAX), TYPED(recompute_gates), grad);
     }
     if (!clstm_i_cancelled(call)) TYPED(run_chunk_backward)(pass);
     for (size_t d = 0; d < pass->directions; d++)
-        memcpy(pass->backs[d].after, pass->backs[d].gates,
+        memcpy(pass->grads[d].after, pass->grads[d].gates,
                TYPED(active)(pass, pass->first) * 4 * pass->hidden_size * sizeof(real));
 }
 
-/* Where a chunk begins that ends at a step: of at most so many rows, or a single step. */
+/* The first step of the chunk that ends at a step: at most so many rows, or a single step. */
 static size_t TYPED(chunk_begin)(const clstm_i_plan *plan, size_t last, size_t most) {
     size_t first = last ? last - 1 : 0;
     while (first && plan->offsets[last] - plan->offsets[first - 1] <= most) first--;
     return first;
 }
 
-static void TYPED(run_layer_backward)(TYPED(back_pass) *pass) {
+static void TYPED(run_layer_backward)(TYPED(backward_pass) *pass) {
     const int wish = pass->accumulate;
     pass->first = pass->last = pass->plan->steps;
     do {
         pass->last = pass->first;
-        pass->first = TYPED(chunk_begin)(pass->plan, pass->last, pass->at_once);
-        if (pass->again) TYPED(run_chunk_again)(pass);
+        pass->first = TYPED(chunk_begin)(pass->plan, pass->last, pass->capacity);
+        if (pass->recompute) TYPED(run_recomputed_chunk)(pass);
         else TYPED(run_chunk_backward)(pass);
         pass->accumulate = 1;
     } while (pass->first && !clstm_i_cancelled(pass->call));
@@ -93,8 +104,8 @@ static void TYPED(run_layer_backward)(TYPED(back_pass) *pass) {
 
 /* ---- The call ---- */
 
-/* From y's gradient to that of the last layer's h, through a readout. */
-static void TYPED(begin_backward)(TYPED(back_pass) *pass) {
+/* From the gradient of y to that of the last layer's h, through a readout. */
+static void TYPED(begin_backward)(TYPED(backward_pass) *pass) {
     const clstm_tape *tape = pass->tape;
     const clstm_config *config = &tape->config;
     const PUBLIC(gradients) *gradients = pass->gradients;
@@ -102,17 +113,17 @@ static void TYPED(begin_backward)(TYPED(back_pass) *pass) {
     const size_t D = pass->directions;
     TYPED(zero_padding)(pass->plan, gradients->dx, config->input_size, config->input_size, 0, 1);
     if (!O) return;
-    real *dh = D > 1 ? pass->above : pass->backs[0].below;
+    real *dh = D > 1 ? pass->above : pass->grads[0].below;
     const size_t stride = D > 1 ? D * R : pass->h_stride;
     if (!gradients->dy) {
         if (gradients->parameters && !pass->accumulate) TYPED(no_readout_gradients)(config, gradients->parameters);
         if (total) memset(dh, 0, total * stride * sizeof(real));
         return;
     }
-    const TYPED(port) dy = {(real *)gradients->dy, O, pass->plan->caller, clstm_i_goes_back(config, 0)};
-    if (!pass->direct) TYPED(exchange_all)(pass->plan, TYPED(take_rows), pass->dy, O, O, &dy);
+    const TYPED(row_view) dy = TYPED(caller_view)(pass->plan, gradients->dy, O, clstm_i_is_reversed(config, 0));
+    if (!pass->direct) TYPED(exchange_all)(pass->plan, TYPED(gather_rows), pass->dy, O, O, &dy);
     const real *top = TYPED(tape_input)(tape, L);
-    TYPED(readout_back) out = {
+    TYPED(readout_gradients) out = {
         .call = pass->call, .kernels = pass->kernels, .config = config, .rows = total,
         .weights = tape->model->parameters,
         .h = top ? top : TYPED(slots)(tape, tape->hidden, L - 1, R) + tape->plan.batch * R,
@@ -137,7 +148,7 @@ clstm_status PUBLIC(backward)(clstm_tape *tape, const PUBLIC(gradients) *gradien
     if (status) return status;
 
     clstm_i_call call = {.context = &context};
-    TYPED(back_pass) pass = {
+    TYPED(backward_pass) pass = {
         .call = &call, .tape = tape, .gradients = gradients, .plan = &tape->plan, .accumulate = gradients->accumulate,
     };
     TYPED(clstm_i_cell) cell;
@@ -150,7 +161,7 @@ clstm_status PUBLIC(backward)(clstm_tape *tape, const PUBLIC(gradients) *gradien
     for (size_t k = tape->config.num_layers; k-- > 0 && !clstm_i_cancelled(&call);) {
         TYPED(begin_layer)(&pass, k);
         TYPED(run_layer_backward)(&pass);
-        for (size_t d = 0; d < pass.directions; d++) TYPED(end_part)(&pass.backs[d]);
+        for (size_t d = 0; d < pass.directions; d++) TYPED(end_part)(&pass.grads[d]);
         if (k) TYPED(drop_gradients)(&pass, k);
     }
     clstm_i_give_back(tape->model->cache, CLSTM_I_WORKSPACE, pass.memory);

@@ -1,56 +1,55 @@
-/* The blas engine, typed: one layer over a chunk of steps, products by the context's gemm, then one fused loop over the
-   gates. The plain shape of the computation, and the second opinion of the packed engine. */
+/* The blas engine, typed: one layer over a chunk of steps. The stacked input product of all steps and the recurrent
+   product of each step go to the context's gemm; one fused loop over the gates follows. This is the plain shape of the
+   method, and the second opinion of the packed engine. */
 #pragma once
 
 #include "forward_state.h"
 #include "gemm_pieces.h"
-#include "read_cell.h"
-#include "tape.h"
 
-/* sums = x weight_ih^T, hoisted over all steps of the chunk, of a worker's part of the rows. */
+/* sums = x weight_ih^T for all steps of the chunk: a worker's share of the rows. */
 static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(pass) *pass = worker->pass;
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_offsets at = clstm_i_part_offsets(&pass->model->config, chunk->part);
-    const clstm_i_range rows = clstm_i_slice(chunk->n, 1, worker->index, worker->count);
+    const clstm_i_range rows = clstm_i_share(chunk->n, 1, worker->step_team.index, worker->step_team.count);
     const PUBLIC(gemm) product = {
-        .m = rows.end - rows.begin, .n = pass->width, .k = at.input_size,
+        .m = clstm_i_count(rows), .n = pass->width, .k = at.input_size,
         .a = chunk->x + rows.begin * chunk->x_stride, .lda = chunk->x_stride,
         .b = (const real *)pass->model->parameters + at.input, .ldb = at.input_size, .transpose_b = 1,
         .c = chunk->sums + rows.begin * pass->width, .ldc = pass->width,
     };
-    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->step_team.thread, &product);
 }
 
-/* h_t = weight_hr (o_t tanh(c_t)) of a worker's rows of a step. */
+/* h_t = weight_hr (o_t tanh(c_t)): a worker's rows of a step. */
 static void TYPED(blas_projection)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
-                                   const TYPED(step_place) *at) {
-    const TYPED(pass) *pass = worker->pass;
+                                   const TYPED(step_rows_at) *at) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     const clstm_i_offsets weights = clstm_i_part_offsets(config, chunk->part);
     const size_t H = config->hidden_size, R = pass->recurrent_size;
     const PUBLIC(gemm) product = {
-        .m = at->rows.end - at->rows.begin, .n = R, .k = H,
+        .m = clstm_i_count(at->rows), .n = R, .k = H,
         .a = chunk->outputs + at->first * H, .lda = H,
         .b = (const real *)pass->model->parameters + weights.projection, .ldb = H, .transpose_b = 1,
         .c = chunk->hidden + at->rows.begin * R, .ldc = R,
     };
-    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->step_team.thread, &product);
 }
 
-/* Step t of a worker's rows: sums += h_{t-1} weight_hh^T, then sums -> c_t, h_t. */
+/* Step t of a worker's rows: sums += h_{t-1} weight_hh^T, then from the sums c_t and h_t. */
 static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
-    const TYPED(pass) *pass = worker->pass;
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     const clstm_i_plan *plan = &pass->plan;
     const clstm_i_offsets weights = clstm_i_part_offsets(config, chunk->part);
     const real *parameters = pass->model->parameters;
     const size_t H = config->hidden_size, R = pass->recurrent_size;
-    const TYPED(step_place) at = TYPED(place_step)(worker, chunk, t);
-    const size_t rows = at.rows.end - at.rows.begin;
+    const TYPED(step_rows_at) at = TYPED(locate_step)(worker, chunk, t);
+    const size_t rows = clstm_i_count(at.rows);
     if (!rows) return;
 
     size_t stride;
-    const real *before = TYPED(before_step)(worker, chunk, t, &at, &stride);
+    const real *before = TYPED(hidden_before_step)(worker, chunk, t, &at, &stride);
     real *sums = chunk->sums + at.rows.begin * 4 * H, *c = pass->c + (chunk->part * plan->batch + at.first) * H;
     const PUBLIC(gemm) product = {
         .m = rows, .n = 4 * H, .k = R,
@@ -58,7 +57,7 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
         .b = parameters + weights.recurrent, .ldb = R, .transpose_b = 1,
         .c = sums, .ldc = 4 * H, .accumulate = 1,
     };
-    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->step_team.thread, &product);
 
     const TYPED(clstm_i_gates) gates = {
         .rows = rows, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
@@ -70,17 +69,17 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
     TYPED(run_kernel_gates)(pass->kernels, &gates);
     if (chunk->outputs) TYPED(blas_projection)(worker, chunk, &at);
     if (!pass->tape) return;
-    TYPED(keep_between)(worker, chunk, &at);
+    TYPED(record_after_step)(worker, chunk, &at);
     real *cells = TYPED(slots)(pass->tape, pass->tape->cells, chunk->part, H) + (plan->batch + at.slot) * H;
     memcpy(cells, c, rows * H * sizeof(real));
 }
 
-/* The product is shared by rows of all steps, the steps by rows of the batch: those never meet. */
+/* Threads share the product by rows of all steps, and the steps by rows of the batch, which never meet. */
 static void TYPED(blas_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    const clstm_i_subteam team = worker->step_team;
     TYPED(worker) alone = *worker;
-    alone.rows = clstm_i_plan_share(&worker->pass->plan, worker->index, worker->count);
-    alone.index = 0;
-    alone.count = 1;
+    alone.rows = clstm_i_share_rows(&worker->pass->plan, team.index, team.count);
+    alone.step_team = clstm_i_alone(team.thread);
     TYPED(blas_input)(worker, chunk);
     TYPED(meet)(worker);
     for (size_t t = chunk->first; t < chunk->last && !clstm_i_cancelled(worker->pass->call); t++)
@@ -88,20 +87,20 @@ static void TYPED(blas_layer)(const TYPED(worker) *worker, const TYPED(chunk) *c
     TYPED(meet)(worker);
 }
 
-/* y (rows, O) = h weight_out^T + bias_out of some rows. */
+/* y (rows, O) = h weight_out^T + bias_out. */
 static void TYPED(blas_readout)(const TYPED(worker) *worker, const real *h, size_t stride, size_t rows, real *y) {
-    const TYPED(pass) *pass = worker->pass;
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     const real *parameters = pass->model->parameters;
-    const size_t O = config->output_size, width = clstm_i_layer_size(config);
+    const size_t O = config->output_size, columns = clstm_i_layer_size(config);
     const clstm_i_offsets at = clstm_i_part_offsets(config, clstm_i_parts(config));
     if (!config->no_bias)
         for (size_t row = 0; row < rows; row++) memcpy(y + row * O, parameters + at.bias, O * sizeof(real));
     const PUBLIC(gemm) product = {
-        .m = rows, .n = O, .k = width,
+        .m = rows, .n = O, .k = columns,
         .a = h, .lda = stride,
-        .b = parameters + at.input, .ldb = width, .transpose_b = 1,
+        .b = parameters + at.input, .ldb = columns, .transpose_b = 1,
         .c = y, .ldc = O, .accumulate = !config->no_bias,
     };
-    TYPED(product)(pass->call, pass->kernels, worker->thread, &product);
+    TYPED(product)(pass->call, pass->kernels, worker->step_team.thread, &product);
 }

@@ -1,162 +1,161 @@
-/* The forward pass of one direction of one layer over a chunk of steps, typed: from where its input lies to where its h
-   is wanted. */
+/* The forward pass of one direction of one layer over a chunk of steps, typed: where its rows lie, and how they get
+   there and on. */
 #pragma once
 
 #include "forward_blas.h"
 #include "forward_packed.h"
-#include "forward_state.h"
-#include "gather.h"
-#include "tape.h"
 
-/* Where the h of a part goes on the tape, from a row on. */
-static real *TYPED(tape_hidden)(const TYPED(pass) *pass, size_t part, size_t origin) {
+/* ---- Where the rows of a layer lie: all of it is decided here ---- */
+
+/* The h of a part on the tape, from a row on. */
+static real *TYPED(tape_hidden)(const TYPED(forward_pass) *pass, size_t part, size_t origin) {
     const size_t R = pass->recurrent_size;
     return TYPED(slots)(pass->tape, pass->tape->hidden, part, R) + (pass->plan.batch + origin) * R;
 }
 
-/* What a layer reads where that is not simply the h of the layer below: (total, D R), in forward order. NULL if it
-   is. Layer L is the readout. */
-static real *TYPED(layer_input)(const TYPED(pass) *pass, size_t layer) {
-    const size_t size = pass->plan.total * pass->directions * pass->recurrent_size;
-    if (pass->tape) return TYPED(tape_input)(pass->tape, layer);
-    return pass->directions > 1 ? pass->between + layer % 2 * size : NULL;
+/* A layer's input as a direction reads it; layer L is the readout. Without data it is simply the h of the layer below,
+   in the buffer of the same chunk. */
+static TYPED(row_view) TYPED(input_view)(const TYPED(forward_pass) *pass, size_t layer, size_t direction) {
+    const size_t columns = pass->directions * pass->recurrent_size;
+    if (!layer) return TYPED(seen_by)(pass->x, direction);
+    real *data = NULL;
+    if (pass->tape) data = TYPED(tape_input)(pass->tape, layer);
+    else if (pass->directions > 1) data = pass->between + layer % 2 * pass->plan.total * columns;
+    return TYPED(seen_by)(TYPED(packed_view)(&pass->plan, data, columns), direction);
 }
 
-/* The same as a port, for a direction; layer 0 reads x. */
-static TYPED(port) TYPED(source)(const TYPED(pass) *pass, size_t layer, size_t direction) {
-    TYPED(port) port = pass->x;
-    if (layer) {
-        port.data = TYPED(layer_input)(pass, layer);
-        port.stride = pass->directions * pass->recurrent_size;
-        port.map = clstm_i_packed_map(&pass->plan);
-        port.back = 0;
-    }
-    port.back |= direction == 1;
-    return port;
-}
-
-/* Where the h of a layer goes, for the rows of a chunk: at once to the tape, if the rows lie there as the engine needs
-   them; else to the buffer of that number. */
-static real *TYPED(hidden_at)(const TYPED(pass) *pass, size_t layer, size_t direction, size_t origin, size_t buffer) {
-    if (pass->tape && pass->h_stride == pass->recurrent_size)
-        return TYPED(tape_hidden)(pass, layer * pass->directions + direction, origin);
+/* The h of a part over a chunk: on the tape, if its rows lie there as the engine needs them; else in a buffer. */
+static real *TYPED(hidden_rows)(const TYPED(forward_pass) *pass, size_t part, size_t origin, size_t buffer) {
+    if (pass->tape && pass->h_stride == pass->recurrent_size) return TYPED(tape_hidden)(pass, part, origin);
     return pass->hidden + buffer * pass->capacity * pass->h_stride;
 }
 
-/* Or at once to y, which saves 1 % of B = 16, H = 256 and 2 % of B = 4. */
-static void TYPED(give_y_directly)(const TYPED(pass) *pass, TYPED(chunk) *chunk) {
-    const clstm_config *config = &pass->model->config;
-    const clstm_i_plan *plan = &pass->plan;
-    if (pass->tape || !pass->y.data || config->output_size || chunk->layer + 1 < config->num_layers
-        || pass->directions > 1 || pass->h_stride > pass->recurrent_size) return;
-    const size_t distance = TYPED(distance)(plan, &pass->y, chunk->first);
-    if (!distance) return;
-    chunk->gives_y = 1;
-    chunk->hidden = TYPED(row_at)(plan, &pass->y, chunk->first);
-    chunk->h_stride = distance;
+/* The input: read where it lies if its rows are evenly spaced there; else gathered. `below` is the buffer of the layer
+   below. */
+static void TYPED(locate_input)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t below) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const TYPED(row_view) view = TYPED(input_view)(pass, chunk->layer, worker->direction);
+    if (!view.data) {
+        chunk->x = TYPED(hidden_rows)(pass, chunk->part - 1, chunk->origin, below);
+        chunk->x_stride = pass->h_stride;
+        return;
+    }
+    chunk->x_stride = TYPED(distance)(&pass->plan, &view, chunk->first);
+    if (chunk->x_stride) {
+        chunk->x = TYPED(row_at)(&pass->plan, &view, chunk->first);
+        return;
+    }
+    chunk->from = view;
+    chunk->x = chunk->gathered = pass->inputs + worker->direction * pass->capacity * view.stride;
+    chunk->x_stride = view.stride;
 }
 
-/* A layer over the steps from `first` on, the chunk of that number. */
-static TYPED(chunk) TYPED(chunk_at)(const TYPED(worker) *worker, size_t number, size_t first, size_t last,
-                                    size_t layer) {
-    const TYPED(pass) *pass = worker->pass;
+/* h, and where it goes: to the next layer's input or to y, unless the readout follows. In y itself, where its rows are
+   evenly spaced there, which saves 1 % at B = 16, H = 256 and 2 % at B = 4. */
+static void TYPED(locate_hidden)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t buffer) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const clstm_config *config = &pass->model->config;
+    const int last = chunk->layer + 1 == config->num_layers, is_y = last && !config->output_size;
+    const size_t R = pass->recurrent_size, D = pass->directions;
+    chunk->hidden = TYPED(hidden_rows)(pass, chunk->part, chunk->origin, buffer);
+    chunk->h_stride = pass->h_stride;
+    chunk->reads_out = last && config->output_size && D == 1 && pass->y.data;
+    if (last && config->output_size && D == 1) return;
+
+    const TYPED(row_view) view = is_y ? pass->y : TYPED(input_view)(pass, chunk->layer + 1, 0);
+    chunk->to = TYPED(columns_from)(TYPED(seen_by)(view, worker->direction), worker->direction * R);
+    if (!is_y || !pass->y.data || pass->tape || D > 1 || pass->h_stride > R) return;
+    const size_t distance = TYPED(distance)(&pass->plan, &pass->y, chunk->first);
+    if (!distance) return;
+    chunk->hidden = TYPED(row_at)(&pass->plan, &pass->y, chunk->first);
+    chunk->h_stride = distance;
+    chunk->to.data = NULL;
+}
+
+/* A layer over the steps from `first` up to `last`, the chunk of that number. */
+static TYPED(chunk) TYPED(locate_chunk)(const TYPED(worker) *worker, size_t number, size_t first, size_t last,
+                                        size_t layer) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const size_t D = pass->directions, direction = worker->direction, origin = plan->offsets[first];
-    const int in_turn = pass->split == CLSTM_I_LAYERS;
-    const size_t own = in_turn ? 2 * layer + number % 2 : D > 1 ? direction : layer % 2;
-    const size_t below = in_turn ? own - 2 : (layer + 1) % 2;
+    const int wavefront = pass->schedule.split == CLSTM_I_LAYERS;
+    const size_t own = wavefront ? 2 * layer + number % 2 : D > 1 ? direction : layer % 2;
+    const size_t below = wavefront ? own - 2 : (layer + 1) % 2, work = wavefront ? worker->step_team.thread : direction;
     TYPED(chunk) chunk = {
         .first = first, .last = last, .origin = origin, .n = plan->offsets[last] - origin,
-        .layer = layer, .part = layer * D + direction, .x_stride = pass->h_stride,
-        .hidden = TYPED(hidden_at)(pass, layer, direction, origin, own), .h_stride = pass->h_stride,
+        .layer = layer, .part = layer * D + direction,
     };
-    TYPED(give_y_directly)(pass, &chunk);
-    const TYPED(port) source = TYPED(source)(pass, layer, direction);
-    const size_t distance = source.data ? TYPED(distance)(plan, &source, first) : 0;
-    if (distance) {
-        chunk.x = TYPED(row_at)(plan, &source, first);
-        chunk.x_stride = distance;
-    } else if (source.data) {
-        chunk.x = chunk.gathered = pass->inputs + direction * pass->capacity * source.stride;
-        chunk.x_stride = source.stride;
-    } else chunk.x = TYPED(hidden_at)(pass, layer - 1, direction, origin, below);
+    clstm_i_assert(first < last && last <= plan->steps && chunk.n <= pass->capacity);
+    TYPED(locate_input)(worker, &chunk, below);
+    TYPED(locate_hidden)(worker, &chunk, own);
 
-    const size_t few = 4; /* columns, which are cheaper in the step than on the way through memory */
-    const size_t buffer = in_turn ? worker->thread : direction;
-    if (!pass->pack || (pass->hoist && pass->pack->parts[chunk.part].input_size > few))
-        chunk.sums = pass->sums + buffer * pass->capacity * pass->width;
-    if (!pass->pack && pass->tape && pass->tape->gates)
-        chunk.sums = (real *)pass->tape->gates + (chunk.part * plan->total + origin) * pass->width;
-    if (pass->model->config.proj_size) chunk.outputs = pass->outputs + buffer * plan->batch * pass->stride;
+    const int sums_on_tape = !pass->pack && pass->tape && pass->tape->gates;
+    if (sums_on_tape) chunk.sums = (real *)pass->tape->gates + (chunk.part * plan->total + origin) * pass->width;
+    else if (TYPED(hoists)(pass, clstm_i_input_size(&pass->model->config, layer)))
+        chunk.sums = pass->sums + work * pass->capacity * pass->width;
+    if (pass->model->config.proj_size) chunk.outputs = pass->outputs + work * plan->batch * pass->c_stride;
     return chunk;
 }
 
+/* ---- A chunk ---- */
+
 /* h after the chunk becomes the layer's state: each row's own last one. */
 static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(pass) *pass = worker->pass;
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
+    const clstm_i_subteam team = worker->step_team;
     const size_t stride = pass->h_stride;
     real *state = pass->h + chunk->part * plan->batch * stride;
-    clstm_i_range own = worker->rows;
-    if (worker->count > 1) own = clstm_i_slice(plan->batch, 1, worker->index, worker->count);
+    const clstm_i_range own = team.count > 1 ? clstm_i_share(plan->batch, 1, team.index, team.count) : worker->rows;
     for (size_t t = chunk->first, last; t < chunk->last; t = last) {
         last = clstm_i_plan_run(plan, t, chunk->last);
-        const size_t go_on = last < chunk->last ? plan->rows[last] : 0;
-        const size_t begin = own.begin > go_on ? own.begin : go_on;
-        const size_t end = own.end < plan->rows[t] ? own.end : plan->rows[t];
+        const size_t continuing = last < chunk->last ? plan->rows[last] : 0;
+        const size_t begin = clstm_i_max(own.begin, continuing), end = clstm_i_min(own.end, plan->rows[t]);
         if (begin >= end) continue;
         const real *from = chunk->hidden + (plan->offsets[last - 1] - chunk->origin + begin) * chunk->h_stride;
         memcpy(state + begin * stride, from, (end - begin) * stride * sizeof(real));
     }
 }
 
-static void TYPED(keep_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
-    const TYPED(pass) *pass = worker->pass;
+static void TYPED(record_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const size_t R = pass->recurrent_size;
     real *slots = TYPED(tape_hidden)(pass, chunk->part, chunk->origin);
     if (slots == chunk->hidden) return;
     TYPED(copy_rows)(slots + rows.begin * R, R, chunk->hidden + rows.begin * pass->h_stride, pass->h_stride,
-                     rows.end - rows.begin, R);
+                     clstm_i_count(rows), R);
 }
 
 /* y of some rows, from the h of the last layer. */
 static void TYPED(read_out)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows, const real *h,
                             size_t h_stride) {
-    const TYPED(pass) *pass = worker->pass;
-    const size_t O = pass->model->config.output_size;
+    const TYPED(forward_pass) *pass = worker->pass;
+    const size_t O = pass->model->config.output_size, n = clstm_i_count(rows);
     real *y = pass->direct ? pass->y.data + chunk->origin * O : pass->read_out;
-    if (pass->pack)
-        TYPED(packed_readout)(worker, h + rows.begin * h_stride, h_stride, rows.end - rows.begin, y + rows.begin * O);
-    else TYPED(blas_readout)(worker, h + rows.begin * h_stride, h_stride, rows.end - rows.begin, y + rows.begin * O);
-    if (!pass->direct) TYPED(exchange_span)(worker, chunk, rows, TYPED(give_rows), y, O, O, &pass->y);
+    h += rows.begin * h_stride;
+    if (pass->pack) TYPED(packed_readout)(worker, h, h_stride, n, y + rows.begin * O);
+    else TYPED(blas_readout)(worker, h, h_stride, n, y + rows.begin * O);
+    if (!pass->direct) TYPED(exchange_range)(worker, chunk, rows, TYPED(scatter_rows), y, O, O, &pass->y);
 }
 
-/* To the next layer, or to y. */
-static void TYPED(hand_on)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
-    const TYPED(pass) *pass = worker->pass;
-    const clstm_config *config = &pass->model->config;
-    const size_t R = pass->recurrent_size, D = pass->directions, next = chunk->layer + 1;
-    const int last = next == config->num_layers;
-    if (last && config->output_size && D == 1) {
-        if (pass->y.data) TYPED(read_out)(worker, chunk, rows, chunk->hidden, pass->h_stride);
-        return;
-    }
-    TYPED(port) to = last && !config->output_size ? pass->y : TYPED(source)(pass, next, 0);
-    if (!to.data || chunk->gives_y) return;
-    to.back |= worker->direction == 1;
-    to = TYPED(columns_from)(to, worker->direction * R);
-    TYPED(exchange_span)(worker, chunk, rows, TYPED(give_rows), chunk->hidden, pass->h_stride, R, &to);
-    if (!last && D == 1) TYPED(drop_input)(pass->tape, next, chunk->first, chunk->last, rows);
+/* Moves h to y or to the next layer's input, where it does not lie there yet. */
+static void TYPED(scatter_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const size_t R = pass->recurrent_size, next = chunk->layer + 1;
+    if (chunk->reads_out) TYPED(read_out)(worker, chunk, rows, chunk->hidden, pass->h_stride);
+    if (!chunk->to.data) return;
+    TYPED(exchange_range)(worker, chunk, rows, TYPED(scatter_rows), chunk->hidden, pass->h_stride, R, &chunk->to);
+    if (next < pass->model->config.num_layers && pass->directions == 1)
+        TYPED(drop_input)(pass->tape, next, chunk->first, chunk->last, rows);
 }
 
 static void TYPED(run_chunk)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(pass) *pass = worker->pass;
-    const size_t spans = TYPED(spans)(worker, chunk);
+    const TYPED(forward_pass) *pass = worker->pass;
+    const size_t ranges = TYPED(range_count)(worker, chunk);
     if (chunk->gathered) {
-        const TYPED(port) from = TYPED(source)(pass, chunk->layer, worker->direction);
-        for (size_t n = 0; n < spans; n++)
-            TYPED(exchange_span)(worker, chunk, TYPED(span)(worker, chunk, n), TYPED(take_rows), chunk->gathered,
-                                 chunk->x_stride, chunk->x_stride, &from);
+        for (size_t n = 0; n < ranges; n++)
+            TYPED(exchange_range)(worker, chunk, TYPED(range_at)(worker, chunk, n), TYPED(gather_rows),
+                                  chunk->gathered, chunk->x_stride, chunk->x_stride, &chunk->from);
         TYPED(meet)(worker);
     }
     if (pass->pack) TYPED(packed_layer)(worker, chunk);
@@ -164,10 +163,10 @@ static void TYPED(run_chunk)(const TYPED(worker) *worker, const TYPED(chunk) *ch
     if (clstm_i_cancelled(pass->call)) return;
 
     TYPED(carry_state)(worker, chunk);
-    for (size_t n = 0; n < spans; n++) {
-        const clstm_i_range rows = TYPED(span)(worker, chunk, n);
-        if (pass->tape) TYPED(keep_hidden)(worker, chunk, rows);
-        TYPED(hand_on)(worker, chunk, rows);
+    for (size_t n = 0; n < ranges; n++) {
+        const clstm_i_range rows = TYPED(range_at)(worker, chunk, n);
+        if (pass->tape) TYPED(record_hidden)(worker, chunk, rows);
+        TYPED(scatter_hidden)(worker, chunk, rows);
     }
-    if (pass->tape && pass->tape->dropout) TYPED(meet)(worker); /* the next layer reads what all have written */
+    if (pass->tape && pass->tape->dropout) TYPED(meet)(worker); /* the next layer reads what all threads have written */
 }

@@ -2,49 +2,42 @@
 #pragma once
 
 #include "forward_layer.h"
-#include "forward_packed.h"
-#include "forward_state.h"
-#include "gather.h"
-#include "packed_weights.h"
-#include "read_cell.h"
-#include "tape.h"
 
 /* ---- One direction ---- */
 
-/* Chunk after chunk, each through the layers from `begin` to `end`. */
-static void TYPED(chunk_by_chunk)(const TYPED(worker) *worker, size_t begin, size_t end) {
-    const TYPED(pass) *pass = worker->pass;
+/* Chunk after chunk, each through the layers from `begin` up to `end`. */
+static void TYPED(run_layers)(const TYPED(worker) *worker, size_t begin, size_t end) {
+    const TYPED(forward_pass) *pass = worker->pass;
     size_t last;
     for (size_t first = 0; first < pass->plan.steps && !clstm_i_cancelled(pass->call); first = last) {
         last = clstm_i_plan_chunk(&pass->plan, first, pass->capacity);
         for (size_t k = begin; k < end; k++) {
-            const TYPED(chunk) chunk = TYPED(chunk_at)(worker, 0, first, last, k);
+            const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, 0, first, last, k);
             TYPED(run_chunk)(worker, &chunk);
         }
-        TYPED(meet_peers)(worker);
+        TYPED(meet_before_reuse)(worker);
     }
 }
 
-/* Layers one behind the other: the tasks (layer k, chunk n), in the order of k + n and then k, go to the threads in
-   turn. Each waits for tasks of earlier diagonals only, which have all been begun, so that no two wait for each
-   other. */
-static void TYPED(layers_in_turn)(const TYPED(worker) *worker, size_t threads) {
-    const TYPED(pass) *pass = worker->pass;
+/* A wavefront: the tasks (layer k, chunk n), in the order of k + n and then k, go to the threads in turn. A task waits
+   for tasks of earlier diagonals only, all of which have been begun, so that no two threads wait for each other. */
+static void TYPED(run_wavefront)(const TYPED(worker) *worker) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const size_t L = pass->model->config.num_layers, each = pass->capacity / plan->batch;
     const size_t chunks = (plan->steps + each - 1) / each;
-    clstm_i_counter *done = pass->counters + 2 * pass->threads; /* chunks of each layer */
+    clstm_i_counter *done = pass->counters + 2 * pass->schedule.threads; /* chunks of each layer */
     size_t task = 0;
     for (size_t diagonal = 0; diagonal < chunks + L - 1; diagonal++) {
         for (size_t k = 0; k < L && k <= diagonal; k++) {
             const size_t n = diagonal - k;
-            if (n >= chunks || task++ % threads != worker->thread) continue;
+            if (n >= chunks || task++ % worker->pass_team.count != worker->pass_team.index) continue;
             clstm_i_await(pass->call, &done[k], n);
             if (k) clstm_i_await(pass->call, &done[k - 1], n + 1);
             if (k + 1 < L && n > 1) clstm_i_await(pass->call, &done[k + 1], n - 1); /* has read the buffer */
             if (clstm_i_cancelled(pass->call)) return;
-            const size_t first = n * each, last = plan->steps - first < each ? plan->steps : first + each;
-            const TYPED(chunk) chunk = TYPED(chunk_at)(worker, n, first, last, k);
+            const size_t first = n * each, last = clstm_i_min(first + each, plan->steps);
+            const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, n, first, last, k);
             TYPED(run_chunk)(worker, &chunk);
             atomic_store_explicit(&done[k].value, n + 1, memory_order_release);
         }
@@ -53,74 +46,72 @@ static void TYPED(layers_in_turn)(const TYPED(worker) *worker, size_t threads) {
 
 /* ---- Two directions: layer by layer, as each reads all steps of the one below ---- */
 
-/* What a thread of all has to do once both directions of a layer are through: the next layer's input is dropped in
-   part, or y read out. */
-static void TYPED(after_layer)(const TYPED(worker) *all, size_t layer) {
-    const TYPED(pass) *pass = all->pass;
+/* What remains once both directions of a layer are done: dropout of the next layer's input, or the readout. */
+static void TYPED(finish_layer)(const TYPED(worker) *all, size_t layer) {
+    const TYPED(forward_pass) *pass = all->pass;
     const clstm_config *config = &pass->model->config;
     const clstm_i_plan *plan = &pass->plan;
-    const int reads = layer + 1 == config->num_layers && config->output_size && pass->y.data;
-    const TYPED(port) h = TYPED(source)(pass, layer + 1, 0);
+    const clstm_i_subteam team = all->step_team;
+    const int reads_out = layer + 1 == config->num_layers && config->output_size && pass->y.data;
+    const TYPED(row_view) h = TYPED(input_view)(pass, layer + 1, 0);
     size_t last;
     if (layer + 1 < config->num_layers)
         TYPED(drop_input)(pass->tape, layer + 1, 0, plan->steps,
-                          clstm_i_slice(plan->total, 1, all->index, all->count));
-    for (size_t first = 0; reads && first < plan->steps && !clstm_i_cancelled(pass->call); first = last) {
+                          clstm_i_share(plan->total, 1, team.index, team.count));
+    for (size_t first = 0; reads_out && first < plan->steps && !clstm_i_cancelled(pass->call); first = last) {
         last = clstm_i_plan_chunk(plan, first, pass->capacity);
         const size_t origin = plan->offsets[first];
         const TYPED(chunk) chunk = {.first = first, .last = last, .origin = origin, .n = plan->offsets[last] - origin};
-        const clstm_i_range rows = clstm_i_slice(chunk.n, 1, all->index, all->count);
+        const clstm_i_range rows = clstm_i_share(chunk.n, 1, team.index, team.count);
         TYPED(read_out)(all, &chunk, rows, h.data + origin * h.stride, h.stride);
         TYPED(meet)(all);
     }
     TYPED(meet)(all);
 }
 
-/* Half of the threads go forward and half back, or a single one does both in turn. */
-static void TYPED(both_directions)(TYPED(worker) *worker, size_t count) {
-    const TYPED(pass) *pass = worker->pass;
-    const clstm_i_plan *plan = &pass->plan;
-    const size_t groups = count > 1 ? 2 : 1, each = count / groups, group = worker->thread / each;
-    if (group >= groups) return; /* an odd one out */
+/* Half of the threads compute the forward direction and half the reverse one; or a single thread both in turn. */
+static void TYPED(run_both_directions)(TYPED(worker) *worker) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const size_t thread = worker->pass_team.thread, count = worker->pass_team.count;
+    const size_t groups = count > 1 ? 2 : 1, each = count / groups, group = thread / each;
+    if (group >= groups) return; /* an odd thread */
     TYPED(worker) all = *worker;
-    all.index = worker->thread;
-    all.count = groups * each;
-    all.peers = groups * each;
-    all.counters = pass->counters + pass->threads;
-    worker->counters = pass->counters + group * each;
-    worker->peer = worker->thread % each;
-    worker->peers = each;
-    if (pass->split == CLSTM_I_ROWS) worker->rows = clstm_i_plan_share(plan, worker->peer, each);
-    else worker->index = worker->peer, worker->count = each;
+    all.step_team = all.pass_team =
+        (clstm_i_subteam){thread, thread, groups * each, pass->counters + pass->schedule.threads};
+    worker->pass_team = (clstm_i_subteam){thread, thread % each, each, pass->counters + group * each};
+    if (pass->schedule.split == CLSTM_I_ROWS)
+        worker->rows = clstm_i_share_rows(&pass->plan, worker->pass_team.index, each);
+    else worker->step_team = worker->pass_team;
     for (size_t k = 0; k < pass->model->config.num_layers && !clstm_i_cancelled(pass->call); k++) {
         for (size_t direction = 0; direction < 2; direction++) {
             worker->direction = direction;
-            if (groups == 1 || group == direction) TYPED(chunk_by_chunk)(worker, k, k + 1);
+            if (groups == 1 || group == direction) TYPED(run_layers)(worker, k, k + 1);
         }
         TYPED(meet)(&all);
-        TYPED(after_layer)(&all, k);
+        TYPED(finish_layer)(&all, k);
     }
 }
 
 /* ---- A thread's task ---- */
 
 static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
-    const TYPED(pass) *pass = argument;
+    const TYPED(forward_pass) *pass = argument;
     TYPED(worker) worker = {
-        .pass = pass, .thread = index, .count = 1, .rows = {0, pass->plan.batch},
-        .peer = index, .peers = count, .counters = pass->counters,
+        .pass = pass, .step_team = clstm_i_alone(index), .pass_team = {index, index, count, pass->counters},
+        .rows = {0, pass->plan.batch},
     };
+    clstm_i_assert(count <= pass->schedule.threads);
     TYPED(zero_padding)(&pass->plan, pass->y.data, pass->y.stride, pass->y.stride, index, count);
     if (pass->directions > 1) {
-        TYPED(both_directions)(&worker, count);
+        TYPED(run_both_directions)(&worker);
         return;
     }
-    switch (pass->split) {
-    case CLSTM_I_ROWS: worker.rows = clstm_i_plan_share(&pass->plan, index, count); break;
-    case CLSTM_I_UNITS: worker.index = index, worker.count = count; break;
-    case CLSTM_I_LAYERS: TYPED(layers_in_turn)(&worker, count); return;
+    switch (pass->schedule.split) {
+    case CLSTM_I_ROWS: worker.rows = clstm_i_share_rows(&pass->plan, index, count); break;
+    case CLSTM_I_UNITS: worker.step_team = worker.pass_team; break;
+    case CLSTM_I_LAYERS: TYPED(run_wavefront)(&worker); return;
     }
-    TYPED(chunk_by_chunk)(&worker, 0, pass->model->config.num_layers);
+    TYPED(run_layers)(&worker, 0, pass->model->config.num_layers);
 }
 
 /* ---- The call ---- */
@@ -136,8 +127,9 @@ static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence
     return CLSTM_OK;
 }
 
-/* Chooses engine and split; a cell that is not plain goes into *cell. */
-static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *extent, TYPED(clstm_i_cell) *cell) {
+/* Chooses engine and schedule; a cell that is not plain goes into *cell. */
+static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_extent *extent,
+                                      TYPED(clstm_i_cell) *cell) {
     const clstm_config *config = &pass->model->config;
     const clstm_i_isa *isa;
     int packed;
@@ -150,49 +142,55 @@ static clstm_status TYPED(begin_pass)(TYPED(pass) *pass, const clstm_i_extent *e
     pass->directions = clstm_i_directions(config);
     pass->recurrent_size = clstm_i_recurrent_size(config);
     pass->direct = clstm_i_plan_is_uniform(extent) && config->direction != CLSTM_REVERSE;
-    pass->stride = config->hidden_size;
+    pass->c_stride = config->hidden_size;
     pass->h_stride = pass->recurrent_size;
     pass->width = 4 * config->hidden_size;
     if (packed) {
         const size_t lanes = pass->kernels->lanes;
-        pass->pack = TYPED(get_pack)(pass->model, 0, lanes, &status);
+        pass->pack = TYPED(get_pack)(pass->model, CLSTM_I_FORWARD_PACK, lanes, &status);
         if (!pass->pack) return status;
-        pass->stride = clstm_i_whole_vectors(pass->stride, lanes);
+        pass->c_stride = clstm_i_whole_vectors(pass->c_stride, lanes);
         pass->h_stride = clstm_i_whole_vectors(pass->h_stride, lanes);
         pass->width = pass->pack->parts[0].width;
     }
-    const clstm_i_shape shape = {
+    pass->shape = (clstm_i_shape){
         clstm_i_plan_longest(extent), extent->batch, config->input_size, config->hidden_size, config->num_layers,
         pass->directions, pass->plan.total, sizeof(real),
     };
-    pass->threads = clstm_i_choose_split(pass->call, &shape, packed, &pass->split);
-    pass->hoist = !packed || clstm_i_hoists(&shape, pass->split);
+    pass->schedule = clstm_i_schedule_forward(pass->call, &pass->shape, packed);
     return CLSTM_OK;
 }
 
 /* The state that the pass begins with. */
-static void TYPED(begin_states)(TYPED(pass) *pass, const PUBLIC(sequence) *sequence) {
+static void TYPED(begin_states)(TYPED(forward_pass) *pass, const PUBLIC(sequence) *sequence) {
     const clstm_config *config = &pass->model->config;
     const size_t parts = clstm_i_parts(config), B = sequence->batch, H = config->hidden_size, R = pass->recurrent_size;
     const clstm_i_offsets at = clstm_i_part_offsets(config, parts);
     const real *own = config->learn_state ? pass->model->parameters : NULL;
     for (size_t q = 0; q < parts; q++) {
-        TYPED(take_states)(&pass->plan, pass->h + q * B * pass->h_stride, pass->h_stride,
+        TYPED(gather_states)(&pass->plan, pass->h + q * B * pass->h_stride, pass->h_stride,
                            sequence->h0 ? sequence->h0 + q * B * R : NULL, own ? own + at.h0 + q * R : NULL, R);
-        TYPED(take_states)(&pass->plan, pass->c + q * B * pass->stride, pass->stride,
+        TYPED(gather_states)(&pass->plan, pass->c + q * B * pass->c_stride, pass->c_stride,
                            sequence->c0 ? sequence->c0 + q * B * H : NULL, own ? own + at.c0 + q * H : NULL, H);
     }
 }
 
-static void TYPED(end_states)(const TYPED(pass) *pass, const PUBLIC(sequence) *sequence) {
+static void TYPED(end_states)(const TYPED(forward_pass) *pass, const PUBLIC(sequence) *sequence) {
     const clstm_config *config = &pass->model->config;
     const size_t B = sequence->batch, H = config->hidden_size, R = pass->recurrent_size;
     for (size_t q = 0; q < clstm_i_parts(config); q++) {
-        TYPED(give_states)(&pass->plan, pass->h + q * B * pass->h_stride, pass->h_stride,
+        TYPED(scatter_states)(&pass->plan, pass->h + q * B * pass->h_stride, pass->h_stride,
                            sequence->hn ? sequence->hn + q * B * R : NULL, R);
-        TYPED(give_states)(&pass->plan, pass->c + q * B * pass->stride, pass->stride,
+        TYPED(scatter_states)(&pass->plan, pass->c + q * B * pass->c_stride, pass->c_stride,
                            sequence->cn ? sequence->cn + q * B * H : NULL, H);
     }
+}
+
+static void TYPED(trace_pass)(const TYPED(forward_pass) *pass, const char *isa) {
+    clstm_i_trace_pass(&(clstm_i_traced_pass){
+        .name = pass->tape ? "record" : "forward", .isa = isa, .packed = pass->pack != NULL, .shape = &pass->shape,
+        .schedule = &pass->schedule, .hoists = TYPED(any_hoists)(pass), .chunk = pass->capacity,
+    });
 }
 
 /* The pass itself, for clstm_forward and, with a tape that has its memory, clstm_record. */
@@ -201,23 +199,25 @@ static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(s
     const clstm_config *config = &model->config;
     const clstm_i_extent extent = TYPED(extent)(sequence);
     clstm_i_call call = {.context = context};
-    TYPED(pass) pass = {.call = &call, .model = model, .tape = tape};
+    TYPED(forward_pass) pass = {.call = &call, .model = model, .tape = tape};
     TYPED(clstm_i_cell) cell;
     clstm_status status = TYPED(begin_pass)(&pass, &extent, &cell);
     if (!status) status = TYPED(allocate_pass)(&pass, &extent);
     if (status) return status;
 
-    pass.nontemporal = TYPED(keeps_nontemporal)(&pass);
-    const int back = clstm_i_goes_back(config, 0);
+    if (clstm_i_traces()) TYPED(trace_pass)(&pass, clstm_isa());
+    pass.nontemporal = TYPED(records_nontemporal)(&pass);
+    const int reversed = clstm_i_is_reversed(config, 0);
     const size_t I = config->input_size, O = clstm_i_output_size(config);
-    pass.x = (TYPED(port)){(real *)sequence->x, I, pass.plan.caller, back}; /* only read */
-    pass.y = (TYPED(port)){sequence->y, O, pass.plan.caller, back};
+    pass.x = TYPED(caller_view)(&pass.plan, sequence->x, I, reversed);
+    pass.y = TYPED(caller_view)(&pass.plan, sequence->y, O, reversed);
+    clstm_i_assert(pass.direct == TYPED(is_direct)(&pass.plan, &pass.y));
     TYPED(begin_states)(&pass, sequence);
     if (tape) {
-        TYPED(begin_tape)(tape, &pass.x, pass.h, pass.h_stride, pass.c, pass.stride);
-        pass.x = (TYPED(port)){tape->x, I, clstm_i_packed_map(&pass.plan), 0};
+        TYPED(begin_tape)(tape, &pass.x, pass.h, pass.h_stride, pass.c, pass.c_stride);
+        pass.x = TYPED(packed_view)(&pass.plan, tape->x, I);
     }
-    clstm_i_run(&call, pass.threads, TYPED(run_worker), &pass);
+    clstm_i_run(&call, pass.schedule.threads, TYPED(run_worker), &pass);
     const int cancelled = clstm_i_cancelled(&call);
     if (!cancelled) TYPED(end_states)(&pass, sequence);
     clstm_i_give_back(model->cache, CLSTM_I_WORKSPACE, pass.memory);

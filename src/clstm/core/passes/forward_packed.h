@@ -2,30 +2,27 @@
 #pragma once
 
 #include "forward_state.h"
-#include "gather.h"
-#include "packed_weights.h"
-#include "read_cell.h"
-#include "tape.h"
 
-/* A kernel call of more multiply-adds is cut up, so that the host can cancel a call within 50 ms. */
-static size_t TYPED(blocks_at_once)(const TYPED(packed) *packed, double work) {
-    const double most = 1e8, pieces = work / most;
+/* Blocks of one kernel call, so that the host can cancel in time. */
+static size_t TYPED(blocks_per_call)(const TYPED(packed) *packed, double work) {
+    const double pieces = work / TUNE_CALL_WORK;
     if (pieces < 1) return packed->blocks;
     return pieces < (double)packed->blocks ? (size_t)((double)packed->blocks / pieces) : 1;
 }
 
+/* Multiply-adds of a product, and what activations, loads and stores cost beside them. */
 static double TYPED(work)(const TYPED(clstm_i_product) *product, const TYPED(packed) *packed) {
-    double depth = 64; /* of activations, loads and stores */
-    for (size_t n = 0; n < product->count; n++) depth += (double)product->parts[n].depth;
+    double depth = 64;
+    for (size_t n = 0; n < product->count; n++) depth += (double)product->factors[n].matrix.depth;
     return (double)product->rows * depth * (double)(packed->narrow ? packed->n : packed->width);
 }
 
-/* out (rows, stride) = start + the product, of the given blocks. */
+/* out (rows, stride) = the sums of a product, for the given blocks. */
 static void TYPED(packed_multiply)(const TYPED(worker) *worker, const TYPED(packed) *packed,
                                    TYPED(clstm_i_product) product, clstm_i_range blocks, real *out, size_t stride,
                                    size_t columns) {
     const double work = TYPED(work)(&product, packed);
-    const size_t most = TYPED(blocks_at_once)(packed, work);
+    const size_t most = TYPED(blocks_per_call)(packed, work);
     for (size_t begin = blocks.begin; begin < blocks.end; begin = product.end) {
         if (clstm_i_cancelled(worker->pass->call)) return;
         product.begin = begin;
@@ -38,7 +35,8 @@ static void TYPED(packed_multiply)(const TYPED(worker) *worker, const TYPED(pack
 static void TYPED(run_steps)(const TYPED(worker) *worker, const TYPED(packed) *packed, TYPED(clstm_i_steps) steps,
                              clstm_i_range blocks) {
     const double work = (double)steps.steps * TYPED(work)(&steps.product, packed);
-    const size_t most = TYPED(blocks_at_once)(packed, work);
+    const size_t most = TYPED(blocks_per_call)(packed, work);
+    clstm_i_assert(steps.steps == 1 || clstm_i_count(blocks) == packed->blocks);
     for (size_t begin = blocks.begin; begin < blocks.end; begin = steps.product.end) {
         if (clstm_i_cancelled(worker->pass->call)) return;
         steps.product.begin = begin;
@@ -48,34 +46,30 @@ static void TYPED(run_steps)(const TYPED(worker) *worker, const TYPED(packed) *p
     }
 }
 
-/* The input product of all steps. Each thread has its own blocks of it, so that none waits before the first step. */
+/* The input product of all steps. Each thread computes its own blocks, so that none waits before the first step. */
 static void TYPED(packed_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
                                 clstm_i_range blocks) {
-    const TYPED(clstm_i_product) product = {
-        .rows = chunk->n, .whole = packed->whole, .last = packed->last,
-        .count = 1, .parts = {{chunk->x, chunk->x_stride, packed->input, packed->input_size}},
-        .start = packed->bias,
-    };
+    TYPED(clstm_i_product) product = TYPED(product_of)(packed, chunk->n);
+    TYPED(add_factor)(&product, packed->input, chunk->x, chunk->x_stride);
     TYPED(packed_multiply)(worker, packed, product, blocks, chunk->sums, worker->pass->width, worker->pass->width);
 }
 
-/* The steps from t on, of a worker's rows and blocks, all with as many rows. */
+/* `count` steps from t on with equal numbers of rows, of a worker's rows and blocks. */
 static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
                                 clstm_i_range blocks, size_t t, size_t count) {
-    const TYPED(pass) *pass = worker->pass;
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
-    const size_t H = pass->model->config.hidden_size, stride = pass->stride, part = chunk->part;
-    const TYPED(step_place) at = TYPED(place_step)(worker, chunk, t);
+    const size_t H = pass->model->config.hidden_size, part = chunk->part;
+    const TYPED(step_rows_at) at = TYPED(locate_step)(worker, chunk, t);
     size_t before_stride;
-    const real *before = TYPED(before_step)(worker, chunk, t, &at, &before_stride);
+    const real *before = TYPED(hidden_before_step)(worker, chunk, t, &at, &before_stride);
 
     TYPED(clstm_i_steps) steps = {
-        .product = {
-            .rows = at.rows.end - at.rows.begin, .whole = packed->whole, .last = packed->last, .start = packed->bias,
-        },
-        .first = t, .steps = count, .batch = plan->rows[t], .c = pass->c + (part * plan->batch + at.first) * stride,
-        .h = chunk->outputs ? chunk->outputs + at.first * stride : chunk->hidden + at.rows.begin * chunk->h_stride,
-        .stride = chunk->outputs ? stride : chunk->h_stride, .hidden_size = H,
+        .product = TYPED(product_of)(packed, clstm_i_count(at.rows)), .first = t, .steps = count,
+        .batch = plan->rows[t], .c = pass->c + (part * plan->batch + at.first) * pass->c_stride,
+        .h = chunk->outputs ? chunk->outputs + at.first * pass->c_stride
+                            : chunk->hidden + at.rows.begin * chunk->h_stride,
+        .stride = chunk->outputs ? pass->c_stride : chunk->h_stride, .hidden_size = H,
         .cell = pass->cell, .peephole = packed->peephole,
     };
     TYPED(clstm_i_product) *product = &steps.product;
@@ -83,14 +77,11 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
         product->start = chunk->sums + at.rows.begin * pass->width;
         product->start_stride = pass->width;
     } else {
-        product->parts[product->count++] = (TYPED(clstm_i_part)){
-            chunk->x + at.rows.begin * chunk->x_stride, chunk->x_stride, packed->input, packed->input_size,
-        };
+        TYPED(add_factor)(product, packed->input, chunk->x + at.rows.begin * chunk->x_stride, chunk->x_stride);
     }
-    product->parts[product->count++] = (TYPED(clstm_i_part)){
-        before, before_stride, packed->recurrent, packed->recurrent_size,
-    };
-    if (worker->count > 1) TYPED(fetch_rows)(before, before_stride, product->rows, packed->recurrent_size);
+    TYPED(add_factor)(product, packed->recurrent, before, before_stride);
+    if (worker->step_team.count > 1)
+        TYPED(fetch_rows)(before, before_stride, product->rows, packed->recurrent.depth);
     if (pass->tape) {
         const size_t total = plan->total, B = plan->batch;
         if (pass->tape->gates) steps.gates = (real *)pass->tape->gates + (part * total + at.slot) * 4 * H;
@@ -100,74 +91,76 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
     TYPED(run_steps)(worker, packed, steps, blocks);
 }
 
-/* h_t = weight_hr (o_t tanh(c_t)) of a worker's part of a step: some columns, or rows where there are too few. */
+/* h_t = weight_hr (o_t tanh(c_t)), a worker's share of a step: some columns, or rows where columns are too few. */
 static void TYPED(packed_projection)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
-                                     const TYPED(step_place) *at) {
-    const TYPED(pass) *pass = worker->pass;
+                                     const TYPED(step_rows_at) *at) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const TYPED(packed) *packed = &pass->pack->projections[chunk->part];
-    clstm_i_range blocks = {0, packed->blocks}, rows = {0, at->rows.end - at->rows.begin};
-    if (packed->blocks >= worker->count) blocks = clstm_i_slice(packed->blocks, 1, worker->index, worker->count);
-    else rows = clstm_i_slice(rows.end, 1, worker->index, worker->count);
-    const TYPED(clstm_i_product) product = TYPED(plain_product)(
-        packed, rows.end - rows.begin, chunk->outputs + (at->first + rows.begin) * pass->stride, pass->stride);
+    const clstm_i_subteam team = worker->step_team;
+    clstm_i_range blocks = {0, packed->blocks}, rows = {0, clstm_i_count(at->rows)};
+    if (packed->blocks >= team.count) blocks = clstm_i_share(packed->blocks, 1, team.index, team.count);
+    else rows = clstm_i_share(rows.end, 1, team.index, team.count);
+    const TYPED(clstm_i_product) product =
+        TYPED(plain_product)(packed, clstm_i_count(rows), chunk->outputs + (at->first + rows.begin) * pass->c_stride,
+                             pass->c_stride);
     TYPED(packed_multiply)(worker, packed, product, blocks,
                            chunk->hidden + (at->rows.begin + rows.begin) * pass->h_stride, pass->h_stride,
                            pass->recurrent_size);
 }
 
-/* What follows a step before the next one may begin. */
-static void TYPED(packed_between)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
-    const TYPED(pass) *pass = worker->pass;
-    const TYPED(step_place) at = TYPED(place_step)(worker, chunk, t);
+/* Projection and recurrent dropout: what must be done before the next step may begin. */
+static void TYPED(packed_after_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const TYPED(step_rows_at) at = TYPED(locate_step)(worker, chunk, t);
     if (chunk->outputs) {
         TYPED(packed_projection)(worker, chunk, &at);
         TYPED(meet)(worker);
     }
     if (!pass->tape) return;
-    TYPED(keep_between)(worker, chunk, &at);
+    TYPED(record_after_step)(worker, chunk, &at);
     TYPED(meet)(worker);
 }
 
-/* How many steps from t on one kernel call can take: alone, no thread waits for it; and the host is asked in time. */
-static size_t TYPED(steps_at_once)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t, int between) {
-    const TYPED(pass) *pass = worker->pass;
+/* Steps from t on for one kernel call: several only where no thread waits for them, and so few that the host can cancel
+   in time. */
+static size_t TYPED(steps_per_call)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t,
+                                    int stops_after_step) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
-    const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
-    const double most = 1e7, depth = 2.0 * (double)pass->stride + (double)packed->input_size;
-    if (worker->count > 1 || between) return 1;
-    const double each = (double)plan->rows[t] * (double)pass->width * depth; /* 0 of a batch without rows */
+    const double depth = 2.0 * (double)pass->c_stride + (double)pass->pack->parts[chunk->part].input.depth;
+    if (worker->step_team.count > 1 || stops_after_step) return 1;
+    const double each = (double)plan->rows[t] * (double)pass->width * depth; /* 0 for a batch without rows */
     size_t last = chunk->last;
-    if (each * (double)(last - t) > most) last = t + 1 + (size_t)(most / each);
+    if (each * (double)(last - t) > TUNE_STEPS_WORK) last = t + 1 + (size_t)(TUNE_STEPS_WORK / each);
     return clstm_i_plan_run(plan, t, last) - t;
 }
 
 static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(pass) *pass = worker->pass;
+    const TYPED(forward_pass) *pass = worker->pass;
     const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
     const size_t line = 64 / sizeof(real) / pass->kernels->lanes; /* no cache line of h has two writers */
-    const clstm_i_range blocks = clstm_i_slice(packed->blocks, line ? line : 1, worker->index, worker->count);
-    const int between = chunk->outputs || TYPED(drops_recurrent)(pass->tape);
+    const clstm_i_range blocks =
+        clstm_i_share(packed->blocks, clstm_i_max(line, 1), worker->step_team.index, worker->step_team.count);
+    const int stops_after_step = chunk->outputs || TYPED(drops_recurrent)(pass->tape);
     if (chunk->sums) TYPED(packed_input)(worker, chunk, packed, blocks);
     for (size_t t = chunk->first, count; t < chunk->last && !clstm_i_cancelled(pass->call); t += count) {
-        count = TYPED(steps_at_once)(worker, chunk, t, between);
+        count = TYPED(steps_per_call)(worker, chunk, t, stops_after_step);
         TYPED(packed_steps)(worker, chunk, packed, blocks, t, count);
         TYPED(meet)(worker);
-        if (between) TYPED(packed_between)(worker, chunk, t);
+        if (stops_after_step) TYPED(packed_after_step)(worker, chunk, t);
     }
     if (pass->nontemporal) clstm_i_order_stores();
 }
 
-/* Whether gates and cells go past the caches: those would hold little of them until the backward pass, and all of it
-   would be read into them first. Recording (100,32,256,256) takes 32.5 ms instead of 34.1, (28,64,28,128) 3.2 and 3.7;
-   but of 0.7 MB, (8,64,8,64), the backward pass would take 0.48 instead of 0.43. */
-static int TYPED(keeps_nontemporal)(const TYPED(pass) *pass) {
-    const size_t most = (size_t)1 << 20, H = pass->model->config.hidden_size;
+/* Whether gates and cells are recorded by non-temporal stores (TUNE_NONTEMPORAL_BYTES), which need whole vectors. */
+static int TYPED(records_nontemporal)(const TYPED(forward_pass) *pass) {
+    const size_t H = pass->model->config.hidden_size;
     const size_t rows = clstm_i_parts(&pass->model->config) * pass->plan.total;
     if (!pass->tape || !pass->pack || H % pass->kernels->lanes) return 0;
-    return rows * (pass->tape->gates ? 5 : 1) * H * sizeof(real) > most;
+    return rows * (pass->tape->gates ? 5 : 1) * H * sizeof(real) > TUNE_NONTEMPORAL_BYTES;
 }
 
-/* y (rows, O) = h weight_out^T + bias_out of some rows. */
+/* y (rows, O) = h weight_out^T + bias_out. */
 static void TYPED(packed_readout)(const TYPED(worker) *worker, const real *h, size_t stride, size_t rows, real *y) {
     const TYPED(packed) *packed = worker->pass->pack->readout;
     const TYPED(clstm_i_product) product = TYPED(plain_product)(packed, rows, h, stride);

@@ -1,128 +1,134 @@
-/* A forward pass, typed: what its threads share, its memory, and whose rows are whose. */
+/* The state of a forward pass, typed: what its threads share, its memory, and which rows belong to which thread. */
 #pragma once
 
 #include "gather.h"
 #include "packed_weights.h"
 #include "tape.h"
 
-typedef struct TYPED(pass) {
+typedef struct TYPED(forward_pass) {
     clstm_i_call *call;
     const clstm_model *model;
     const TYPED(clstm_i_kernels) *kernels;
-    const TYPED(pack) *pack; /* NULL: the blas engine */
-    const TYPED(clstm_i_cell) *cell; /* NULL: the plain one */
-    clstm_tape *tape;        /* NULL: nothing is kept */
+    const TYPED(pack) *pack;         /* NULL: the blas engine */
+    const TYPED(clstm_i_cell) *cell; /* NULL: the plain cell */
+    clstm_tape *tape;                /* NULL: nothing is recorded */
     clstm_i_plan plan;
-    clstm_i_split split;
-    size_t threads;    /* at most */
-    size_t directions; /* D */
+    clstm_i_shape shape;
+    clstm_i_schedule schedule;
+    size_t directions;     /* D */
     size_t recurrent_size; /* R */
-    size_t capacity;   /* rows of the longest chunk */
-    size_t stride;     /* from one row of c to the next: whole vectors, in the packed engine */
-    size_t h_stride;   /* of h likewise: the same without a projection */
-    size_t width;      /* from one row of sums to the next */
-    int direct;        /* the caller's sequences lie as packed ones */
-    int nontemporal;   /* what the tape keeps of every step goes past the caches */
-    int hoist;         /* the input product of a chunk's steps at once; else in every step */
-    TYPED(port) x, y;  /* the caller's, of I and O columns; or the tape's x */
-    char *memory;      /* all that follows */
-    real *h, *c;       /* (L D, B, h_stride), (L D, B, stride) the state so far */
-    real *hidden;      /* (buffers, capacity, h_stride) h of a layer over a chunk */
-    real *inputs;      /* (D, capacity, I or D R) a layer's x over a chunk, where it lies elsewhere in another order */
-    real *between;     /* (2, total, D R) what two directions leave to the next layer, where no tape keeps it */
-    real *outputs;     /* (workers, B, stride) o_t tanh(c_t) before a projection */
-    real *sums;        /* (workers, capacity, width) pre-activations */
-    real *read_out;    /* (capacity, O) y on its way to where it does not lie as h does */
-    real *zeros;       /* (4H,) the blas engine's bias of a model without one */
-    clstm_i_counter *counters; /* (2 threads + L,): meetings of those that share a step, meetings of all, and each
-                                  layer's chunks */
-} TYPED(pass);
+    size_t capacity;       /* rows of the longest chunk */
+    size_t c_stride;       /* between rows of c: whole vectors in the packed engine */
+    size_t h_stride;       /* between rows of h: likewise; equal without a projection */
+    size_t width;          /* lanes of a row of sums */
+    int direct;            /* the caller's x and y have the rows packed, in order */
+    int nontemporal;       /* gates and cells are recorded by non-temporal stores */
+    TYPED(row_view) x, y;  /* the caller's, of I and O columns; or the tape's x */
+    char *memory;          /* all arrays below */
+    real *h, *c;           /* (L D, B, h_stride), (L D, B, c_stride) the state so far */
+    real *hidden;          /* (buffers, capacity, h_stride) h of a layer over a chunk */
+    real *inputs;          /* (D, capacity, I or D R) a layer's gathered input over a chunk */
+    real *between;         /* (2, total, D R) h of both directions for the next layer, where no tape keeps it */
+    real *outputs;         /* (buffers, B, c_stride) o_t tanh(c_t) before a projection */
+    real *sums;            /* (buffers, capacity, width) hoisted input products; pre-activations of the blas engine */
+    real *read_out;        /* (capacity, O) y before it is scattered */
+    real *zeros;           /* (4H,) the blas engine's bias of a model without one */
+    clstm_i_counter *counters; /* (2 threads + L,): meetings of subteams, meetings of all, chunks done by each layer */
+} TYPED(forward_pass);
 
-/* One thread's part in a pass. */
+/* One thread of a pass. */
 typedef struct TYPED(worker) {
-    const TYPED(pass) *pass;
-    size_t thread;       /* 0 is the caller's */
-    size_t index, count; /* among those that share every step */
-    clstm_i_range rows;  /* of the batch */
+    const TYPED(forward_pass) *pass;
+    clstm_i_subteam step_team; /* threads that share every step */
+    clstm_i_subteam pass_team; /* threads that go through the same chunks: they share steps or rows */
+    clstm_i_range rows;        /* of the batch */
     size_t direction;
-    size_t peer, peers;  /* among those that go through the same chunks: they share steps or rows */
-    clstm_i_counter *counters; /* of the peers */
 } TYPED(worker);
 
-/* A direction of a layer over some steps, n rows in all. */
+/* One direction of a layer over some steps, and where its rows lie (locate_chunk in forward_layer.h). */
 typedef struct TYPED(chunk) {
     size_t first, last; /* steps */
-    size_t origin, n;   /* rows before them, and theirs */
+    size_t origin, n;   /* rows before them, and in them */
     size_t layer, part;
-    const real *x; /* (n, I) */
+    TYPED(row_view) from; /* if x must be gathered: from there; else without data */
+    real *gathered;       /* (n, x_stride) x then; else NULL */
+    const real *x;        /* (n, I) */
     size_t x_stride;
-    real *gathered;  /* x itself, where it must be gathered first; else NULL */
-    real *hidden;    /* (n, h_stride) */
-    size_t h_stride; /* the pass's, or what separates single rows in y */
-    int gives_y;     /* hidden lies in y */
-    real *sums;      /* (n, width), or NULL */
-    real *outputs;   /* (B, stride) of a step, where there is a projection */
+    real *hidden; /* (n, R) h, rows h_stride apart */
+    size_t h_stride;
+    TYPED(row_view) to; /* if h must be scattered to y or the next layer's input: there; else without data */
+    int reads_out;      /* the readout follows, chunk by chunk */
+    real *sums;         /* (n, width) or NULL: the input product is in the step */
+    real *outputs;      /* (B, c_stride) of a step before its projection, or NULL */
 } TYPED(chunk);
 
-static void TYPED(meet)(const TYPED(worker) *worker) {
-    clstm_i_meet(worker->pass->call, worker->counters, worker->index, worker->count);
-}
+static void TYPED(meet)(const TYPED(worker) *worker) { clstm_i_meet(worker->pass->call, &worker->step_team); }
 
-/* Before the buffers of a chunk are written anew. Peers with rows of their own need not wait where these have the same
-   places in every chunk. */
-static void TYPED(meet_peers)(const TYPED(worker) *worker) {
-    if (worker->count > 1 || worker->pass->plan.lengths)
-        clstm_i_meet(worker->pass->call, worker->counters, worker->peer, worker->peers);
+/* Before the buffers of a chunk are reused. Not needed where each thread owns fixed rows of equal length. */
+static void TYPED(meet_before_reuse)(const TYPED(worker) *worker) {
+    if (worker->step_team.count > 1 || worker->pass->plan.lengths)
+        clstm_i_meet(worker->pass->call, &worker->pass_team);
 }
 
 static void TYPED(poll)(const TYPED(worker) *worker, double work) {
-    if (worker->thread == 0) clstm_i_poll(worker->pass->call, work);
+    clstm_i_poll(worker->pass->call, worker->step_team.thread, work);
 }
 
 /* ---- Memory ---- */
 
-/* The rows of the longest chunk: at least one step, at most the whole sequence. */
-static size_t TYPED(chunk_capacity)(const TYPED(pass) *pass, size_t total, size_t batch) {
-    /* Between two threads that go through the layers one behind the other: few steps, so that none waits long. Else:
-       what stays in a private cache between product and step, and has enough rows for a fast product. */
-    const size_t bytes = (size_t)1 << 20, in_turn = 16;
-    const size_t row = (pass->hoist || !pass->pack ? pass->width + pass->stride : pass->stride) * sizeof(real);
-    size_t rows = bytes / row;
-    if (pass->split == CLSTM_I_LAYERS && rows / in_turn > batch) rows = in_turn * batch;
-    return rows < batch ? batch : rows < total ? rows : total;
+static int TYPED(hoists)(const TYPED(forward_pass) *pass, size_t columns) {
+    return !pass->pack || clstm_i_hoists(&pass->shape, pass->schedule.split, columns);
+}
+
+/* Whether any layer hoists its input product. */
+static int TYPED(any_hoists)(const TYPED(forward_pass) *pass) {
+    const clstm_config *config = &pass->model->config;
+    return TYPED(hoists)(pass, config->input_size)
+           || (config->num_layers > 1 && TYPED(hoists)(pass, clstm_i_layer_size(config)));
+}
+
+/* Rows of the longest chunk: at least one step, at most the whole sequence. In a wavefront few steps; else as many as
+   stay in a private cache between product and step, which are enough for a fast product. */
+static size_t TYPED(chunk_capacity)(const TYPED(forward_pass) *pass, size_t total, size_t batch) {
+    const size_t row = (TYPED(any_hoists)(pass) ? pass->width + pass->c_stride : pass->c_stride) * sizeof(real);
+    size_t rows = TUNE_CHUNK_BYTES / row;
+    if (pass->schedule.split == CLSTM_I_LAYERS && rows / TUNE_WAVEFRONT_CHUNK > batch)
+        rows = TUNE_WAVEFRONT_CHUNK * batch;
+    return rows < batch ? batch : clstm_i_min(rows, total);
 }
 
 /* The arrays of a pass, in memory that begins at an address; with 0 for it, only what they need. */
-static void TYPED(place_arrays)(TYPED(pass) *pass, clstm_i_layout *layout, size_t batch, uintptr_t memory) {
+static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layout, size_t batch, uintptr_t memory) {
     const clstm_config *config = &pass->model->config;
-    const size_t L = config->num_layers, D = pass->directions, B = batch, width = D * pass->recurrent_size;
-    const size_t in_turn = pass->split == CLSTM_I_LAYERS, workers = in_turn ? pass->threads : D;
-    const int blas = !pass->pack, on_tape = blas && pass->tape && pass->tape->gates;
-    const int gathers = D > 1 || !(pass->direct || pass->tape), read_out = config->output_size && !pass->direct;
+    const size_t L = config->num_layers, D = pass->directions, B = batch, layer_size = clstm_i_layer_size(config);
+    const size_t threads = pass->schedule.threads, wavefront = pass->schedule.split == CLSTM_I_LAYERS;
+    const size_t buffers = wavefront ? threads : D; /* of sums and outputs */
+    const int blas = !pass->pack, sums_on_tape = blas && pass->tape && pass->tape->gates;
+    const int gathers = D > 1 || !(pass->direct || pass->tape), reads_out = config->output_size && !pass->direct;
     const int between = D > 1 && !pass->tape && (L > 1 || config->output_size);
     size_t states, rows, h_rows;
     if (__builtin_mul_overflow(L * D, B, &states)
-        || __builtin_mul_overflow(in_turn ? 2 * L : 2, pass->capacity, &h_rows)
-        || __builtin_mul_overflow(workers, pass->capacity, &rows)) layout->overflow = 1;
+        || __builtin_mul_overflow(wavefront ? 2 * L : 2, pass->capacity, &h_rows)
+        || __builtin_mul_overflow(buffers, pass->capacity, &rows)) layout->overflow = 1;
     if (layout->overflow) return;
 #define PLACE(array, rows, columns) \
     pass->array = (void *)(memory + clstm_i_reserve(layout, rows, columns, sizeof *pass->array))
-    PLACE(counters, 2 * pass->threads + L, 1);
+    PLACE(counters, 2 * threads + L, 1);
     PLACE(h, states, pass->h_stride);
-    PLACE(c, states, pass->stride);
+    PLACE(c, states, pass->c_stride);
     PLACE(hidden, h_rows, pass->h_stride);
-    PLACE(inputs, gathers ? D * pass->capacity : 0, config->input_size > width ? config->input_size : width);
-    PLACE(between, between ? 2 * pass->plan.total : 0, width);
-    PLACE(outputs, config->proj_size ? workers * B : 0, pass->stride);
-    PLACE(sums, pass->hoist && !on_tape ? rows : 0, pass->width);
-    PLACE(read_out, read_out ? pass->capacity : 0, config->output_size);
+    PLACE(inputs, gathers ? D * pass->capacity : 0, clstm_i_max(config->input_size, layer_size));
+    PLACE(between, between ? 2 * pass->plan.total : 0, layer_size);
+    PLACE(outputs, config->proj_size ? buffers * B : 0, pass->c_stride);
+    PLACE(sums, TYPED(any_hoists)(pass) && !sums_on_tape ? rows : 0, pass->width);
+    PLACE(read_out, reads_out ? pass->capacity : 0, config->output_size);
     PLACE(zeros, blas && config->no_bias ? pass->width : 0, 1);
-    PLACE(call->scratch, blas ? pass->threads : 0, CLSTM_I_GEMM_BYTES);
+    PLACE(call->scratch, blas ? threads : 0, CLSTM_I_GEMM_BYTES);
 #undef PLACE
 }
 
 /* A plan, unless the tape has it, and all arrays. `plan.total` is known before. */
-static clstm_status TYPED(allocate_pass)(TYPED(pass) *pass, const clstm_i_extent *extent) {
+static clstm_status TYPED(allocate_pass)(TYPED(forward_pass) *pass, const clstm_i_extent *extent) {
     const clstm_config *config = &pass->model->config;
     pass->capacity = TYPED(chunk_capacity)(pass, pass->plan.total, extent->batch);
     const size_t L = config->num_layers, states = pass->directions * L * extent->batch;
@@ -137,9 +143,10 @@ static clstm_status TYPED(allocate_pass)(TYPED(pass) *pass, const clstm_i_extent
     pass->plan = pass->tape ? pass->tape->plan : clstm_i_plan_make(extent, (size_t *)(memory + plan));
     layout = head;
     TYPED(place_arrays)(pass, &layout, extent->batch, (uintptr_t)memory);
-    memset(pass->counters, 0, (2 * pass->threads + L) * sizeof(clstm_i_counter));
+    clstm_i_assert(clstm_i_is_aligned(pass->h) && clstm_i_is_aligned(pass->c) && clstm_i_is_aligned(pass->hidden));
+    memset(pass->counters, 0, (2 * pass->schedule.threads + L) * sizeof(clstm_i_counter));
     memset(pass->h, 0, states * pass->h_stride * sizeof(real));
-    memset(pass->c, 0, states * pass->stride * sizeof(real));
+    memset(pass->c, 0, states * pass->c_stride * sizeof(real));
     if (!pass->pack && config->no_bias) memset(pass->zeros, 0, pass->width * sizeof(real));
     return CLSTM_OK;
 }
@@ -147,56 +154,57 @@ static clstm_status TYPED(allocate_pass)(TYPED(pass) *pass, const clstm_i_extent
 /* ---- Rows ---- */
 
 static int TYPED(has_batch)(const TYPED(worker) *worker) {
-    return worker->rows.end - worker->rows.begin == worker->pass->plan.batch;
+    return clstm_i_count(worker->rows) == worker->pass->plan.batch;
 }
 
 /* The rows of step t that are a worker's, counted from the chunk's first row. */
 static clstm_i_range TYPED(rows_at)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
     const clstm_i_plan *plan = &worker->pass->plan;
-    const size_t active = plan->rows[t], at = plan->offsets[t] - chunk->origin;
-    const clstm_i_range rows = worker->rows;
-    return (clstm_i_range){at + (rows.begin < active ? rows.begin : active),
-                           at + (rows.end < active ? rows.end : active)};
+    const clstm_i_range rows = clstm_i_below(worker->rows, plan->rows[t]);
+    const size_t at = plan->offsets[t] - chunk->origin;
+    clstm_i_assert(t >= chunk->first && t < chunk->last);
+    return (clstm_i_range){at + rows.begin, at + rows.end};
 }
 
-/* A worker's rows of a whole chunk, in so many spans: a part of all rows if it has the whole batch, perhaps together
-   with others; else some of each step. */
-static size_t TYPED(spans)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+/* A worker's rows of a whole chunk as a number of ranges: one, a share of all rows, if it has the whole batch; else
+   some rows of each step. */
+static size_t TYPED(range_count)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     return TYPED(has_batch)(worker) ? 1 : chunk->last - chunk->first;
 }
 
-static clstm_i_range TYPED(span)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t n) {
-    if (TYPED(has_batch)(worker)) return clstm_i_slice(chunk->n, 1, worker->index, worker->count);
-    return TYPED(rows_at)(worker, chunk, chunk->first + n);
+static clstm_i_range TYPED(range_at)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t number) {
+    if (TYPED(has_batch)(worker))
+        return clstm_i_share(chunk->n, 1, worker->step_team.index, worker->step_team.count);
+    return TYPED(rows_at)(worker, chunk, chunk->first + number);
 }
 
-/* Rows of a chunk between here, (n, stride), and a port. */
-static void TYPED(exchange_span)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows,
-                                 TYPED(exchange) *exchange, real *data, size_t stride, size_t columns,
-                                 const TYPED(port) *port) {
-    const TYPED(own_rows) own = {data, stride, columns, {chunk->first, chunk->last}, rows};
-    TYPED(exchange_rows)(&worker->pass->plan, exchange, &own, port);
+/* Exchanges rows of a chunk, packed as (n, stride), with a view. */
+static void TYPED(exchange_range)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows,
+                                  TYPED(exchange) *exchange, real *data, size_t stride, size_t columns,
+                                  const TYPED(row_view) *view) {
+    const TYPED(packed_rows) own = {data, stride, columns, {chunk->first, chunk->last}, rows};
+    TYPED(exchange_rows)(&worker->pass->plan, exchange, &own, view);
 }
-/* What stands between a step's cells and the gates of the next one, in models or recordings that have it, typed:
-   projection and recurrent dropout. */
 
-/* Where a worker's rows of step t stand, of one direction of one layer. */
-typedef struct TYPED(step_place) {
-    clstm_i_range rows; /* of the chunk */
-    size_t first;       /* of the batch */
-    size_t slot;        /* of the first one on the tape, slot 0 of the initial state not counted */
-} TYPED(step_place);
+/* ---- After the cells of a step and before the gates of the next: projection and recurrent dropout ---- */
 
-static TYPED(step_place) TYPED(place_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
+/* A worker's rows of one step, of one direction of one layer. */
+typedef struct TYPED(step_rows_at) {
+    clstm_i_range rows; /* in the chunk */
+    size_t first;       /* row of the batch */
+    size_t slot;        /* of the first row on the tape, without slot 0 of the initial state */
+} TYPED(step_rows_at);
+
+static TYPED(step_rows_at) TYPED(locate_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
     const clstm_i_range rows = TYPED(rows_at)(worker, chunk, t);
     const size_t slot = rows.begin + chunk->origin;
-    return (TYPED(step_place)){rows, slot - worker->pass->plan.offsets[t], slot};
+    return (TYPED(step_rows_at)){rows, slot - worker->pass->plan.offsets[t], slot};
 }
 
-/* h_{t-1} as the gates of a step see it, and the distance of its rows. */
-static const real *TYPED(before_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t,
-                                      const TYPED(step_place) *at, size_t *stride) {
-    const TYPED(pass) *pass = worker->pass;
+/* h_{t-1} as the gates of a step see it, and the stride of its rows. */
+static const real *TYPED(hidden_before_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t,
+                                             const TYPED(step_rows_at) *at, size_t *stride) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const size_t R = pass->recurrent_size;
     if (TYPED(drops_recurrent)(pass->tape)) {
@@ -212,17 +220,19 @@ static const real *TYPED(before_step)(const TYPED(worker) *worker, const TYPED(c
     return chunk->hidden + (plan->offsets[t - 1] - chunk->origin + at->first) * chunk->h_stride;
 }
 
-/* A step's share of what the tape keeps of its own: o_t tanh(c_t) before the projection, h_t as the next step's gates
-   see it. Those that share the step each have some rows. */
-static void TYPED(keep_between)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(step_place) *at) {
-    const TYPED(pass) *pass = worker->pass;
+/* Records what only these models have: o_t tanh(c_t) before the projection, and h_t as the next step's gates see it.
+   Threads that share the step have some rows each. */
+static void TYPED(record_after_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
+                                     const TYPED(step_rows_at) *at) {
+    const TYPED(forward_pass) *pass = worker->pass;
     const clstm_tape *tape = pass->tape;
     const size_t H = pass->model->config.hidden_size, R = pass->recurrent_size;
-    const clstm_i_range own = clstm_i_slice(at->rows.end - at->rows.begin, 1, worker->index, worker->count);
+    const clstm_i_range own =
+        clstm_i_share(clstm_i_count(at->rows), 1, worker->step_team.index, worker->step_team.count);
     if (tape->outputs) {
         real *outputs = (real *)tape->outputs + (chunk->part * pass->plan.total + at->slot) * H;
-        TYPED(copy_rows)(outputs + own.begin * H, H, chunk->outputs + (at->first + own.begin) * pass->stride,
-                         pass->stride, own.end - own.begin, H);
+        TYPED(copy_rows)(outputs + own.begin * H, H, chunk->outputs + (at->first + own.begin) * pass->c_stride,
+                         pass->c_stride, clstm_i_count(own), H);
     }
     if (!TYPED(drops_recurrent)(tape)) return;
     const clstm_i_range rows = {at->first + own.begin, at->first + own.end};

@@ -5,12 +5,12 @@
 
 /* A slice of n elements for one thread, in whole cache lines. */
 static clstm_i_range TYPED(elements)(size_t n, size_t index, size_t count) {
-    return clstm_i_slice(n, 64 / sizeof(real), index, count);
+    return clstm_i_share(n, 64 / sizeof(real), index, count);
 }
 
 /* How many threads a pass is worth that moves so many numbers for each element. */
 static size_t TYPED(pass_threads)(const clstm_i_call *call, size_t n, double numbers) {
-    return clstm_i_wanted(call, numbers * (double)n, SIZE_MAX);
+    return clstm_i_threads_for(call, numbers * (double)n, SIZE_MAX);
 }
 
 /* ---- Steps ---- */

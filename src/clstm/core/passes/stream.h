@@ -1,27 +1,26 @@
-/* Streams, typed: the packed engine's steps one after the other, on the caller's thread and in the caller's memory. */
+/* Streams, typed: steps of the packed engine on the caller's thread, in the caller's memory. */
 #pragma once
 
 #include "gather.h"
 #include "packed_weights.h"
-#include "read_cell.h"
 
 typedef struct TYPED(stream) {
     clstm_stream base;
     const TYPED(clstm_i_kernels) *kernels;
     const TYPED(pack) *pack; /* base.pack */
     TYPED(clstm_i_cell) variant;
-    const TYPED(clstm_i_cell) *cell; /* the variant, or NULL: the plain one */
+    const TYPED(clstm_i_cell) *cell; /* the variant, or NULL: the plain cell */
     size_t recurrent_size;
-    size_t stride, h_stride; /* from one row of c to the next, and of h: whole vectors */
-    size_t width;            /* of sums */
-    real *h0, *c0;           /* (L, R), (L, H) what rows begin with */
-    real *h, *c;             /* (2, L, capacity, h_stride), (L, capacity, stride) the states so far; of h the half
-                                that base.half says, as a step must not write what it reads */
-    real *hidden;            /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
-    real *outputs;           /* (capacity, stride) o_t hidden(c_t) before a projection */
-    real *sums;              /* (chunk, capacity, width) the input product of some steps */
-    TYPED(clstm_i_steps) *ready;   /* (L,) a step of each layer, but for its rows and where x and h lie: to set up all
-                                      of it anew takes some 25 ns */
+    size_t c_stride, h_stride; /* between rows of c and of h: whole vectors */
+    size_t width;              /* lanes of a row of sums */
+    real *h0, *c0; /* (L, R), (L, H) the state that a new row starts from */
+    real *h, *c;   /* (2, L, capacity, h_stride), (L, capacity, c_stride) the state so far; base.half says which half of
+                      h is current, as a step must not write what it reads */
+    real *hidden;  /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
+    real *outputs; /* (capacity, c_stride) o_t tanh(c_t) before a projection */
+    real *sums;    /* (chunk, capacity, width) the hoisted input product */
+    TYPED(clstm_i_steps) *ready;    /* (L,) prepared kernel arguments for each layer: only rows, x and h are set in each
+                                       call (building them anew costs 25 ns) */
     TYPED(clstm_i_product) readout; /* likewise */
 } TYPED(stream);
 
@@ -41,9 +40,9 @@ static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, u
     PLACE(h0, L, stream->recurrent_size);
     PLACE(c0, L, config->hidden_size);
     PLACE(h, 2 * states, stream->h_stride);
-    PLACE(c, states, stream->stride);
+    PLACE(c, states, stream->c_stride);
     PLACE(hidden, 2 * rows, stream->h_stride);
-    PLACE(outputs, config->proj_size ? B : 0, stream->stride);
+    PLACE(outputs, config->proj_size ? B : 0, stream->c_stride);
     PLACE(sums, stream->base.chunk > 1 ? rows : 0, stream->width);
 #undef PLACE
 }
@@ -51,17 +50,16 @@ static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, u
 /* What follows from the model, the batch and the kernels; no memory yet. */
 static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_config *config, size_t batch,
                                const clstm_i_isa *isa) {
-    *stream = (TYPED(stream)){.base = {.config = *config, .is_f64 = REAL_IS_F64, .isa = isa, .capacity = batch}};
+    *stream = (TYPED(stream)){.base = {.config = *config, .is_f64 = REAL_IS_F64, .capacity = batch}};
     stream->kernels = isa->KERNELS;
     const size_t lanes = stream->kernels->lanes;
     stream->recurrent_size = clstm_i_recurrent_size(config);
-    stream->stride = clstm_i_whole_vectors(config->hidden_size, lanes);
+    stream->c_stride = clstm_i_whole_vectors(config->hidden_size, lanes);
     stream->h_stride = clstm_i_whole_vectors(stream->recurrent_size, lanes);
     stream->width = TYPED(packed_shape)(config->hidden_size, 0, lanes, 0).width;
-    /* Few enough steps for a private cache; neither number has been tuned. */
-    const size_t bytes = (size_t)64 << 10, most = 64, step = batch * (stream->width + 2 * stream->h_stride);
-    const size_t fitting = bytes / sizeof(real) / (step ? step : 1);
-    stream->base.chunk = fitting < 1 ? 1 : fitting > most ? most : fitting;
+    const size_t step = batch * (stream->width + 2 * stream->h_stride);
+    const size_t fitting = TUNE_STREAM_BYTES / sizeof(real) / clstm_i_max(step, 1);
+    stream->base.chunk = clstm_i_max(clstm_i_min(fitting, TUNE_STREAM_STEPS), 1);
 }
 
 static clstm_status TYPED(measure_stream)(const clstm_config *config, size_t batch, const clstm_i_isa *isa,
@@ -94,13 +92,13 @@ static void TYPED(start_row)(clstm_stream *given, size_t row) {
     const size_t B = given->capacity, H = given->config.hidden_size, R = stream->recurrent_size;
     for (size_t k = 0; k < given->config.num_layers; k++) {
         memcpy(TYPED(h_of)(stream, k) + row * stream->h_stride, stream->h0 + k * R, R * sizeof(real));
-        memcpy(stream->c + (k * B + row) * stream->stride, stream->c0 + k * H, H * sizeof(real));
+        memcpy(stream->c + (k * B + row) * stream->c_stride, stream->c0 + k * H, H * sizeof(real));
     }
 }
 
 static void TYPED(copy_row)(const clstm_stream *given, size_t row, clstm_stream *given_to, size_t place) {
     const TYPED(stream) *from = (const TYPED(stream) *)given, *to = (TYPED(stream) *)given_to;
-    const size_t B = given->capacity, to_B = given_to->capacity, h = from->h_stride, c = from->stride;
+    const size_t B = given->capacity, to_B = given_to->capacity, h = from->h_stride, c = from->c_stride;
     for (size_t k = 0; k < given->config.num_layers; k++) {
         memcpy(TYPED(h_of)(to, k) + place * h, TYPED(h_of)(from, k) + row * h, h * sizeof(real));
         memcpy(to->c + (k * to_B + place) * c, from->c + (k * B + row) * c, c * sizeof(real));
@@ -109,17 +107,18 @@ static void TYPED(copy_row)(const clstm_stream *given, size_t row, clstm_stream 
 
 /* ---- Weights ---- */
 
-/* A step of a layer, but for what each call says of it. */
-static TYPED(clstm_i_steps) TYPED(step_of)(const TYPED(stream) *stream, size_t layer) {
+/* The prepared kernel arguments of a layer's step: x and h are set by each call. */
+static TYPED(clstm_i_steps) TYPED(ready_step)(const TYPED(stream) *stream, size_t layer) {
     const TYPED(packed) *packed = &stream->pack->parts[layer];
-    return (TYPED(clstm_i_steps)){
-        .product = {.end = packed->blocks, .whole = packed->whole, .last = packed->last, .start = packed->bias,
-                    .count = 2, .parts = {{NULL, 0, packed->input, packed->input_size},
-                                          {NULL, stream->h_stride, packed->recurrent, packed->recurrent_size}}},
-        .steps = 1, .c = stream->c + layer * stream->base.capacity * stream->stride, .h = stream->outputs,
-        .stride = stream->stride, .hidden_size = stream->base.config.hidden_size, .cell = stream->cell,
+    TYPED(clstm_i_steps) steps = {
+        .product = TYPED(product_of)(packed, 0), .steps = 1,
+        .c = stream->c + layer * stream->base.capacity * stream->c_stride, .h = stream->outputs,
+        .stride = stream->c_stride, .hidden_size = stream->base.config.hidden_size, .cell = stream->cell,
         .peephole = packed->peephole,
     };
+    TYPED(add_factor)(&steps.product, packed->input, NULL, packed->input.depth);
+    TYPED(add_factor)(&steps.product, packed->recurrent, NULL, stream->h_stride);
+    return steps;
 }
 
 static void TYPED(use_pack)(TYPED(stream) *stream, const TYPED(pack) *pack) {
@@ -127,18 +126,18 @@ static void TYPED(use_pack)(TYPED(stream) *stream, const TYPED(pack) *pack) {
     stream->pack = pack;
     stream->base.pack = (clstm_i_owned *)&pack->owned;
     atomic_fetch_add(&stream->base.pack->users, 1);
-    for (size_t k = 0; k < config->num_layers; k++) stream->ready[k] = TYPED(step_of)(stream, k);
+    for (size_t k = 0; k < config->num_layers; k++) stream->ready[k] = TYPED(ready_step)(stream, k);
     if (config->output_size) stream->readout = TYPED(plain_product)(pack->readout, 0, NULL, stream->h_stride);
 }
 
 /* The pack, and a copy of the initial state. */
-static clstm_status TYPED(take_weights)(clstm_stream *given, const clstm_model *model) {
+static clstm_status TYPED(adopt_weights)(clstm_stream *given, const clstm_model *model) {
     TYPED(stream) *stream = (TYPED(stream) *)given;
     const clstm_config *config = &given->config;
     const clstm_i_offsets at = clstm_i_part_offsets(config, clstm_i_parts(config));
     const real *own = config->learn_state ? model->parameters : NULL;
     clstm_status status;
-    const TYPED(pack) *pack = TYPED(get_pack)(model, 0, stream->kernels->lanes, &status);
+    const TYPED(pack) *pack = TYPED(get_pack)(model, CLSTM_I_FORWARD_PACK, stream->kernels->lanes, &status);
     if (!pack) return status;
     TYPED(use_pack)(stream, pack);
     TYPED(copy_or_zero)(stream->h0, own ? own + at.h0 : NULL, config->num_layers * stream->recurrent_size);
@@ -171,52 +170,53 @@ static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const 
 static void TYPED(project)(const TYPED(stream) *stream, size_t layer, real *hidden) {
     const TYPED(packed) *packed = &stream->pack->projections[layer];
     const TYPED(clstm_i_product) product =
-        TYPED(plain_product)(packed, stream->base.rows, stream->outputs, stream->stride);
+        TYPED(plain_product)(packed, stream->base.rows, stream->outputs, stream->c_stride);
     stream->kernels->multiply(&product, hidden, stream->h_stride, stream->recurrent_size);
 }
 
-/* The input product of some steps at once, if that pays: they then start from it. */
+/* Hoists the input product of n steps, if that pays: the steps then start from it. */
 static void TYPED(hoist)(const TYPED(stream) *stream, TYPED(clstm_i_steps) *steps, size_t n) {
     TYPED(clstm_i_product) *product = &steps->product;
-    const clstm_i_shape shape = {.steps = n, .batch = product->rows, .input_size = product->parts[0].depth};
-    if (!clstm_i_hoists(&shape, CLSTM_I_UNITS)) return;
+    const size_t rows = product->rows;
+    const clstm_i_shape shape = {.steps = n, .batch = rows, .total = n * rows};
+    if (!clstm_i_hoists(&shape, CLSTM_I_UNITS, product->factors[0].matrix.depth)) return;
     TYPED(clstm_i_product) all = *product;
-    all.rows = n * product->rows;
+    all.rows = n * rows;
     all.count = product->count = 1;
     stream->kernels->multiply(&all, stream->sums, stream->width, stream->width);
-    product->parts[0] = product->parts[1];
+    product->factors[0] = product->factors[1];
     product->start = stream->sums;
     product->start_stride = stream->width;
 }
 
-/* Steps with a projection after each of them, which gives the h that the next one reads. */
+/* Steps with a projection after each of them, whose result is the h that the next step reads. */
 static void TYPED(projected_steps)(const TYPED(stream) *stream, size_t layer, TYPED(clstm_i_steps) *steps, size_t n,
                                    real *hidden) {
     TYPED(clstm_i_product) *product = &steps->product;
-    TYPED(clstm_i_part) *recurrent = &product->parts[product->count - 1];
+    TYPED(clstm_i_factor) *recurrent = &product->factors[product->count - 1];
     for (size_t t = 0; t < n; t++, hidden += product->rows * stream->h_stride) {
         TYPED(run_kernel_steps)(stream->kernels, steps);
         TYPED(project)(stream, layer, hidden);
         recurrent->a = hidden;
-        if (product->count == 2) product->parts[0].a += product->rows * product->parts[0].stride;
+        if (product->count == 2) product->factors[0].a += product->rows * product->factors[0].stride;
         product->start += product->rows * product->start_stride;
     }
 }
 
-/* Some steps of a layer, from x (n, rows, .) to `hidden` (n, rows, h_stride). */
+/* n steps of a layer, from x (n, rows, .) to `hidden` (n, rows, h_stride). */
 static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_t n, const real *x, size_t x_stride,
                                 real *hidden) {
     const int projects = stream->base.config.proj_size > 0;
     TYPED(clstm_i_steps) *ready = &stream->ready[layer];
     TYPED(clstm_i_product) *product = &ready->product;
     product->rows = ready->batch = stream->base.rows;
-    product->parts[0].a = x;
-    product->parts[0].stride = x_stride;
-    product->parts[1].a = TYPED(h_of)(stream, layer);
+    product->factors[0].a = x;
+    product->factors[0].stride = x_stride;
+    product->factors[1].a = TYPED(h_of)(stream, layer);
     if (n == 1 && !projects) {
         ready->h = hidden;
         TYPED(run_kernel_steps)(stream->kernels, ready);
-        ready->first++; /* the next one goes through the weights the other way, as inside a block */
+        ready->first++; /* the next step goes through the weights the other way, as inside a block */
         return;
     }
     TYPED(clstm_i_steps) steps = *ready;
@@ -239,11 +239,11 @@ static void TYPED(stream_out)(TYPED(stream) *stream, size_t n, const real *hidde
     }
     const size_t columns = stream->base.config.output_size;
     stream->readout.rows = rows;
-    stream->readout.parts[0].a = hidden;
+    stream->readout.factors[0].a = hidden;
     stream->kernels->multiply(&stream->readout, y, columns, columns);
 }
 
-/* A single step writes its h to where it stays; of several the last one is copied there. */
+/* A single step writes its h to the state; of several steps the last h is copied there. */
 static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x, real *y) {
     const clstm_config *config = &stream->base.config;
     const size_t rows = stream->base.rows * stream->h_stride, next = !stream->base.half;
@@ -291,7 +291,7 @@ clstm_status PUBLIC(stream_get_state)(const clstm_stream *given, real *h, real *
     const size_t B = given->capacity, rows = given->rows, H = given->config.hidden_size, R = stream->recurrent_size;
     for (size_t k = 0; k < given->config.num_layers; k++) {
         if (h) TYPED(copy_rows)(h + k * rows * R, R, TYPED(h_of)(stream, k), stream->h_stride, rows, R);
-        if (c) TYPED(copy_rows)(c + k * rows * H, H, stream->c + k * B * stream->stride, stream->stride, rows, H);
+        if (c) TYPED(copy_rows)(c + k * rows * H, H, stream->c + k * B * stream->c_stride, stream->c_stride, rows, H);
     }
     return CLSTM_OK;
 }
@@ -303,13 +303,13 @@ clstm_status PUBLIC(stream_set_state)(clstm_stream *given, const real *h, const 
     const size_t B = given->capacity, rows = given->rows, H = given->config.hidden_size, R = stream->recurrent_size;
     for (size_t k = 0; k < given->config.num_layers; k++) {
         if (h) TYPED(copy_rows)(TYPED(h_of)(stream, k), stream->h_stride, h + k * rows * R, R, rows, R);
-        if (c) TYPED(copy_rows)(stream->c + k * B * stream->stride, stream->stride, c + k * rows * H, H, rows, H);
+        if (c) TYPED(copy_rows)(stream->c + k * B * stream->c_stride, stream->c_stride, c + k * rows * H, H, rows, H);
     }
     return CLSTM_OK;
 }
 
 /* What stream.c calls by the stream's type. */
 const clstm_i_stream_functions TYPED(clstm_i_stream) = {
-    TYPED(measure_stream), TYPED(begin_stream), TYPED(take_weights),
+    TYPED(measure_stream), TYPED(begin_stream), TYPED(adopt_weights),
     TYPED(share_weights), TYPED(start_row), TYPED(copy_row),
 };

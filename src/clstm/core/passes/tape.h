@@ -1,4 +1,4 @@
-/* The tape, typed: a forward pass that keeps what the backward pass needs. */
+/* The tape, typed: what a forward pass records for the backward pass. */
 #pragma once
 
 #include "gather.h"
@@ -61,8 +61,8 @@ static clstm_status TYPED(make_tape)(const clstm_model *model, const PUBLIC(sequ
     return CLSTM_OK;
 }
 
-/* What a layer reads where that is not simply the h of the layer below: (total, D R), in forward order; NULL if it
-   is. Layer L is the readout. */
+/* A layer's recorded input, (total, D R) in forward order; NULL if it is simply the h of the layer below. Layer L is
+   the readout. */
 static real *TYPED(tape_input)(const clstm_tape *tape, size_t layer) {
     const clstm_config *config = &tape->config;
     const int reads_out = clstm_i_directions(config) > 1 && config->output_size;
@@ -70,33 +70,32 @@ static real *TYPED(tape_input)(const clstm_tape *tape, size_t layer) {
     return (real *)tape->inputs + (layer - 1) * tape->plan.total * clstm_i_layer_size(config);
 }
 
-/* The factors of a layer's input, if it is dropped in part. */
-static TYPED(port) TYPED(dropout_of)(const clstm_tape *tape, size_t layer) {
+/* The mask of a layer's input, which has factors of 0 or 1 / (1 - p); without data where there is no dropout. */
+static TYPED(row_view) TYPED(dropout_of)(const clstm_tape *tape, size_t layer) {
     const clstm_config *config = &tape->config;
     const size_t size = clstm_i_layer_size(config), before = (layer - 1) * clstm_i_caller_rows(&tape->plan) * size;
-    const int back = clstm_i_goes_back(config, 0);
-    if (!tape->dropout) return (TYPED(port)){0};
-    return (TYPED(port)){(real *)tape->dropout + before, size, tape->plan.caller, back}; /* only read */
+    if (!tape->dropout) return (TYPED(row_view)){0};
+    return TYPED(caller_view)(&tape->plan, (const real *)tape->dropout + before, size, clstm_i_is_reversed(config, 0));
 }
 
-/* Drops what a layer reads, of some steps' rows. */
+/* Applies dropout to a layer's input, for some rows of some steps. */
 static void TYPED(drop_input)(const clstm_tape *tape, size_t layer, size_t first, size_t last, clstm_i_range rows) {
     if (!tape || !tape->dropout) return;
     const size_t size = clstm_i_layer_size(&tape->config);
-    const TYPED(port) factors = TYPED(dropout_of)(tape, layer);
+    const TYPED(row_view) factors = TYPED(dropout_of)(tape, layer);
     real *data = TYPED(tape_input)(tape, layer) + tape->plan.offsets[first] * size;
-    const TYPED(own_rows) own = {data, size, size, {first, last}, rows};
-    if (first < last) TYPED(exchange_rows)(&tape->plan, TYPED(scale_rows), &own, &factors);
+    const TYPED(packed_rows) own = {data, size, size, {first, last}, rows};
+    if (first < last) TYPED(exchange_rows)(&tape->plan, TYPED(scale_by_rows), &own, &factors);
 }
 
-/* Slot 0 of a part, in one of the arrays that have it. */
+/* Slot 0 of a part, in an array that has slots. */
 static real *TYPED(slots)(const clstm_tape *tape, const void *array, size_t part, size_t columns) {
     return (real *)array + part * (tape->plan.batch + tape->plan.total) * columns;
 }
 
 static int TYPED(drops_recurrent)(const clstm_tape *tape) { return tape && tape->recurrent != tape->hidden; }
 
-/* A factor for each element of h of some rows of the batch. */
+/* Applies recurrent dropout: a factor for each element of h, for some rows of the batch. */
 static void TYPED(drop_recurrent)(const clstm_tape *tape, size_t part, clstm_i_range rows, const real *h,
                                   size_t h_stride, real *dropped) {
     const size_t R = clstm_i_recurrent_size(&tape->config);
@@ -108,12 +107,12 @@ static void TYPED(drop_recurrent)(const clstm_tape *tape, size_t part, clstm_i_r
 }
 
 /* Copies the input, and the initial state into slot 0 of every part. */
-static void TYPED(begin_tape)(clstm_tape *tape, const TYPED(port) *x, const real *h, size_t h_stride, const real *c,
+static void TYPED(begin_tape)(clstm_tape *tape, const TYPED(row_view) *x, const real *h, size_t h_stride, const real *c,
                               size_t c_stride) {
     const clstm_config *config = &tape->config;
     const size_t B = tape->plan.batch, I = config->input_size, H = config->hidden_size;
     const size_t R = clstm_i_recurrent_size(config);
-    TYPED(exchange_all)(&tape->plan, TYPED(take_rows), tape->x, I, I, x);
+    TYPED(exchange_all)(&tape->plan, TYPED(gather_rows), tape->x, I, I, x);
     for (size_t q = 0; q < clstm_i_parts(config); q++, h += B * h_stride, c += B * c_stride) {
         TYPED(copy_rows)(TYPED(slots)(tape, tape->hidden, q, R), R, h, h_stride, B, R);
         TYPED(copy_rows)(TYPED(slots)(tape, tape->cells, q, H), H, c, c_stride, B, H);
@@ -140,9 +139,9 @@ clstm_status PUBLIC(tape_read)(const clstm_tape *tape, clstm_tape_field field, s
     if (is_gate) from = (real *)tape->gates + part * plan->total * 4 * H + (size_t)field * H;
     else from = TYPED(slots)(tape, field == CLSTM_HIDDEN_STATE ? tape->hidden : tape->cells, part, columns)
                 + B * columns;
-    const int back = clstm_i_goes_back(config, part % clstm_i_directions(config));
-    const TYPED(port) to = {out, row_stride, plan->caller, back};
+    const int reversed = clstm_i_is_reversed(config, part % clstm_i_directions(config));
+    const TYPED(row_view) to = TYPED(caller_view)(plan, out, row_stride, reversed);
     TYPED(zero_padding)(plan, out, row_stride, columns, 0, 1);
-    TYPED(exchange_all)(plan, TYPED(give_rows), from, is_gate ? 4 * H : columns, columns, &to);
+    TYPED(exchange_all)(plan, TYPED(scatter_rows), from, is_gate ? 4 * H : columns, columns, &to);
     return CLSTM_OK;
 }
