@@ -16,18 +16,17 @@ import time
 from pathlib import Path
 from statistics import median
 
-import engines
-import limit
-import native
 import pytest
-import report
-import results
-from case import Case, turns
-from cpus import bound, usable_cpus
-from peers import PAUSE_SECONDS, ROUNDS, Peers, peak_memory
-from shapes import THREADS, Shape
 
 import clstm
+from bench.engines import registry
+from bench.engines.peers import PAUSE_SECONDS, ROUNDS, Peers, peak_memory
+from bench.measure import limit, native
+from bench.measure.case import Case, turns
+from bench.measure.cpus import bound, usable_cpus
+from bench.measure.shapes import THREADS, Shape
+from bench.report import results
+from bench.report.tables import tables as report_tables
 
 # What decides which kernels compute, and on how many threads, in clstm and in its peers.
 VARIABLES = (
@@ -148,7 +147,7 @@ def measure(request, benchmark, keep, rounds):
             figures |= own_figures(case, shape, mode)
             calls = max(rounds, case.batches)
             benchmark.pedantic(case.engine.run, rounds=calls, iterations=case.calls)
-        if engines.installed_peers(mode, shape):
+        if registry.installed_peers(mode, shape):
             workers = request.getfixturevalue("peers")
             beside = workers.compare(shape, mode, threads, rounds).as_dict()
             figures |= {"peers": beside["peers"], "clstm_beside_peers_us": beside["clstm_us"]}
@@ -206,7 +205,7 @@ def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
         "cpus": usable_cpus(),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "load": config.stash[LOAD],
-        "versions": engines.versions(),
+        "versions": registry.versions(),
         "clstm": _configuration(),
         "limit": machine.as_dict() if machine else None,
     }
@@ -215,4 +214,4 @@ def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
 def pytest_terminal_summary(terminalreporter, config) -> None:
     if config.stash[RECORDS]:
         terminalreporter.write_line("")
-        terminalreporter.write_line(report.tables(results.merge([config.stash[RECORDS]])))
+        terminalreporter.write_line(report_tables(results.merge([config.stash[RECORDS]])))

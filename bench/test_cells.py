@@ -9,9 +9,10 @@ from statistics import median
 
 import numpy as np
 import pytest
-from case import Case
-from cells import WITHOUT_GRADIENT
-from shapes import OTHER_CELLS, THREADS
+
+from bench.measure.case import Case
+from bench.measure.cells import WITHOUT_GRADIENT
+from bench.measure.shapes import OTHER_CELLS, THREADS
 
 WORKS = [
     pytest.param(shape, work, id=f"{work}-{shape.label}")

@@ -1,7 +1,8 @@
 """Forward, the grid and the odd shapes: how far from the limit, how much longer the peers take."""
 
 import pytest
-from shapes import GRID, ODD, THREADS
+
+from bench.measure.shapes import GRID, ODD, THREADS
 
 
 @pytest.mark.parametrize("threads", THREADS)

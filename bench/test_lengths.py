@@ -13,10 +13,11 @@ from statistics import median
 
 import numpy as np
 import pytest
-from arrays import without_padding
-from case import Case
-from lengths import active_rows
-from shapes import FEW_ROWS, HALF_FULL, THREADS, Shape
+
+from bench.engines.arrays import without_padding
+from bench.measure.case import Case
+from bench.measure.lengths import active_rows
+from bench.measure.shapes import FEW_ROWS, HALF_FULL, THREADS, Shape
 
 
 def check(shape: Shape, ragged: Case, full: Case) -> None:

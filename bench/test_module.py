@@ -7,9 +7,10 @@ takes less is the price of PyTorch around it.
 from statistics import median
 
 import pytest
-from case import Case
-from peers import Comparison
-from shapes import GRID, THREADS
+
+from bench.engines.peers import Comparison
+from bench.measure.case import Case
+from bench.measure.shapes import GRID, THREADS
 
 
 def figures(comparison: Comparison) -> dict[str, float]:

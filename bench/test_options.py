@@ -4,7 +4,8 @@ ONNX Runtime has no projection, so there PyTorch is the only peer.
 """
 
 import pytest
-from shapes import BIDIRECTIONAL, PROJECTED, THREADS
+
+from bench.measure.shapes import BIDIRECTIONAL, PROJECTED, THREADS
 
 
 @pytest.mark.parametrize("threads", THREADS)

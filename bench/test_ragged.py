@@ -6,7 +6,8 @@ These are many: forward and backward is measured on all threads only, to be done
 """
 
 import pytest
-from shapes import RAGGED, THREADS
+
+from bench.measure.shapes import RAGGED, THREADS
 
 
 @pytest.mark.parametrize("threads", THREADS)

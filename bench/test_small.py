@@ -1,7 +1,8 @@
 """One thread, one sequence, one sample in: the time of a step of small models."""
 
 import pytest
-from shapes import SMALL
+
+from bench.measure.shapes import SMALL
 
 
 @pytest.mark.parametrize("shape", SMALL, ids=lambda shape: shape.label)

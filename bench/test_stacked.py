@@ -20,12 +20,13 @@ import time
 from functools import partial
 from statistics import median
 
-import native
 import numpy as np
 import pytest
-from peers import PAUSE_SECONDS
 from scipy.linalg import cython_blas
 from threadpoolctl import threadpool_limits
+
+from bench.engines.peers import PAUSE_SECONDS
+from bench.measure import native
 
 GATES = 4
 TURN_SECONDS = 0.01
@@ -48,7 +49,7 @@ def step_seconds(tmp_path_factory):
     if native.compiler() is None:
         pytest.skip("needs a C compiler")
     target = tmp_path_factory.mktemp("stacked") / "stacked.so"
-    library = ctypes.CDLL(str(native.build("stacked.c", target, "-shared", "-fPIC")))
+    library = ctypes.CDLL(str(native.build("engines/stacked.c", target, "-shared", "-fPIC")))
     function = library.step_seconds
     function.restype = ctypes.c_double
     function.argtypes = [

@@ -1,7 +1,8 @@
 """The whole training step, and how much memory it takes: from the input to changed parameters."""
 
 import pytest
-from shapes import STEPS, THREADS
+
+from bench.measure.shapes import STEPS, THREADS
 
 
 @pytest.mark.parametrize("threads", THREADS)

@@ -19,17 +19,17 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-import native
 import numpy as np
 import pytest
-import rtneural
-from case import TURN_SECONDS, turns
-from cpus import bound
-from peers import PAUSE_SECONDS
-from shapes import STREAM_BLOCK, STREAMS, Shape
 from threadpoolctl import threadpool_limits
 
 import clstm
+from bench.engines import rtneural
+from bench.engines.peers import PAUSE_SECONDS
+from bench.measure import native
+from bench.measure.case import TURN_SECONDS, turns
+from bench.measure.cpus import bound
+from bench.measure.shapes import STREAM_BLOCK, STREAMS, Shape
 
 KEEP_ENVIRONMENT = 1  # CLSTM_STREAM_KEEP_ENVIRONMENT
 
@@ -45,7 +45,7 @@ def step_seconds(tmp_path_factory):
     flags = ["-shared", "-fPIC", f"-I{clstm.get_include()}", f"-L{clstm.get_library()}"]
     flags += ["-fopenmp"] if clstm.config()["openmp"] else []
     target = tmp_path_factory.mktemp("stream") / "stream.so"
-    native.build("stream.c", target, *flags, libraries=("-lclstm", "-lm"))
+    native.build("engines/stream.c", target, *flags, libraries=("-lclstm", "-lm"))
     function = ctypes.CDLL(str(target)).step_seconds
     function.restype = ctypes.c_double
     size, pointer = ctypes.c_size_t, ctypes.c_void_p

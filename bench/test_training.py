@@ -1,7 +1,8 @@
 """Forward and backward, the whole grid: gradients of x and of every parameter."""
 
 import pytest
-from shapes import GRID, THREADS
+
+from bench.measure.shapes import GRID, THREADS
 
 
 @pytest.mark.parametrize("threads", THREADS)

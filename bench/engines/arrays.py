@@ -1,8 +1,9 @@
 """What every engine computes with: the same weights, inputs and targets, in every process."""
 
 import numpy as np
-from cells import CELLS
-from shapes import CLASSES, Shape
+
+from bench.measure.cells import CELLS
+from bench.measure.shapes import CLASSES, Shape
 
 # Of the whole training step; Adam's other settings are everybody's defaults.
 LEARNING_RATE = 1e-3

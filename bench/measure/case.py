@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from engines import ENGINES
-from shapes import Shape
+
+from bench.engines.registry import ENGINES
+from bench.measure.shapes import Shape
 
 BATCH_SECONDS = 1e-3
 TURN_SECONDS = 0.05

@@ -3,7 +3,8 @@
 from contextlib import nullcontext
 
 import numpy as np
-from arrays import (
+
+from bench.engines.arrays import (
     LEARNING_RATE,
     MAX_NORM,
     first_step,
@@ -13,7 +14,7 @@ from arrays import (
     weights,
     without_padding,
 )
-from shapes import CLASSES, Shape
+from bench.measure.shapes import CLASSES, Shape
 
 
 class Torch:

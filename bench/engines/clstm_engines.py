@@ -3,7 +3,9 @@
 from contextlib import nullcontext
 
 import numpy as np
-from arrays import (
+from threadpoolctl import threadpool_limits
+
+from bench.engines.arrays import (
     LEARNING_RATE,
     MAX_NORM,
     first_step,
@@ -14,9 +16,8 @@ from arrays import (
     targets,
     weights,
 )
-from cells import CELLS
-from shapes import CLASSES, Shape
-from threadpoolctl import threadpool_limits
+from bench.measure.cells import CELLS
+from bench.measure.shapes import CLASSES, Shape
 
 
 class Clstm:

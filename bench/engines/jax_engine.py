@@ -3,9 +3,10 @@
 from contextlib import nullcontext
 
 import numpy as np
-from arrays import DECAYS, first_step, output_gradient, sequence, targets, weights
-from cpus import CAN_BIND
-from shapes import Shape
+
+from bench.engines.arrays import DECAYS, first_step, output_gradient, sequence, targets, weights
+from bench.measure.cpus import CAN_BIND
+from bench.measure.shapes import Shape
 
 
 class Jax:
@@ -23,7 +24,8 @@ class Jax:
 
     def __init__(self, shape: Shape, mode: str, threads: int) -> None:
         import jax
-        import jax_model
+
+        from bench.engines import jax_model
 
         self.jax, self.model, self.shape = jax, jax_model, shape
         # Copies: what a step is given to overwrite must not be memory of NumPy's.

@@ -1,7 +1,7 @@
 """Turns the JSON of pytest-benchmark, of one run or of several, of one command or of several, into
 Markdown.
 
-    python bench/report.py build/bench-1.json build/bench-2.json > bench/RESULTS.md
+    python -m bench.report.tables build/bench-1.json build/bench-2.json > bench/RESULTS.md
 
 pytest's terminal summary shows the same tables, made by the same functions.
 """
@@ -10,22 +10,8 @@ import argparse
 import re
 from pathlib import Path
 
-from engines import ENGINES, PEERS
-from markdown_table import number, table
-from notes import (
-    CELLS_NOTE,
-    LENGTHS_NOTE,
-    MODULE_NOTE,
-    NOTE,
-    PLOTS,
-    RAGGED_NOTE,
-    SMALL_NOTE,
-    STEP_NOTE,
-    STREAMS_NOTE,
-    SUMMARY_NOTE,
-)
-from results import Result, best_limit, choose, cpu, merge, read
-from shapes import (
+from bench.engines.registry import ENGINES, PEERS
+from bench.measure.shapes import (
     BIDIRECTIONAL,
     FEW_ROWS,
     GRID,
@@ -38,7 +24,21 @@ from shapes import (
     STEPS,
     STREAMS,
 )
-from summary import step_ns, summary
+from bench.report.markdown_table import number, table
+from bench.report.notes import (
+    CELLS_NOTE,
+    LENGTHS_NOTE,
+    MODULE_NOTE,
+    NOTE,
+    PLOTS,
+    RAGGED_NOTE,
+    SMALL_NOTE,
+    STEP_NOTE,
+    STREAMS_NOTE,
+    SUMMARY_NOTE,
+)
+from bench.report.results import Result, best_limit, choose, cpu, merge, read
+from bench.report.summary import step_ns, summary
 
 
 def _peer_columns(results: list[Result]) -> tuple[list[str], list[list[str]]]:

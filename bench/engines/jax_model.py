@@ -4,7 +4,8 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from arrays import DECAYS, EPSILON, LEARNING_RATE, MAX_NORM
+
+from bench.engines.arrays import DECAYS, EPSILON, LEARNING_RATE, MAX_NORM
 
 
 def lstm(parameters, x):

@@ -1,4 +1,4 @@
-"""Builds the small C and C++ sources of this folder: no figure contains Python's own overhead."""
+"""Builds the small C and C++ sources of bench/: no figure contains Python's own overhead."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
+BENCH = Path(__file__).parents[1]
 
 
 # By a source's suffix: the variable that names its compiler, the usual one, and its language.
@@ -30,7 +30,7 @@ def build(source: str, target: Path, *flags: str, libraries: Sequence[str] = ())
         raise RuntimeError(f"no compiler of {source} was found: install one, name it in {variable}")
     # Contraction lets a * b + c become one fused instruction, which is what the peak is made of.
     command += [f"-std={language}", "-O3", "-ffp-contract=fast", *flags]
-    command += [str(HERE / source), "-o", str(target), *libraries, "-lpthread"]
+    command += [str(BENCH / source), "-o", str(target), *libraries, "-lpthread"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"{source} did not compile:\n{result.stderr}")

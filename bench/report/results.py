@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from engines import PEERS
-from shapes import Shape
+from bench.engines.registry import PEERS
+from bench.measure.shapes import Shape
 
 IDENTITY = ("mode", "work", "shape", "threads", "batch", "hidden_size")
 

@@ -1,9 +1,10 @@
 """A shape as an ONNX model, which ONNX Runtime and OpenVINO read alike."""
 
 import numpy as np
-from arrays import weights
 from onnx import TensorProto, checker, helper, numpy_helper
-from shapes import Shape
+
+from bench.engines.arrays import weights
+from bench.measure.shapes import Shape
 
 
 def model_bytes(shape: Shape) -> bytes:

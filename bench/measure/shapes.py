@@ -19,9 +19,10 @@ plain about it: two directions, a projection to `proj_size`, rows of their own l
 from typing import NamedTuple
 
 import numpy as np
-from cells import CELLS
-from cpus import usable_cpus
-from lengths import LENGTHS, active_rows
+
+from bench.measure.cells import CELLS
+from bench.measure.cpus import usable_cpus
+from bench.measure.lengths import LENGTHS, active_rows
 
 MODES = ("forward", "training", "step")
 CLASSES = 10  # of the readout that a "step" has

@@ -3,8 +3,9 @@
 from contextlib import nullcontext
 
 import numpy as np
-from arrays import sequence, without_padding
-from shapes import Shape
+
+from bench.engines.arrays import sequence, without_padding
+from bench.measure.shapes import Shape
 
 
 class OnnxRuntime:
@@ -22,7 +23,8 @@ class OnnxRuntime:
 
     def __init__(self, shape: Shape, mode: str, threads: int) -> None:
         import onnxruntime
-        from onnx_model import model_bytes
+
+        from bench.engines.onnx_model import model_bytes
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -74,7 +76,8 @@ class OpenVino:
 
     def __init__(self, shape: Shape, mode: str, threads: int) -> None:
         import openvino
-        from onnx_model import model_bytes
+
+        from bench.engines.onnx_model import model_bytes
 
         options = {
             "INFERENCE_NUM_THREADS": threads,

@@ -15,11 +15,12 @@ import importlib.util
 from importlib.metadata import version
 
 import numpy as np
-from clstm_engines import Clstm, ClstmList
-from jax_engine import Jax
-from onnx_engines import OnnxPadded, OnnxRuntime, OpenVino
-from shapes import Shape
-from torch_engines import Torch, TorchClstm, TorchPadded, TorchPrepacked
+
+from bench.engines.clstm_engines import Clstm, ClstmList
+from bench.engines.jax_engine import Jax
+from bench.engines.onnx_engines import OnnxPadded, OnnxRuntime, OpenVino
+from bench.engines.torch_engines import Torch, TorchClstm, TorchPadded, TorchPrepacked
+from bench.measure.shapes import Shape
 
 TOLERANCE = 1e-4
 

@@ -1,7 +1,6 @@
 """The summary on invented figures, whose results are known."""
 
-from results import merge
-from shapes import (
+from bench.measure.shapes import (
     BIDIRECTIONAL,
     FEW_ROWS,
     GRID,
@@ -15,7 +14,8 @@ from shapes import (
     Shape,
     parse_shape,
 )
-from summary import step_ns, summary
+from bench.report.results import merge
+from bench.report.summary import step_ns, summary
 
 
 def record(shape: Shape, threads: int, microseconds: float, **figures) -> dict:

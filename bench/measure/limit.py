@@ -7,7 +7,7 @@ can be slower to read. The limit of a shape is the larger of the two times, summ
 traffic, latency and synchronisation: large shapes can come close to it, tiny ones can't. Where
 CLSTM_ISA forces an instruction set, the peaks are that one's too.
 
-`python bench/limit.py` prints the figures and the limit of every shape.
+`python -m bench.measure.limit` prints the figures and the limit of every shape.
 """
 
 import json
@@ -18,9 +18,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-import native
-from cpus import bound
-from shapes import GRID, MODES, THREADS, Shape
+from bench.measure import native
+from bench.measure.cpus import bound
+from bench.measure.shapes import GRID, MODES, THREADS, Shape
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNKNOWN_CACHES = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20}
@@ -137,7 +137,7 @@ class Meter:
     """The compiled program that measures; RuntimeError where there is no C compiler."""
 
     def __init__(self, folder: Path) -> None:
-        self.program = native.build("limit.c", folder / "limit")
+        self.program = native.build("measure/limit.c", folder / "limit")
         self.sizes = cache_sizes()
 
     def measure(

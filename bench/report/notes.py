@@ -1,10 +1,10 @@
 """What stands above the tables of the report."""
 
-from arrays import MAX_NORM
-from cells import CELLS
-from memory import TRAINED_STEPS
-from shapes import CLASSES, STREAM_BLOCK
-from summary import ACTIVATIONS_BELOW, ACTIVATIONS_NS, BEHIND, STEP_FACTOR
+from bench.engines.arrays import MAX_NORM
+from bench.measure.cells import CELLS
+from bench.measure.memory import TRAINED_STEPS
+from bench.measure.shapes import CLASSES, STREAM_BLOCK
+from bench.report.summary import ACTIVATIONS_BELOW, ACTIVATIONS_NS, BEHIND, STEP_FACTOR
 
 
 def _cells() -> str:

@@ -1,6 +1,6 @@
 """Times clstm beside its peers, and prints and writes how much longer each peer takes.
 
-    python bench/peers.py --shapes 100,1,256,256,1 28,64,28,128,1 --threads 1,2 --mode forward
+    python -m bench.engines.peers --shapes 100,1,256,256,1 28,64,28,128,1 --threads 1,2 --mode step
 
 Each engine runs in a process of its own for each number of threads, which times itself. They take
 turns, one at a time and in an order that rotates: a turn is the median of calls that fill at least
@@ -24,10 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import engines
 import numpy as np
-from shapes import GRID, MODES, SHAPE_FORM, THREADS, Shape, parse_shape
 
+from bench.engines import registry
+from bench.measure.shapes import GRID, MODES, SHAPE_FORM, THREADS, Shape, parse_shape
+
+ROOT = Path(__file__).resolve().parents[2]
 # Longer than any thread pool here keeps spinning after a call (OpenBLAS: about 0.1 s). To forbid
 # the spinning instead would slow down those whose speed depends on it.
 PAUSE_SECONDS = 0.25
@@ -77,9 +79,9 @@ class Worker:
 
     def __init__(self, engine: str, threads: int) -> None:
         self.engine = engine
-        script = Path(__file__).with_name("worker.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(script), engine, str(threads)],
+            [sys.executable, "-m", "bench.engines.worker", engine, str(threads)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -128,7 +130,7 @@ class Peers:
 
         They are those that are installed, or the engines `chosen`.
         """
-        names = ["clstm", *(chosen or engines.installed_peers(mode, shape))]
+        names = ["clstm", *(chosen or registry.installed_peers(mode, shape))]
         if len(names) > 1:
             self._prepare(names, shape, mode, threads)
         times = {name: [] for name in names if len(names) > 1}
@@ -153,7 +155,7 @@ class Peers:
                     if expected is None:
                         expected = dict(outputs)
                     else:
-                        engines.check(name, dict(outputs), expected)
+                        registry.check(name, dict(outputs), expected)
 
     def _turn(self, name: str, threads: int) -> float:
         time.sleep(PAUSE_SECONDS)
@@ -168,7 +170,7 @@ class Peers:
 def peak_memory(shape: Shape, mode: str, threads: int) -> dict[str, float]:
     """Megabytes of clstm and every installed peer, each in a process begun for that."""
     peaks = {}
-    for name in ("clstm", *engines.installed_peers(mode, shape)):
+    for name in ("clstm", *registry.installed_peers(mode, shape)):
         with closing(Worker(name, threads)) as worker:
             peaks[name] = worker.ask(do="memory", shape=list(shape), mode=mode)["mb"]
     return peaks
@@ -177,7 +179,7 @@ def peak_memory(shape: Shape, mode: str, threads: int) -> dict[str, float]:
 def table_row(comparison: Comparison) -> str:
     """One line for the terminal."""
     peers = "".join(
-        f"  {engines.ENGINES[name].title} {comparison.seconds(name) * 1e6:.1f} us"
+        f"  {registry.ENGINES[name].title} {comparison.seconds(name) * 1e6:.1f} us"
         f" ({median(comparison.ratios(name)):.2f}x)"
         for name in comparison.rounds
         if name != "clstm"
@@ -188,7 +190,7 @@ def table_row(comparison: Comparison) -> str:
 
 def memory_row(peaks: dict[str, float]) -> str:
     """One line for the terminal."""
-    megabytes = (f"{engines.ENGINES[name].title} {peak:.1f} MB" for name, peak in peaks.items())
+    megabytes = (f"{registry.ENGINES[name].title} {peak:.1f} MB" for name, peak in peaks.items())
     return " " * 45 + "  ".join(megabytes)
 
 
@@ -230,7 +232,7 @@ def measure(peers: Peers, shape: Shape, mode: str, threads: int, rounds: int) ->
 
 def main() -> None:
     arguments = parse_arguments()
-    if not engines.installed_peers():
+    if not registry.installed_peers():
         raise SystemExit("no peer is installed: see bench/requirements.txt")
     results = []
     with Peers() as peers:
@@ -239,7 +241,7 @@ def main() -> None:
                 for threads in arguments.threads:
                     results.append(measure(peers, shape, mode, threads, arguments.rounds))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {"versions": engines.versions(), "results": results}
+    report = {"versions": registry.versions(), "results": results}
     arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -6,9 +6,10 @@ from string import ascii_letters
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plot_style import COLOURS, legend, new_figure, plain_ticks
-from results import Result
-from shapes import Shape
+
+from bench.measure.shapes import Shape
+from bench.report.plot_style import COLOURS, legend, new_figure, plain_ticks
+from bench.report.results import Result
 
 ROOF = "#8a8f98"
 ROOF_TEXT = {

@@ -10,8 +10,8 @@ import resource
 import sys
 from pathlib import Path
 
-from case import Case
-from shapes import Shape
+from bench.measure.case import Case
+from bench.measure.shapes import Shape
 
 WARM_UP = Shape(2, 2, 8, 16, 1)
 TRAINED_STEPS = 3  # the averages of an optimiser may be there from the first step's end on

@@ -1,12 +1,13 @@
 """Bars of peer / clstm for every shape."""
 
-from engines import ENGINES, PEERS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plot_style import COLOURS, legend, new_figure, plain_ticks
-from results import Result
-from shapes import GRID, ODD, Shape
+
+from bench.engines.registry import ENGINES, PEERS
+from bench.measure.shapes import GRID, ODD, Shape
+from bench.report.plot_style import COLOURS, legend, new_figure, plain_ticks
+from bench.report.results import Result
 
 GAP = 0.6  # between the grid and the odd shapes, in rows
 TICK = {"color": "black", "marker": "|", "linestyle": ""}

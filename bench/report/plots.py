@@ -1,16 +1,16 @@
 """Draws ratios.png and roofline.png from the JSON of pytest-benchmark; forward only.
 
-python bench/plots.py build/bench-1.json build/bench-2.json --folder bench
+python -m bench.report.plots build/bench-1.json build/bench-2.json --folder bench
 """
 
 import argparse
 from pathlib import Path
 
-from plot_ratios import ratios
-from plot_roofline import roofline
-from plot_style import DPI
-from results import best_limit, choose, cpu, merge, read
-from shapes import GRID, ODD
+from bench.measure.shapes import GRID, ODD
+from bench.report.plot_ratios import ratios
+from bench.report.plot_roofline import roofline
+from bench.report.plot_style import DPI
+from bench.report.results import best_limit, choose, cpu, merge, read
 
 
 def main() -> None:

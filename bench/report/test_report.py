@@ -3,9 +3,10 @@
 import importlib
 
 import pytest
-from report import header, tables
-from results import merge
-from shapes import GRID, STREAMS
+
+from bench.measure.shapes import GRID, STREAMS
+from bench.report.results import merge
+from bench.report.tables import header, tables
 
 
 def invented_run(command: str, commit: str, load: float) -> dict:
@@ -76,4 +77,4 @@ def test_the_module_in_pytorch_stands_beside_pytorchs_own():
 def test_every_engine_that_is_drawn_has_a_colour():
     """plot_style says so when it is imported, and the plots could not be drawn without."""
     pytest.importorskip("matplotlib", reason="install bench/requirements.txt to draw")
-    importlib.import_module("plots")
+    importlib.import_module("bench.report.plots")

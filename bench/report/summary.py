@@ -8,10 +8,8 @@ LSTMs: there PyTorch alone counts. Where rows have their own lengths, each way t
 from collections.abc import Callable
 from statistics import geometric_mean
 
-from engines import ENGINES, PEERS
-from markdown_table import table
-from results import Result, choose
-from shapes import (
+from bench.engines.registry import ENGINES, PEERS
+from bench.measure.shapes import (
     BIDIRECTIONAL,
     FEW_ROWS,
     GRID,
@@ -24,6 +22,8 @@ from shapes import (
     STEPS,
     Shape,
 )
+from bench.report.markdown_table import table
+from bench.report.results import Result, choose
 
 RIVALS = ("torch", "onnxruntime", "torch_prepacked", "torch_padded", "onnxruntime_padded")
 SEQUENCES = {"bidirectional": BIDIRECTIONAL, "projected": PROJECTED, "ragged": RAGGED}

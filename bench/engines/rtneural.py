@@ -5,7 +5,7 @@ import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
-import native
+from bench.measure import native
 
 # What RTNeural computes with, and where its tree has it.
 BACKENDS = {"EIGEN": "modules/Eigen", "XSIMD": "modules/xsimd/include"}
@@ -22,7 +22,8 @@ def _compile(tree: Path, backend: str, level: str, target: Path) -> None:
     flags += [f"-DRTNEURAL_USE_{backend}=1", f"-DRTNEURAL_DEFAULT_ALIGNMENT={ALIGNMENT[level]}"]
     flags += ["-DRTNEURAL_NAMESPACE=RTNeural", "-DEIGEN_STACK_ALLOCATION_LIMIT=0"]
     folders = ("", "RTNeural", "modules/json", BACKENDS[backend])
-    native.build("rtneural.cpp", target, *flags, *(f"-I{tree / folder}" for folder in folders))
+    flags += [f"-I{tree / folder}" for folder in folders]
+    native.build("engines/rtneural.cpp", target, *flags)
 
 
 def builds(tree: Path, isa: str, folder: Path) -> dict[str, Function]:

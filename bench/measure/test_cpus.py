@@ -3,7 +3,8 @@
 import os
 
 import pytest
-from cpus import CAN_BIND, bound, choose
+
+from bench.measure.cpus import CAN_BIND, bound, choose
 
 
 def test_different_cores_first():

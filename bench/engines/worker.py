@@ -1,6 +1,6 @@
 """One engine in a process of its own, which times itself when it is told to.
 
-    python bench/worker.py ENGINE THREADS
+    python -m bench.engines.worker ENGINE THREADS
 
 It reads requests from stdin and answers each on stdout, one line of JSON both ways: `prepare`
 builds a case, runs it once and stores its outputs; `turn` times it; `memory` measures a case's peak
@@ -13,10 +13,11 @@ import os
 import sys
 
 import numpy as np
-from case import Case
-from cpus import bind
-from memory import peak_megabytes
-from shapes import Shape
+
+from bench.measure.case import Case
+from bench.measure.cpus import bind
+from bench.measure.memory import peak_megabytes
+from bench.measure.shapes import Shape
 
 
 def serve(engine: str, threads: int, requests, answers) -> None:

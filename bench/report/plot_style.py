@@ -1,9 +1,10 @@
 """What the plots share: size, colours, legend, ticks. A README shows them 900 pixels wide."""
 
-from engines import ENGINES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
+
+from bench.engines.registry import ENGINES
 
 COLOURS = {
     "clstm": "#1b3a57",
