@@ -21,6 +21,7 @@ import pytest
 import clstm
 from bench.engines import registry
 from bench.engines.peers import PAUSE_SECONDS, ROUNDS, Peers, peak_memory
+from bench.engines.registry import build_case
 from bench.measure import limit, native
 from bench.measure.case import Case, turns
 from bench.measure.cpus import bound, usable_cpus
@@ -103,7 +104,7 @@ def own_figures(machine_limit, meter, rounds):
         if meter:
             timed["limit"] = lambda: meter.turn(machine_limit, shape, mode, threads)
         if threads > 1 and mode == "forward":
-            alone = Case("clstm", shape, mode, 1)
+            alone = build_case("clstm", shape, mode, 1)
             alone.calibrate()
             timed["alone"] = alone.seconds
         times = turns(timed, rounds)
@@ -135,7 +136,7 @@ def measure(request, benchmark, keep, rounds):
 
     def run(mode: str, shape: Shape, threads: int) -> None:
         benchmark.group = mode
-        case = Case("clstm", shape, mode, threads)
+        case = build_case("clstm", shape, mode, threads)
         if benchmark.disabled:
             benchmark.pedantic(case.engine.run)
             return

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 import pytest
 
+from bench.engines.registry import build_case
 from bench.measure.case import Case
 from bench.measure.cells import WITHOUT_GRADIENT
 from bench.measure.shapes import OTHER_CELLS, THREADS
@@ -34,7 +35,7 @@ def check(cell: Case, plain: Case) -> None:
 def test_cells(benchmark, keep, in_turns, shape, work, threads):
     benchmark.group = f"cells, {work}"
     shapes = {"cell": shape, "plain": shape._replace(cell="")}
-    cases = {name: Case("clstm", sizes, work, threads) for name, sizes in shapes.items()}
+    cases = {name: build_case("clstm", sizes, work, threads) for name, sizes in shapes.items()}
     check(cases["cell"], cases["plain"])
     times = in_turns(cases)
     if benchmark.disabled:

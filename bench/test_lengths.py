@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bench.engines.arrays import without_padding
+from bench.engines.registry import build_case
 from bench.measure.case import Case
 from bench.measure.lengths import active_rows
 from bench.measure.shapes import FEW_ROWS, HALF_FULL, THREADS, Shape
@@ -49,7 +50,7 @@ def test_lengths(benchmark, keep, in_turns, shape, work, threads):
     few = shape in FEW_ROWS
     if few:
         shapes |= {str(rows): full._replace(batch=rows) for rows in active if rows < shape.batch}
-    cases = {name: Case("clstm", sizes, work, threads) for name, sizes in shapes.items()}
+    cases = {name: build_case("clstm", sizes, work, threads) for name, sizes in shapes.items()}
     check(shape, cases["ragged"], cases["full"])
     times = in_turns(cases)
     if benchmark.disabled:

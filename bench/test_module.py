@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from bench.engines.peers import Comparison
-from bench.measure.case import Case
+from bench.engines.registry import build_case
 from bench.measure.shapes import GRID, THREADS
 
 
@@ -29,11 +29,11 @@ def test_module(request, benchmark, keep, rounds, shape, work, threads):
     pytest.importorskip("torch", reason="install bench/requirements.txt to measure it")
     benchmark.group = f"module, {work}"
     if benchmark.disabled:
-        benchmark.pedantic(Case("torch_clstm", shape, work, threads).outputs)
+        benchmark.pedantic(build_case("torch_clstm", shape, work, threads).outputs)
         return
     workers = request.getfixturevalue("peers")
     found = workers.compare(shape, work, threads, rounds, ["torch", "torch_clstm"])
-    case = Case("clstm", shape, work, threads)
+    case = build_case("clstm", shape, work, threads)
     case.calibrate()
     benchmark.pedantic(case.engine.run, rounds=max(rounds, case.batches), iterations=case.calls)
     identity = {"mode": "module", "work": work, "shape": list(shape), "threads": threads}

@@ -1,14 +1,13 @@
 """clstm and its peers behind one small interface: same weights, same input, same threads.
 
-An engine is built for a shape, a mode and a number of threads. `run()` is what is timed: one call
-of the library as its users write it, on arrays made beforehand. `outputs(result)` turns what it
-returned into NumPy arrays with clstm's names, so that a peer is checked against clstm before it is
-timed. No library is imported before an engine is built, since each starts threads of its own.
+`Engine` in measure/case.py is that interface. A peer's outputs are compared with clstm's before it
+is timed. No library is imported before its engine is built, since each starts threads of its own.
 
-An engine says which options of a shape it knows (`options`). One with `needs` is another way to run
-the shapes that have such an option, and takes no others. What it can't return is in `lacks`.
+An engine lists the options of a shape that it knows (`options`). One with `needs` is another way to
+run the shapes that have such an option, and takes no others. `lacks` names the arrays that it can't
+return.
 
-A "step" trains: it changes the model, and `outputs` can tell of the first one only.
+A "step" trains: it changes the model, and `outputs` are valid for the first one only.
 """
 
 import importlib.util
@@ -20,6 +19,7 @@ from bench.engines.clstm_engines import Clstm, ClstmList
 from bench.engines.jax_engine import Jax
 from bench.engines.onnx_engines import OnnxPadded, OnnxRuntime, OpenVino
 from bench.engines.torch_engines import Torch, TorchClstm, TorchPadded, TorchPrepacked
+from bench.measure.case import Case
 from bench.measure.shapes import Shape
 
 TOLERANCE = 1e-4
@@ -38,6 +38,11 @@ ENGINES = {
     "torch_clstm": TorchClstm,
 }
 PEERS = tuple(name for name in ENGINES if name != "clstm")
+
+
+def build_case(name: str, shape: Shape, mode: str, threads: int) -> Case:
+    """The engine `name`, built and ready to be timed."""
+    return Case(ENGINES[name](shape, mode, threads), threads)
 
 
 def installed_peers(mode: str | None = None, shape: Shape | None = None) -> list[str]:

@@ -14,10 +14,28 @@ import sys
 
 import numpy as np
 
-from bench.measure.case import Case
+from bench.engines.registry import build_case
 from bench.measure.cpus import bind
 from bench.measure.memory import peak_megabytes
 from bench.measure.shapes import Shape
+
+WARM_UP = Shape(2, 2, 8, 16, 1)
+TRAINED_STEPS = 3  # an optimiser may allocate its averages only at the end of the first step
+
+
+def training_megabytes(engine: str, shape: Shape, mode: str, threads: int) -> float:
+    """Peak memory of building and training a model.
+
+    It holds weights, input, tape, gradients, the optimiser's averages and a compiler's memory.
+    """
+
+    def train() -> None:
+        case = build_case(engine, shape, mode, threads)
+        with case.engine.scope():
+            for _ in range(TRAINED_STEPS):
+                case.engine.run()
+
+    return peak_megabytes(lambda: build_case(engine, WARM_UP, mode, threads).outputs(), train)
 
 
 def serve(engine: str, threads: int, requests, answers) -> None:
@@ -29,11 +47,11 @@ def serve(engine: str, threads: int, requests, answers) -> None:
         if request["do"] == "turn":
             answer = case.turn()
         elif request["do"] == "memory":
-            what = (Shape(*request["shape"]), request["mode"], threads)
-            answer = {"mb": peak_megabytes(engine, *what)}
+            trained = (Shape(*request["shape"]), request["mode"], threads)
+            answer = {"mb": training_megabytes(engine, *trained)}
         else:
-            case = None  # the memory of the last case, before the next one asks for its own
-            case = Case(engine, Shape(*request["shape"]), request["mode"], threads)
+            case = None  # frees the last case before the next one allocates
+            case = build_case(engine, Shape(*request["shape"]), request["mode"], threads)
             np.savez(request["outputs"], **case.outputs())
             case.calibrate()
         print(json.dumps(answer), file=answers, flush=True)

@@ -1,25 +1,37 @@
-"""One engine at one shape, which times itself: here or, for the peers, in a worker's process."""
+"""Times an engine at one shape, here or in the process of a worker."""
 
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-
-from bench.engines.registry import ENGINES
-from bench.measure.shapes import Shape
 
 BATCH_SECONDS = 1e-3
 TURN_SECONDS = 0.05
 
 
-class Case:
-    """An engine built for one shape, and the number of calls that fills a turn."""
+class Engine(Protocol):
+    """What is timed: one library, built for a shape, a mode and a number of threads.
 
-    def __init__(self, engine: str, shape: Shape, mode: str, threads: int) -> None:
-        self.engine = ENGINES[engine](shape, mode, threads)
+    `run` is one call of the library as its users write it, on arrays made beforehand. `outputs`
+    turns the result into NumPy arrays with clstm's names. Both are called within `scope`.
+    """
+
+    def scope(self) -> AbstractContextManager: ...
+
+    def run(self) -> Any: ...
+
+    def outputs(self, result: Any) -> dict[str, np.ndarray]: ...
+
+
+class Case:
+    """An engine on a number of threads, and the number of calls that fills a turn."""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self.engine = engine
         self.threads = threads
         self.calls = 1
         self.batches = 1

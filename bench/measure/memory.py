@@ -1,20 +1,14 @@
-"""How much memory training takes, beyond what a library takes that was imported and has started.
+"""Peak resident memory of a function, beyond the memory of the libraries that it uses.
 
-It is the most that was resident at any time while a model was built and trained for some steps:
-weights, input, what is kept for the way back, gradients, averages, and what a compiler may need.
-It means something only in a process that has done nothing else before.
+The figure is valid only in a process that has done nothing else before.
 """
 
 import gc
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.measure.case import Case
-from bench.measure.shapes import Shape
-
-WARM_UP = Shape(2, 2, 8, 16, 1)
-TRAINED_STEPS = 3  # the averages of an optimiser may be there from the first step's end on
 PROCESS = Path("/proc/self")
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
@@ -26,7 +20,7 @@ def _status(field: str) -> int:
 
 
 def _begin() -> int | None:
-    """Forget the peak so far; bytes resident now, None where the system can't forget."""
+    """Reset the peak; bytes resident now, None where the system can't reset it."""
     try:
         (PROCESS / "clear_refs").write_text("5")
         return _status("VmRSS")
@@ -39,14 +33,14 @@ def _most() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
 
 
-def peak_megabytes(engine: str, shape: Shape, mode: str, threads: int) -> float:
-    """Build and train a model; where the peak can't be forgotten, the figure is a lower bound."""
-    Case(engine, WARM_UP, mode, threads).outputs()
+def peak_megabytes(warm_up: Callable[[], object], function: Callable[[], object]) -> float:
+    """The peak of `function`, after `warm_up` has imported and started the libraries.
+
+    Where the system can't reset the peak, the figure is a lower bound.
+    """
+    warm_up()
     gc.collect()
     before, most = _begin(), _most()
-    case = Case(engine, shape, mode, threads)
-    with case.engine.scope():
-        for _ in range(TRAINED_STEPS):
-            case.engine.run()
+    function()
     grown = _most() - most if before is None else _status("VmHWM") - before
     return max(0, grown) / 1e6

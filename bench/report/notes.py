@@ -1,8 +1,8 @@
 """What stands above the tables of the report."""
 
 from bench.engines.arrays import MAX_NORM
+from bench.engines.worker import TRAINED_STEPS
 from bench.measure.cells import CELLS
-from bench.measure.memory import TRAINED_STEPS
 from bench.measure.shapes import CLASSES, STREAM_BLOCK
 from bench.report.summary import ACTIVATIONS_BELOW, ACTIVATIONS_NS, BEHIND, STEP_FACTOR
 
