@@ -48,17 +48,10 @@ def step_seconds(tmp_path_factory):
     """The function of stacked.c."""
     if native.compiler() is None:
         pytest.skip("needs a C compiler")
+    size, pointer = ctypes.c_int64, ctypes.c_void_p
+    arguments = (pointer, ctypes.c_int, size, size, size, pointer, pointer, pointer)
     target = tmp_path_factory.mktemp("stacked") / "stacked.so"
-    library = ctypes.CDLL(str(native.build("engines/stacked.c", target, "-shared", "-fPIC")))
-    function = library.step_seconds
-    function.restype = ctypes.c_double
-    function.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_int,
-        *[ctypes.c_int64] * 3,
-        *[ctypes.c_void_p] * 3,
-    ]
-    return function
+    return native.function("engines/stacked.c", target, "step_seconds", arguments)
 
 
 class Step:

@@ -42,15 +42,18 @@ def step_seconds(tmp_path_factory):
     """The function of stream.c."""
     if native.compiler() is None:
         pytest.skip("needs a C compiler")
-    flags = ["-shared", "-fPIC", f"-I{clstm.get_include()}", f"-L{clstm.get_library()}"]
+    flags = [f"-I{clstm.get_include()}", f"-L{clstm.get_library()}"]
     flags += ["-fopenmp"] if clstm.config()["openmp"] else []
-    target = tmp_path_factory.mktemp("stream") / "stream.so"
-    native.build("engines/stream.c", target, *flags, libraries=("-lclstm", "-lm"))
-    function = ctypes.CDLL(str(target)).step_seconds
-    function.restype = ctypes.c_double
     size, pointer = ctypes.c_size_t, ctypes.c_void_p
-    function.argtypes = [size, pointer, ctypes.c_int, size, size, size, pointer, pointer]
-    return function
+    arguments = (size, pointer, ctypes.c_int, size, size, size, pointer, pointer)
+    return native.function(
+        "engines/stream.c",
+        tmp_path_factory.mktemp("stream") / "stream.so",
+        "step_seconds",
+        arguments,
+        *flags,
+        libraries=("-lclstm", "-lm"),
+    )
 
 
 @pytest.fixture(scope="module")

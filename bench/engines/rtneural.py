@@ -17,25 +17,23 @@ ALIGNMENT = {"x86-64-v4": 64, "x86-64-v3": 32}
 Function = Callable[[int, int, int, int, int, int], float]
 
 
-def _compile(tree: Path, backend: str, level: str, target: Path) -> None:
-    flags = [f"-march={level}", "-mtune=native", "-DNDEBUG", "-shared", "-fPIC"]
+def _compile(tree: Path, backend: str, level: str, target: Path) -> Function:
+    flags = [f"-march={level}", "-mtune=native", "-DNDEBUG"]
     flags += [f"-DRTNEURAL_USE_{backend}=1", f"-DRTNEURAL_DEFAULT_ALIGNMENT={ALIGNMENT[level]}"]
     flags += ["-DRTNEURAL_NAMESPACE=RTNeural", "-DEIGEN_STACK_ALLOCATION_LIMIT=0"]
-    folders = ("", "RTNeural", "modules/json", BACKENDS[backend])
-    flags += [f"-I{tree / folder}" for folder in folders]
-    native.build("engines/rtneural.cpp", target, *flags)
+    includes = ("", "RTNeural", "modules/json", BACKENDS[backend])
+    flags += [f"-I{tree / include}" for include in includes]
+    size, pointer = ctypes.c_size_t, ctypes.c_void_p
+    arguments = (size, pointer, size, size, pointer, pointer)
+    return native.function("engines/rtneural.cpp", target, "rtneural_seconds", arguments, *flags)
 
 
 def builds(tree: Path, isa: str, folder: Path) -> dict[str, Function]:
     """Every build by its name; none for an instruction set that is not in LEVELS."""
-    found = {}
-    for backend in BACKENDS:
-        for level in LEVELS.get(isa, ()):
-            target = folder / f"rtneural-{backend}-{level}.so"
-            _compile(tree, backend, level, target)
-            function = ctypes.CDLL(str(target)).rtneural_seconds
-            function.restype = ctypes.c_double
-            size, pointer = ctypes.c_size_t, ctypes.c_void_p
-            function.argtypes = [size, pointer, size, size, pointer, pointer]
-            found[f"rtneural {backend.lower()} {level}"] = function
-    return found
+    return {
+        f"rtneural {backend.lower()} {level}": _compile(
+            tree, backend, level, folder / f"rtneural-{backend}-{level}.so"
+        )
+        for backend in BACKENDS
+        for level in LEVELS.get(isa, ())
+    }

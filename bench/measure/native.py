@@ -1,10 +1,11 @@
 """Builds the small C and C++ sources of bench/: no figure contains Python's own overhead."""
 
+import ctypes
 import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 BENCH = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ def compiler(suffix: str = ".c") -> list[str] | None:
 
 
 def build(source: str, target: Path, *flags: str, libraries: Sequence[str] = ()) -> Path:
-    """Compile bench/`source` to `target`; RuntimeError carries what the compiler said."""
+    """Compile bench/`source` to `target`; a RuntimeError has the compiler's messages."""
     suffix = Path(source).suffix
     variable, _, language = LANGUAGES[suffix]
     command = compiler(suffix)
@@ -35,3 +36,22 @@ def build(source: str, target: Path, *flags: str, libraries: Sequence[str] = ())
     if result.returncode:
         raise RuntimeError(f"{source} did not compile:\n{result.stderr}")
     return target
+
+
+def function(
+    source: str,
+    target: Path,
+    name: str,
+    arguments: Sequence[type],
+    *flags: str,
+    libraries: Sequence[str] = (),
+) -> Callable[..., float]:
+    """The function `name` of bench/`source`, compiled to the shared library `target`.
+
+    It takes `arguments` and returns a double.
+    """
+    build(source, target, "-shared", "-fPIC", *flags, libraries=libraries)
+    found = ctypes.CDLL(str(target))[name]
+    found.restype = ctypes.c_double
+    found.argtypes = list(arguments)
+    return found
