@@ -34,7 +34,7 @@ RUNS ?= 1
 runs := $(if $(filter 1,$(RUNS)),build/bench.json,$(patsubst %,build/bench-%.json,$(shell seq $(RUNS))))
 bench: $(venv)/test.stamp $(venv)/peers.stamp
 	for run in $(runs); do $(python) -m pytest bench --benchmark-json=$$run || exit 1; done
-	$(python) -m bench.report.tables $(runs) > build/RESULTS.md
+	$(python) -m bench.report $(runs) > build/RESULTS.md
 	$(python) -m bench.report.plots $(runs) --folder bench
 	mv build/RESULTS.md bench/RESULTS.md
 

@@ -27,7 +27,7 @@ from bench.measure.case import Case, turns
 from bench.measure.cpus import bound, usable_cpus
 from bench.measure.shapes import THREADS, Shape
 from bench.report import results
-from bench.report.tables import tables as report_tables
+from bench.report.tables import tables
 
 # What decides which kernels compute, and on how many threads, in clstm and in its peers.
 VARIABLES = (
@@ -215,4 +215,4 @@ def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
 def pytest_terminal_summary(terminalreporter, config) -> None:
     if config.stash[RECORDS]:
         terminalreporter.write_line("")
-        terminalreporter.write_line(report_tables(results.merge([config.stash[RECORDS]])))
+        terminalreporter.write_line(tables(results.merge([config.stash[RECORDS]])))

@@ -204,7 +204,9 @@ def parse_arguments() -> argparse.Namespace:
             raise ValueError(text)
         return chosen
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m bench.engines.peers", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "--shapes",
         nargs="+",

@@ -14,7 +14,9 @@ from bench.report.results import best_limit, choose, cpu, merge, read
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m bench.report.plots", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("json", type=Path, nargs="+", help="files of repeated runs")
     parser.add_argument("--folder", type=Path, default=Path("bench"), help="where the plots go")
     arguments = parser.parse_args()

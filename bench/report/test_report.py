@@ -5,8 +5,9 @@ import importlib
 import pytest
 
 from bench.measure.shapes import GRID, STREAMS
+from bench.report.header import header
 from bench.report.results import merge
-from bench.report.tables import header, tables
+from bench.report.tables import tables
 
 
 def invented_run(command: str, commit: str, load: float) -> dict:

@@ -7,12 +7,10 @@ from bench.measure.shapes import (
     HALF_FULL,
     ODD,
     OTHER_CELLS,
-    PROJECTED,
     RAGGED,
     SMALL,
     STEPS,
     Shape,
-    parse_shape,
 )
 from bench.report.results import merge
 from bench.report.summary import step_ns, summary
@@ -186,16 +184,6 @@ def test_what_cells_cost_is_told_by_the_worst_run():
     ]
     assert row(text, "forward: shapes where that is above 1.50") == ["1 of 2"]
     assert row(text, "training: shapes where that is above 1.50") == ["0 of 1"]
-
-
-def test_options_are_part_of_a_shape_and_of_what_it_costs():
-    for shape in GRID + BIDIRECTIONAL + PROJECTED + RAGGED + HALF_FULL + FEW_ROWS + OTHER_CELLS:
-        assert parse_shape(str(shape)) == shape
-    plain = Shape(100, 8, 64, 64, 1)
-    assert plain._replace(directions=2).flop("training") == 2 * plain.flop("training")
-    assert plain._replace(lengths="half").flop("training") == plain.flop("training") / 2
-    projected = Shape(1, 1, 3, 8, 1, proj_size=2)
-    assert projected.flop("forward") == 2 * (4 * 8 * (3 + 2) + 2 * 8)
 
 
 def test_nothing_measured_nothing_to_say():
