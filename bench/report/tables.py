@@ -98,41 +98,43 @@ def _ragged_table(results: list[Result]) -> str:
     return f"{RAGGED_NOTE}\n\n{_engine_table(results)}"
 
 
+def _work_table(results: list[Result], columns: dict[str, tuple[str, int]]) -> str:
+    """A row per shape, number of threads and work; `columns` maps a head to figure and digits."""
+    rows = [
+        [str(result.shape), str(result.threads), result.identity("work")]
+        + [number(result.figure(name), digits) for name, digits in columns.values()]
+        for result in results
+    ]
+    return table(["T,B,I,H,L", "threads", "", *columns], rows)
+
+
 def _lengths_table(results: list[Result]) -> str:
     """Time with lengths over time without, and over the sum of the steps' costs."""
-    head = ["T,B,I,H,L", "threads", "", "lengths us", "full us", "ratio", "steps us", "to steps"]
-    rows = []
-    for result in results:
-        row = [str(result.shape), str(result.threads), result.identity("work")]
-        for name, digits in (("ragged_us", 1), ("full_us", 1), ("ratio", 2)):
-            row.append(number(result.figure(name), digits))
-        row += [number(result.figure("steps_us")), number(result.figure("ratio_to_steps"), 2)]
-        rows.append(row)
-    return f"{LENGTHS_NOTE}\n\n{table(head, rows)}"
+    columns = {
+        "lengths us": ("ragged_us", 1),
+        "full us": ("full_us", 1),
+        "ratio": ("ratio", 2),
+        "steps us": ("steps_us", 1),
+        "to steps": ("ratio_to_steps", 2),
+    }
+    return f"{LENGTHS_NOTE}\n\n{_work_table(results, columns)}"
 
 
 def _cells_table(results: list[Result]) -> str:
     """Time with another cell over time with the plain one."""
-    head = ["T,B,I,H,L", "threads", "", "cell us", "plain us", "ratio"]
-    rows = []
-    for result in results:
-        row = [str(result.shape), str(result.threads), result.identity("work")]
-        for name, digits in (("cell_us", 1), ("plain_us", 1), ("ratio", 2)):
-            row.append(number(result.figure(name), digits))
-        rows.append(row)
-    return f"{CELLS_NOTE}\n\n{table(head, rows)}"
+    columns = {"cell us": ("cell_us", 1), "plain us": ("plain_us", 1), "ratio": ("ratio", 2)}
+    return f"{CELLS_NOTE}\n\n{_work_table(results, columns)}"
 
 
 def _module_table(results: list[Result]) -> str:
     """Time with PyTorch's own LSTM over time with the module that clstm computes."""
-    head = ["T,B,I,H,L", "threads", "", "in PyTorch us", "PyTorch us", "ratio", "clstm us"]
-    rows = []
-    for result in results:
-        row = [str(result.shape), str(result.threads), result.identity("work")]
-        row += [number(result.figure("module_us")), number(result.figure("torch_us"))]
-        row += [number(result.figure("ratio"), 2), number(result.figure("clstm_us"))]
-        rows.append(row)
-    return f"{MODULE_NOTE}\n\n{table(head, rows)}"
+    columns = {
+        "in PyTorch us": ("module_us", 1),
+        "PyTorch us": ("torch_us", 1),
+        "ratio": ("ratio", 2),
+        "clstm us": ("clstm_us", 1),
+    }
+    return f"{MODULE_NOTE}\n\n{_work_table(results, columns)}"
 
 
 def _streams_table(results: list[Result]) -> str:
