@@ -1,12 +1,11 @@
 """What lengths save: clstm with `lengths=` over clstm on the same arrays, all rows full.
 
-Half of the rows' steps are padding, in three distributions. From 8 rows on, the time should fall
-nearly as the number of steps does. A few rows cost about as much as one, because each step reads
-all weights: there the bound is the sum over time of what a step costs with as many rows as are
-left, taken from runs of a batch of that size.
+Half of the rows' steps are padding, in three distributions. A few rows cost about as much as one,
+because each step reads all weights, so a batch of them is also compared with the sum of its steps:
+a step costs what one of a full batch of the rows that are left does.
 
-Only clstm computes here, so all takes place in this process. A figure is the median over rounds, in
-which everything that is compared took one turn; the order rotates.
+Only clstm computes, so everything runs in this process. A figure is the median over rounds; in a
+round every case has one turn, and the order rotates.
 """
 
 from statistics import median
@@ -27,15 +26,15 @@ def check(shape: Shape, ragged: Case, full: Case) -> None:
     np.testing.assert_allclose(ragged.outputs()["y"], expected, rtol=0, atol=1e-5)
 
 
-def figures(times: list[dict[str, float]], bound: list[float] | None) -> dict[str, float]:
-    """Medians over rounds; `bound` is the sum of the step costs in every round."""
+def figures(times: list[dict[str, float]], steps: list[float] | None) -> dict[str, float]:
+    """Medians over rounds; `steps` is the sum of the steps' costs in every round."""
     found = {name: median(taken[name] for taken in times) * 1e6 for name in ("ragged", "full")}
     found = {f"{name}_us": value for name, value in found.items()}
     found["ratio"] = median(taken["ragged"] / taken["full"] for taken in times)
-    if bound is not None:
-        found["steps_us"] = median(bound) * 1e6
-        pairs = zip(times, bound, strict=True)
-        found["ratio_to_steps"] = median(taken["ragged"] / most for taken, most in pairs)
+    if steps is not None:
+        found["steps_us"] = median(steps) * 1e6
+        pairs = zip(times, steps, strict=True)
+        found["ratio_to_steps"] = median(taken["ragged"] / cost for taken, cost in pairs)
     return found
 
 
@@ -55,12 +54,12 @@ def test_lengths(benchmark, keep, in_turns, shape, work, threads):
     times = in_turns(cases)
     if benchmark.disabled:
         return
-    bound = [steps_seconds(taken, shape, active) for taken in times] if few else None
+    steps = [steps_seconds(taken, shape, active) for taken in times] if few else None
     case = {"mode": "lengths", "work": work, "shape": list(shape), "threads": threads}
-    keep(**case, **figures(times, bound))
+    keep(**case, **figures(times, steps))
 
 
 def steps_seconds(taken: dict[str, float], shape: Shape, active: dict[int, int]) -> float:
-    """The sum over time of a step's cost with as many rows as are there."""
+    """The sum of all steps' costs, each at the number of rows that are left."""
     costs = {rows: taken[str(rows) if rows < shape.batch else "full"] for rows in active}
     return sum(count * costs[rows] / shape.steps for rows, count in active.items())

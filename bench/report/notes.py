@@ -4,7 +4,7 @@ from bench.engines.arrays import MAX_NORM
 from bench.engines.worker import TRAINED_STEPS
 from bench.measure.cells import CELLS
 from bench.measure.shapes import CLASSES, STREAM_BLOCK
-from bench.report.summary import ACTIVATIONS_BELOW, ACTIVATIONS_NS, BEHIND, STEP_FACTOR
+from bench.report.summary import BEHIND
 
 
 def _cells() -> str:
@@ -29,10 +29,9 @@ The ratio here is the time of the faster of PyTorch and ONNX Runtime, which does
 by clstm's; of ragged rows, of the fastest of all their ways. A shape is below {BEHIND} if it is in
 any run. Ranges name the shape of their worse end; those of a whole step's times, of ragged rows, of
 rows half full and of cells are of the worst run."""
-SMALL_NOTE = f"""\
-One sequence, one feature, 2000 steps: nanoseconds a step, of the peers microseconds a call. The
-bound is {STEP_FACTOR} times the limit, and where H < {ACTIVATIONS_BELOW} another
-{ACTIVATIONS_NS:.0f} ns for the latency of the activations."""
+SMALL_NOTE = """\
+One sequence, one feature, 2000 steps: nanoseconds a step for clstm and the limit, microseconds a
+call for the peers. The limit leaves out the latency of the activations."""
 STEP_NOTE = f"""\
 Forward, a linear readout to {CLASSES} classes, softmax cross-entropy of every time step, backward,
 clipping to norm {MAX_NORM:g}, Adam. `MB` is the most memory that was resident while a model was

@@ -79,17 +79,17 @@ def _step_table(results: list[Result]) -> str:
 def _small_table(results: list[Result]) -> str:
     """Nanoseconds a step, how they compare with the limit, and the peers."""
     peer_head, peer_rows = _peer_columns(results)
-    head = ["H", "clstm ns", "limit ns", "times limit", "over ns", "bound ns", *peer_head]
+    head = ["H", "clstm ns", "limit ns", "times limit", "over ns", *peer_head]
     rows = []
     for result, cells in zip(results, peer_rows, strict=True):
         row = [str(result.shape.hidden_size)]
         step = step_ns(result)
         if step is None:
-            row += [number(result.seconds * 1e9 / result.shape.steps), "", "", "", ""]
+            row += [number(result.seconds * 1e9 / result.shape.steps), "", "", ""]
         else:
-            measured, limit, bound = step
+            measured, limit = step
             row += [number(measured), number(limit), number(measured / limit, 2)]
-            row += [number(measured - limit), number(bound)]
+            row += [number(measured - limit)]
         rows.append(row + cells)
     return f"{SMALL_NOTE}\n\n{table(head, rows)}"
 
