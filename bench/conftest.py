@@ -1,9 +1,9 @@
-"""What the suite shares: peers and limit measured in the same run, one record a case, the report.
+"""Options and fixtures of all measurements, their records, and the tables at the end.
 
     pytest bench/                                    the whole grid, tables at the end
     pytest bench/ --rounds 3                         quicker and noisier
     pytest bench/ -k "forward and H256" --benchmark-json=out.json
-    pytest bench/test_streams.py --rtneural FOLDER   beside RTNeural, whose sources lie there
+    pytest bench/test_streams.py --rtneural FOLDER   beside RTNeural, compiled from FOLDER
     pytest bench/ --benchmark-disable                runs every case once and times nothing
 
 Peers that are not installed are absent from the figures (bench/requirements.txt has them all).
@@ -29,7 +29,7 @@ from bench.measure.shapes import THREADS, Shape
 from bench.report import results
 from bench.report.tables import tables
 
-# What decides which kernels compute, and on how many threads, in clstm and in its peers.
+# The environment variables that choose kernels and numbers of threads, in clstm and its peers.
 VARIABLES = (
     "CLSTM_ISA",
     "CLSTM_ENGINE",
@@ -59,26 +59,26 @@ def pytest_configure(config) -> None:
 
 @pytest.fixture(scope="session")
 def rounds(request) -> int:
-    """How often every case is measured."""
+    """The number of rounds a case."""
     return request.config.getoption("--rounds")
 
 
 @pytest.fixture(scope="session")
 def peers():
-    """Processes of the peers, alive for the whole session."""
+    """The processes of the peers, alive until the session ends."""
     with Peers() as workers:
         yield workers
 
 
 @pytest.fixture(scope="session")
 def meter(tmp_path_factory) -> limit.Meter | None:
-    """What measures the peaks of this machine, None where there is no C compiler."""
+    """The program that measures the peaks of this machine, None without a C compiler."""
     return limit.Meter(tmp_path_factory.mktemp("limit")) if native.compiler() else None
 
 
 @pytest.fixture(scope="session")
 def machine_limit(request, meter) -> limit.Limit | None:
-    """Peaks of this machine, None where there is no C compiler."""
+    """The peaks of this machine, None without a C compiler."""
     request.config.stash[LIMIT] = meter.measure() if meter else None
     return request.config.stash[LIMIT]
 
@@ -96,7 +96,7 @@ def keep(request, benchmark):
 
 @pytest.fixture
 def own_figures(machine_limit, meter, rounds):
-    """A function that times clstm, the limit and, of several threads, clstm on one, in turns."""
+    """A function that times clstm and the limit in turns; with several threads, also one alone."""
 
     def run(case: Case, shape: Shape, mode: str) -> dict:
         threads, flop = case.threads, shape.flop(mode)
@@ -132,7 +132,7 @@ def _median_ratio(a: list[float], b: list[float]) -> float:
 
 @pytest.fixture
 def measure(request, benchmark, keep, rounds):
-    """A function that times clstm here, its peers in their processes, and keeps the figures."""
+    """A function that times clstm here and its peers in their processes, and keeps the figures."""
 
     def run(mode: str, shape: Shape, threads: int) -> None:
         benchmark.group = mode
@@ -140,7 +140,7 @@ def measure(request, benchmark, keep, rounds):
         if benchmark.disabled:
             benchmark.pedantic(case.engine.run)
             return
-        own_figures = request.getfixturevalue("own_figures")  # not within a bound of its own
+        own_figures = request.getfixturevalue("own_figures")  # binds CPUs itself: not within bound
         time.sleep(PAUSE_SECONDS)
         figures = {"shape": list(shape), "mode": mode, "threads": threads}
         with bound(threads):
@@ -161,9 +161,9 @@ def measure(request, benchmark, keep, rounds):
 
 @pytest.fixture
 def in_turns(benchmark, rounds):
-    """A function that times cases in turns, all in this process: seconds by name, round by round.
+    """A function that times cases in turns, all in this process: seconds by name, a dict a round.
 
-    The figures of pytest-benchmark are those of the first one.
+    pytest-benchmark gets the figures of the first case.
     """
 
     def run(cases: dict[str, Case]) -> list[dict[str, float]]:
@@ -184,13 +184,13 @@ def in_turns(benchmark, rounds):
 
 
 def _command(config) -> str:
-    """What was typed, without the absolute folders of this machine."""
+    """The command line, without absolute folders."""
     words = (re.sub(r"(^|=)/.*/", r"\1", word) for word in config.invocation_params.args)
     return shlex.join(["pytest", *words])
 
 
 def _configuration() -> dict[str, str]:
-    """What of clstm computed here; of a BLAS its name and version, not its path."""
+    """The kernels and libraries that clstm used; a BLAS by name and version, without its path."""
     config = clstm.config()
     chosen = {name: str(config[name]) for name in ("isa", "engine", "openmp")}
     libraries = (f"{library['name']} {library['version']}" for library in config["blas"])

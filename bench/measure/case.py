@@ -55,7 +55,7 @@ class Case:
         """Choose how many calls make a batch and how many batches make a turn."""
         with self.engine.scope():
             seconds = self.batch_seconds()
-            if seconds < TURN_SECONDS:  # else it is the whole turn, however exactly it is known
+            if seconds < TURN_SECONDS:  # else one call is the whole turn
                 seconds = min(self.batch_seconds() for _ in range(3))
         self.calls = math.ceil(BATCH_SECONDS / seconds)
         self.batches = math.ceil(TURN_SECONDS / (seconds * self.calls))
@@ -63,7 +63,7 @@ class Case:
     def turn(self) -> dict[str, float]:
         """Median seconds of a call, and how many cores the process kept busy meanwhile."""
         with self.engine.scope():
-            if self.batches > 1:  # wakes threads and warms caches; lost in calls longer than a turn
+            if self.batches > 1:  # wakes threads and warms caches; negligible in longer calls
                 self.batch_seconds()
             cpu, wall = time.process_time(), time.perf_counter()
             seconds = median(self.batch_seconds() for _ in range(self.batches))
@@ -76,7 +76,7 @@ class Case:
 
 
 def turns(timed: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
-    """What each of them returned, round by round; the order rotates."""
+    """The results of all functions by name, a dict a round; their order rotates."""
     names = list(timed)
     times = []
     for number in range(rounds):

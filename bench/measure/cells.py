@@ -1,4 +1,4 @@
-"""Cells other than the plain one, by the names that shapes know: what `clstm.Cell` is given."""
+"""Arguments of `clstm.Cell` for every cell, by the names that shapes use; "" is the plain one."""
 
 CELLS: dict[str, dict] = {
     "": {},

@@ -1,7 +1,7 @@
-"""The CPUs that a measurement runs on: as many as it has threads, the same for all it compares.
+"""Binds a measurement to CPUs: one a thread, the same for all engines that it compares.
 
-What shares a core with one of them, unseen, may slow it down to half for minutes and leave the next
-one alone; a process that the system had put there would seem slower than its peers.
+A guest that shares a core with this machine, out of its sight, can halve the core's speed for
+minutes and spare the next core. An engine placed on the slow one would seem slower than its peers.
 """
 
 import os
@@ -18,31 +18,33 @@ def usable_cpus() -> int:
 
 
 def _core(cpu: int) -> str:
-    """The CPUs of one core have the same."""
+    """A key that is equal for the CPUs of one core."""
     path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     return path.read_text() if path.exists() else str(cpu)
 
 
 def choose(cpus: Iterable[int], count: int, core: Callable[[int], str] = _core) -> list[int]:
-    """As many of them, of different cores while there are such; from the last one on, as most
-    interrupts go to the first."""
+    """`count` of the CPUs, on different cores where possible.
+
+    The last ones come first, because most interrupts go to the first CPU.
+    """
     last_first = sorted(cpus, reverse=True)
-    of_cores: dict[str, int] = {}
+    one_a_core: dict[str, int] = {}
     for cpu in last_first:
-        of_cores.setdefault(core(cpu), cpu)
-    alone = list(of_cores.values())
+        one_a_core.setdefault(core(cpu), cpu)
+    alone = list(one_a_core.values())
     return (alone + [cpu for cpu in last_first if cpu not in alone])[:count]
 
 
 def bind(threads: int) -> None:
-    """Keep this thread, and those that it will start, on as many CPUs."""
+    """Bind this thread, and those that it starts later, to a CPU for each of `threads`."""
     if CAN_BIND:
         os.sched_setaffinity(0, choose(os.sched_getaffinity(0), threads))
 
 
 @contextmanager
 def bound(threads: int) -> Iterator[None]:
-    """The same for a while."""
+    """`bind` within the block."""
     before = os.sched_getaffinity(0) if CAN_BIND else None
     bind(threads)
     try:

@@ -1,11 +1,11 @@
-/* Measures what this machine can do at most: fused multiply-adds, and reads from buffers.
+/* Measures the peaks of this machine: fused multiply-adds, and reads from buffers.
 
        limit ISA TRIALS SECONDS THREADS BYTES...
 
    ISA is generic, avx2 or avx512, or empty for the best of this CPU. Every thread has buffers of
    its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
-   operations per second, the seconds until one thread sees what another has written (0 if THREADS
-   is 1), and the bytes per second for each size, all threads together; the best of the trials. */
+   operations per second, the seconds until one thread sees a write of another (0 if THREADS is 1),
+   and the bytes per second for each size, all threads together; the best of the trials. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -79,7 +79,7 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Huge pages where the system has them, so that no figure is one of the TLB. */
+/* Huge pages where the system has them, so that TLB misses limit no figure. */
 static char *new_buffer(size_t bytes)
 {
     char *buffer = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
@@ -118,7 +118,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* All threads together; negative if memory or threads could not be had. */
+/* The rate of all threads together; negative without memory or threads. */
 static double one_trial(const job *pattern, int threads)
 {
     atomic_int missing = threads;
@@ -128,7 +128,7 @@ static double one_trial(const job *pattern, int threads)
     for (int k = 0; k < threads; k++) {
         jobs[k] = *pattern;
         jobs[k].missing = &missing;
-        /* Those already started wait for this one for ever: the caller ends the process. */
+        /* The threads already started wait forever: the caller ends the process. */
         if (pthread_create(&handles[k], NULL, run, &jobs[k])) return -1;
     }
     double rate = 0;
@@ -143,7 +143,7 @@ static double one_trial(const job *pattern, int threads)
     return failed ? -1 : rate;
 }
 
-/* ---- Two threads, one after the other ---- */
+/* ---- Handover between two threads ---- */
 
 typedef struct {
     atomic_long *turn; /* the handovers so far */
@@ -151,7 +151,7 @@ typedef struct {
     double seconds; /* out: of a handover */
 } relay;
 
-/* To a CPU of its own, where one can choose: two threads that give way may stay on the same one. */
+/* Binds the calling thread to a CPU of its own: two threads that yield may otherwise share one. */
 static void pin(int index)
 {
 #ifdef __linux__
@@ -166,12 +166,12 @@ static void pin(int index)
 #endif
 }
 
-/* Waits for this thread's turn and makes it the other's, again and again. */
+/* Waits for this thread's turn, then makes it the other's; from turn `first` to `last`. */
 static void hand_over(atomic_long *turn, long first, long last)
 {
     for (long n = first; n < last; n += 2) {
         for (long spins = 1; atomic_load_explicit(turn, memory_order_acquire) < n; spins++)
-            if (spins % 10000 == 0) sched_yield(); /* if there is but one CPU */
+            if (spins % 10000 == 0) sched_yield(); /* on a single CPU */
         atomic_store_explicit(turn, n + 1, memory_order_release);
     }
 }
@@ -180,15 +180,15 @@ static void *run_relay(void *argument)
 {
     relay *relay = argument;
     pin(relay->index);
-    hand_over(relay->turn, relay->index, HANDOVERS); /* until both are there */
+    hand_over(relay->turn, relay->index, HANDOVERS); /* both have started */
     double start = now();
     hand_over(relay->turn, HANDOVERS + relay->index, 2 * HANDOVERS);
     relay->seconds = (now() - start) / HANDOVERS;
     return NULL;
 }
 
-/* Seconds until one thread sees what another has written; negative if there are no threads: then
-   the caller ends the process, as one of them may wait for the other for ever. */
+/* Seconds until one thread sees a write of another. Negative if a thread could not be started: the
+   caller ends the process then, because the other thread may wait forever. */
 static double one_handover(void)
 {
     atomic_long turn = 0;

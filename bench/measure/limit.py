@@ -1,11 +1,11 @@
-"""The limit: what this machine could do at most, measured in the same run, and each shape there.
+"""The limit: the peaks of this machine, measured in the same run, and the least time of a shape.
 
 A part of a shape takes at least `flop / peak` and at least `weight bytes / bandwidth`, with the
-bandwidth of the cache level that the weights live in; a shared cache has two, as one that is filled
-can be slower to read. The limit of a shape is the larger of the two times, summed over its parts
+bandwidth of the cache level that holds the weights. A shared cache has two bandwidths, because a
+full one can be slower. The limit of a shape is the larger of the two times, summed over its parts
 (the products of `Shape.parts`, at every time step). It leaves out activations, the state's own
-traffic, latency and synchronisation: large shapes can come close to it, tiny ones can't. Where
-CLSTM_ISA forces an instruction set, the peaks are that one's too.
+traffic, latency and synchronisation: large shapes can come close to it, small ones can't. If
+CLSTM_ISA forces an instruction set, the peaks are measured with it, too.
 
 `python -m bench.measure.limit` prints the figures and the limit of every shape.
 """
@@ -51,10 +51,9 @@ class Level:
 class Limit:
     """Peaks per number of threads.
 
-    `flops` are operations a second, `handovers` the seconds until one thread sees what another has
-    written (0 of a single one), `levels` go from L1 to the memory. The handover is not part of a
-    shape's limit, but of what two threads take for it: CPUs that share a cache need some 40 ns,
-    others 160.
+    `flops` are operations a second, `handovers` the seconds until one thread sees a write of
+    another (0 for a single thread), `levels` go from L1 to the memory. A shape's limit leaves the
+    handover out, although two threads need it: 40 ns between CPUs that share a cache, else 160.
     """
 
     isa: str
@@ -76,7 +75,7 @@ class Limit:
         everything = self.home(shape.weight_bytes, threads).bandwidth[threads]
         total = 0.0
         for part in shape.parts(mode):
-            # Weights read once a call were displaced by all the others since the last call.
+            # Weights read once a call: all others have evicted them since the last call.
             again = part.repeats > 1
             home = self.home(part.weight_bytes, threads)
             bandwidth = home.bandwidth[threads] if again else everything
@@ -99,7 +98,7 @@ class Limit:
 
 
 def cache_sizes() -> dict[str, int]:
-    """Bytes of L1 data, L2 and L3 cache as the system tells, else common sizes."""
+    """Bytes of L1 data, L2 and L3 cache as the system reports them, else common sizes."""
     sizes = {}
     for index in sorted(CACHES.glob("index*")):
         fields = ((index / name).read_text().strip() for name in ("level", "type", "size"))
@@ -110,7 +109,7 @@ def cache_sizes() -> dict[str, int]:
 
 
 def _test_sizes(sizes: dict[str, int], threads: int) -> dict[str, int]:
-    """Bytes that each thread reads to measure a level: inside it, outside the one before."""
+    """Bytes that each thread reads to measure a level: they fit it, but not the level before."""
     largest = max(sizes.values())
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     buffers = {}
@@ -167,7 +166,7 @@ class Meter:
         return Limit(result["isa"], flops, handovers, levels)
 
     def turn(self, all_levels: Limit, shape: Shape, mode: str, threads: int) -> Limit:
-        """What of it decides about a shape, for a moment: one turn among others."""
+        """Measure for a moment, as one turn, the peaks that the limit of a shape depends on."""
         return self.measure((threads,), 2, 0.005, all_levels.homes(shape, mode, threads))
 
 

@@ -7,7 +7,7 @@ typedef float NAME(vector) __attribute__((vector_size(VECTOR_BYTES)));
    few enough for 16 registers. Returns the operations done, a multiply-add counted as two. */
 TARGET static double NAME(multiply_add)(long count, float *sink)
 {
-    /* Sums stay near 1, neither denormal nor infinite. From memory, so that nothing is folded. */
+    /* Sums stay near 1, neither denormal nor infinite. Read from memory, so that the compiler folds nothing. */
     NAME(vector) sum[12], factor = {0}, addend = {0};
     factor += sink[0];
     addend += 1.0f - sink[0];

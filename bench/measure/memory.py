@@ -14,7 +14,7 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def _status(field: str) -> int:
-    """Bytes, from the system's account of this process."""
+    """A field of the system's status of this process, in bytes."""
     lines = (PROCESS / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024
 
@@ -29,7 +29,7 @@ def _begin() -> int | None:
 
 
 def _most() -> int:
-    """Bytes at the peak of the whole process."""
+    """Peak of resident bytes since the process began."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
 
 

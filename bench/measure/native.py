@@ -1,4 +1,4 @@
-"""Builds the small C and C++ sources of bench/: no figure contains Python's own overhead."""
+"""Builds the small C and C++ sources of bench/, so that no figure contains Python's overhead."""
 
 import ctypes
 import os
@@ -29,7 +29,7 @@ def build(source: str, target: Path, *flags: str, libraries: Sequence[str] = ())
     command = compiler(suffix)
     if command is None:
         raise RuntimeError(f"no compiler of {source} was found: install one, name it in {variable}")
-    # Contraction lets a * b + c become one fused instruction, which is what the peak is made of.
+    # Contraction makes a * b + c one fused instruction; the peak is the rate of those.
     command += [f"-std={language}", "-O3", "-ffp-contract=fast", *flags]
     command += [str(BENCH / source), "-o", str(target), *libraries, "-lpthread"]
     result = subprocess.run(command, capture_output=True, text=True)

@@ -1,19 +1,19 @@
-"""The shapes that the benchmarks measure, and what each shape costs.
+"""The shapes that the benchmarks measure, and the cost of each.
 
-A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers; and what is not
-plain about it: two directions, a projection to `proj_size`, rows of their own lengths, a cell.
+A shape is (T, B, I, H, L): sequence length, batch, input size, hidden size, layers; and its
+options: two directions, a projection to `proj_size`, lengths of the rows, a cell.
 
-- GRID runs from one step of one sequence (a live stream) over B = 1 sequences (bandwidth decides)
-  to large batches (arithmetic decides), and includes MNIST's images read row by row.
+- GRID runs from one step of one sequence (a live stream) over B = 1 sequences (bandwidth-bound) to
+  large batches (compute-bound), and includes MNIST's images read row by row.
 - ODD fits no register tile: H no multiple of 16, B of 2, 3, 5, 7 and 40, long sequences, layers.
-- SMALL is an audio model, one sample in and H units: the time of a step decides.
-- STEPS is trained as a whole: from images read row by row to a model of some hundred units, and one
-  so small that everything around the LSTM counts.
-- BIDIRECTIONAL and PROJECTED are what their names say.
+- SMALL are audio models, one sample in and H units: latency-bound.
+- STEPS are whole training steps: of images read row by row, of models of some hundred units, and of
+  a model so small that the work outside the LSTM shows.
+- BIDIRECTIONAL have two directions, PROJECTED a projection of the hidden state.
 - RAGGED goes from T = 10 to 2000, with lengths spread evenly over 1 to T. HALF_FULL and FEW_ROWS
-  have half of T as their mean length, spread in different ways.
+  have a mean length of half of T, in several distributions.
 - OTHER_CELLS are batches of 16 rows and more, each with every cell of cells.py.
-- STREAMS are SMALL again, as live streams of some blocks.
+- STREAMS are the models of SMALL as live streams of some blocks.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from bench.measure.lengths import LENGTHS, active_rows
 
 MODES = ("forward", "training", "step")
 CLASSES = 10  # of the readout that a "step" has
-STREAM_BLOCK = 512  # samples that a stream takes at once
+STREAM_BLOCK = 512  # samples per call of a stream
 WORDS: dict[str, dict] = {"bidirectional": {"directions": 2}}
 WORDS |= {name: {"lengths": name} for name in LENGTHS if name}
 WORDS |= {name: {"cell": name} for name in CELLS if name}
@@ -74,20 +74,20 @@ class Shape(NamedTuple):
 
     @property
     def _words(self) -> list[str]:
-        """What is not plain, in the words that `parse_shape` reads."""
+        """The options, in the words that `parse_shape` reads."""
         words = ["bidirectional"] if self.directions == 2 else []
         words += [f"projection{self.proj_size}"] if self.proj_size else []
         return words + [name for name in (self.lengths, self.cell) if name]
 
     @property
     def options(self) -> frozenset[str]:
-        """Names of the fields that are not plain: what an engine must know to run this shape."""
+        """Names of the options that are set; an engine must support all of them."""
         plain = self._field_defaults
         return frozenset(name for name in plain if getattr(self, name) != plain[name])
 
     @property
     def recurrent_size(self) -> int:
-        """R: what a direction hands to the next step and layer, H or the projection's size."""
+        """R, the size of h, which the next step and layer read: H or the projection's size."""
         return self.proj_size or self.hidden_size
 
     @property
@@ -97,7 +97,7 @@ class Shape(NamedTuple):
 
     @property
     def layer_inputs(self) -> tuple[int, ...]:
-        """Input size of every layer: a deeper one reads the hidden state of the one before."""
+        """Input size of every layer: all but the first read the hidden state of the one below."""
         return (self.input_size,) + (self.output_size,) * (self.num_layers - 1)
 
     @property
@@ -110,17 +110,17 @@ class Shape(NamedTuple):
 
     @property
     def row_lengths(self) -> np.ndarray:
-        """Steps of every row, (B,) int64, in no order."""
+        """Steps of every row, (B,) int64, unsorted."""
         return LENGTHS[self.lengths](self.steps, self.batch)
 
     def flop(self, mode: str) -> int:
         """Operations of the matrix products, a multiply-add counted as two.
 
-        Forward is 8 T B (I + R) H a layer and direction, and 2 T B R H for a projection; for T B
-        stands the sum of lengths, if rows have their own. Backward does every product twice, once
-        for the gradient of its data and once for that of its weights, so training costs three times
-        forward. A "step" adds the readout's products; x's gradient counts, though clstm alone hands
-        it out. Gates, loss and optimiser are not counted.
+        Forward is 8 T B (I + R) H a layer and direction, and 2 T B R H for a projection; with
+        lengths, their sum replaces T B. Backward does every product twice, once for the gradient of
+        its data and once for that of its weights, so training costs three times forward. A "step"
+        adds the readout's products. The gradient of x counts in a "step", too, although no engine
+        computes it there. Gates, loss and optimiser are not counted.
         """
         return sum(part.flop * part.repeats for part in self.parts(mode))
 
@@ -140,11 +140,11 @@ class Shape(NamedTuple):
         rows, active = int(self.row_lengths.sum()), active_rows(self.row_lengths)
 
         def at_every_step(outputs: int, inputs: int) -> list[Part]:
-            """Products of a matrix, one for every step, on the rows that are still there."""
+            """Products of a matrix, one a step, on the active rows."""
             size = outputs * inputs
             return [Part(2 * n * size, 4 * size, count) for n, count in active.items()]
 
-        def at_once(outputs: int, inputs: int) -> list[Part]:
+        def over_all_steps(outputs: int, inputs: int) -> list[Part]:
             return [Part(2 * rows * outputs * inputs, 4 * outputs * inputs, 1)]
 
         parts = []
@@ -152,17 +152,17 @@ class Shape(NamedTuple):
             recurrences = [(4 * hidden, recurrent)]
             if self.proj_size:
                 recurrences.append((recurrent, hidden))
-            forward = at_once(4 * hidden, size)
+            forward = over_all_steps(4 * hidden, size)
             for matrix in recurrences:
                 forward += at_every_step(*matrix)
             parts += forward
             if mode != "forward":
-                parts += forward + at_once(4 * hidden, size)
+                parts += forward + over_all_steps(4 * hidden, size)
                 for matrix in recurrences:
-                    parts += at_once(*matrix)
+                    parts += over_all_steps(*matrix)
         parts *= self.directions
         if mode == "step":
-            parts += 3 * at_once(CLASSES, self.output_size)
+            parts += 3 * over_all_steps(CLASSES, self.output_size)
         return parts
 
 
