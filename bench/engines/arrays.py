@@ -1,21 +1,21 @@
-"""What every engine computes with: the same weights, inputs and targets, in every process."""
+"""Weights, inputs and targets of a shape: the same for every engine, in every process."""
 
 import numpy as np
 
 from bench.measure.cells import CELLS
 from bench.measure.shapes import CLASSES, Shape
 
-# Of the whole training step; Adam's other settings are everybody's defaults.
+# For the whole training step; Adam's other settings are the defaults of all libraries.
 LEARNING_RATE = 1e-3
-MAX_NORM = 1.0  # above every norm here: it is measured, and scales nothing
+MAX_NORM = 1.0  # above every norm here, so clipping computes the norm and scales nothing
 DECAYS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
 def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
-    """The float32 parameters of `shape` by their names in clstm; those of a readout for "step".
+    """The float32 parameters of `shape` by their names in clstm, with a readout's for "step".
 
-    Uniform within 1 / sqrt(H), as PyTorch draws them: gates neither saturate nor stay linear.
+    They are uniform within 1 / sqrt(H), as in PyTorch: gates neither saturate nor stay linear.
     """
     rng = np.random.default_rng(1)
     hidden, recurrent = shape.hidden_size, shape.recurrent_size
@@ -33,7 +33,7 @@ def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
         sizes |= {"weight_out": (CLASSES, shape.output_size), "bias_out": (CLASSES,)}
 
     def draw(size: tuple[int, ...]) -> np.ndarray:
-        # In place and never as float64: engines draw while their peak memory is measured.
+        # In place and in float32: engines draw weights while their peak memory is measured.
         values = rng.random(size, dtype=np.float32)
         values -= np.float32(0.5)
         values *= np.float32(2.0 / np.sqrt(hidden))
@@ -43,7 +43,7 @@ def weights(shape: Shape, mode: str = "forward") -> dict[str, np.ndarray]:
 
 
 def sequence(shape: Shape) -> np.ndarray:
-    """x (T, B, I), float32; of rows that end before T, the padding is no zeros."""
+    """x (T, B, I), float32; the padding after a row's end is random, not zero."""
     size = (shape.steps, shape.batch, shape.input_size)
     return np.random.default_rng(2).standard_normal(size, dtype=np.float32)
 
@@ -61,12 +61,12 @@ def without_padding(shape: Shape, array: np.ndarray) -> np.ndarray:
 
 
 def rows(shape: Shape, array: np.ndarray) -> list[np.ndarray]:
-    """Every row of an array (T, B, ...) by itself, (T_i, ...) and contiguous."""
+    """The rows of an array (T, B, ...) as contiguous arrays (T_i, ...)."""
     return [array[:end, row].copy() for row, end in enumerate(shape.row_lengths)]
 
 
 def padded(shape: Shape, rows: list[np.ndarray]) -> np.ndarray:
-    """The array (T, B, ...) of such rows, zero after their ends."""
+    """The inverse of `rows`: an array (T, B, ...), zero after the ends of the rows."""
     whole = np.zeros((shape.steps, shape.batch, *rows[0].shape[1:]), np.float32)
     for row, values in enumerate(rows):
         whole[: len(values), row] = values
@@ -84,11 +84,11 @@ def first_step(
     parameters: dict[str, np.ndarray],
     gradients: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """What a model's first training step did, in arrays that can be compared between engines.
+    """Loss, gradients and changes of a first training step, comparable between engines.
 
-    Gradients are those of the sum over all rows: those of the mean would vanish beside the
-    tolerance. Adam's first change is about lr * sign(gradient), which is anything where a gradient
-    is nearly 0; weighted by the gradient's size it is as exact as the gradient.
+    Gradients are of the sum over all rows: gradients of the mean would be below the tolerance.
+    Adam's first change is about lr * sign(gradient), which is arbitrary where a gradient is nearly
+    0; weighted by the gradient's size it is as exact as the gradient.
     """
     found = {"loss": np.asarray(loss)}
     for name, before in weights(shape, "step").items():

@@ -1,4 +1,4 @@
-"""This project: on arrays, with or without the lengths of their rows, and on lists of sequences."""
+"""clstm on arrays, with or without lengths, and on lists of sequences."""
 
 from contextlib import nullcontext
 
@@ -21,7 +21,7 @@ from bench.measure.shapes import CLASSES, Shape
 
 
 class Clstm:
-    """This project: `lstm(x)`; `record` and `backward` for training; its loss and its Adam."""
+    """clstm: `lstm(x)`; `record` and `backward` for training; its loss and its Adam."""
 
     title = "clstm"
     modes = ("forward", "training", "step")
@@ -48,7 +48,7 @@ class Clstm:
         if mode == "step":
             self.targets = targets(shape)
             self.adam = clstm.optim.Adam(self.lstm, LEARNING_RATE)
-            clstm.set_num_threads(threads)  # clipping and Adam take no number of their own
+            clstm.set_num_threads(threads)  # for clipping and Adam
         self.run, self.outputs = getattr(self, mode), getattr(self, f"{mode}_outputs")
 
     def forward(self):

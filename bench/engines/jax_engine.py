@@ -12,8 +12,8 @@ from bench.measure.shapes import Shape
 class Jax:
     """JAX: gradients of x and every parameter, or a whole training step in one compiled function.
 
-    It starts and uses as many threads as this process has CPUs when it is imported: no more than
-    were asked for, in a process that is bound to so many before.
+    At its import JAX starts a thread for each CPU of this process, so the process must be bound to
+    a CPU for each of `threads` before.
     """
 
     title = "JAX"
@@ -28,7 +28,7 @@ class Jax:
         from bench.engines import jax_model
 
         self.jax, self.model, self.shape = jax, jax_model, shape
-        # Copies: what a step is given to overwrite must not be memory of NumPy's.
+        # Copies: a step overwrites its arguments, which must not be NumPy's memory.
         self.parameters = jax.tree.map(jax.numpy.array, weights(shape, mode))
         self.x = jax.numpy.asarray(sequence(shape))
         if mode == "training":
@@ -53,7 +53,7 @@ class Jax:
 
     def step_outputs(self, loss: float) -> dict[str, np.ndarray]:
         parameters = {name: np.asarray(a) for name, a in self.parameters.items()}
-        # The first average is the gradient, but for a factor: the step itself hands none out.
+        # The step returns no gradient, but Adam's first average is a multiple of it.
         average, _, _ = self.averages
         gradients = {name: np.asarray(a) / (1 - DECAYS[0]) for name, a in average.items()}
         return first_step(self.shape, loss, parameters, gradients)

@@ -9,7 +9,7 @@ from bench.engines.arrays import DECAYS, EPSILON, LEARNING_RATE, MAX_NORM
 
 
 def lstm(parameters, x):
-    """x (T, B, I) -> y (T, B, H), all states zero at first; layers as the names have them."""
+    """x (T, B, I) -> y (T, B, H), initial states zero; the names tell the number of layers."""
     for layer in range(sum(name.startswith("weight_ih") for name in parameters)):
         kinds = ("weight_ih", "weight_hh", "bias")
         x = _layer(*(parameters[f"{kind}_l{layer}"] for kind in kinds), x)
@@ -45,14 +45,14 @@ def _loss(parameters, x, targets):
 
 
 def no_averages(parameters):
-    """What Adam starts with: averages of the gradient and of its square, and no step done."""
+    """Adam's initial state: averages of the gradient and of its square, and the step count."""
     first, second = (jax.tree.map(jnp.zeros_like, parameters) for _ in DECAYS)
     return first, second, jnp.zeros((), jnp.int32)
 
 
 @partial(jax.jit, donate_argnums=(0, 1))
 def step(parameters, averages, x, targets):
-    """The loss, and parameters and averages after a step; the old ones' memory is used again."""
+    """The loss, and parameters and averages after a step, in the memory of the arguments."""
     loss, gradient = jax.value_and_grad(_loss)(parameters, x, targets)
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient)))
     gradient = jax.tree.map(lambda g: g * jnp.minimum(1.0, MAX_NORM / norm), gradient)

@@ -9,9 +9,9 @@ from bench.measure.shapes import Shape
 
 
 class OnnxRuntime:
-    """ONNX Runtime: one LSTM node a layer on the CPU provider. It has no training for LSTMs.
+    """ONNX Runtime: one LSTM node a layer on the CPU provider. It doesn't train LSTMs.
 
-    Rows of their own lengths are told to the nodes.
+    The lengths of rows are an input of the nodes.
     """
 
     title = "ONNX Runtime"
@@ -65,7 +65,7 @@ class OpenVino:
     """OpenVINO's CPU plug-in on the same ONNX model, forward only.
 
     Input and outputs are its own memory: nothing is copied, and a call overwrites the results of
-    the one before, which no other engine here does.
+    the last one, which no other engine here does.
     """
 
     title = "OpenVINO"

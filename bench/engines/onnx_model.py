@@ -10,7 +10,7 @@ from bench.measure.shapes import Shape
 def model_bytes(shape: Shape) -> bytes:
     """The serialised model: x -> y (T, B, D*H), then h and c (D, B, H) of every layer.
 
-    Another input, the lengths (B,) of the rows, if they have their own.
+    A shape with lengths has a second input, the lengths (B,).
     """
 
     def declare(name: str, dimensions: tuple[int, ...], kind: int = TensorProto.FLOAT):

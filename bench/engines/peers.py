@@ -5,12 +5,11 @@
 Each engine runs in a process of its own for each number of threads, which times itself. They take
 turns, one at a time and in an order that rotates: a turn is the median of calls that fill at least
 50 ms, a round is one turn of each, and the figure is the median over rounds of peer / clstm within
-the same round: above 1, clstm is the faster one. So drifts of the machine cancel.
+the same round: above 1, clstm is the faster one. Drifts of the machine cancel that way.
 
-Before anything is timed, every peer's outputs are compared with clstm's. Each is bound to as many
-CPUs as threads, the same for all; where the system can't do that, a turn that kept more cores busy
-is an error, because its figure would be worth nothing. Of mode "step" the peak memory is measured,
-too.
+Before anything is timed, every peer's outputs are compared with clstm's. All processes are bound to
+the same CPUs, one a thread. Where the system can't bind them, a turn that keeps more cores busy is
+an error, because its figure is void. For mode "step" the peak memory is measured, too.
 """
 
 import argparse
@@ -30,8 +29,8 @@ from bench.engines import registry
 from bench.measure.shapes import GRID, MODES, SHAPE_FORM, THREADS, Shape, parse_shape
 
 ROOT = Path(__file__).resolve().parents[2]
-# Longer than any thread pool here keeps spinning after a call (OpenBLAS: about 0.1 s). To forbid
-# the spinning instead would slow down those whose speed depends on it.
+# Longer than the threads of any pool here spin after a call (OpenBLAS: about 0.1 s). Some libraries
+# are slower without spinning, so it isn't switched off instead.
 PAUSE_SECONDS = 0.25
 ROUNDS = 7
 CORES_TOLERANCE = 0.25
@@ -96,7 +95,7 @@ class Worker:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise RuntimeError(f"the process of {self.engine} ended: its messages stand above")
+            raise RuntimeError(f"the process of {self.engine} ended: see its messages above")
         return json.loads(answer)
 
     def close(self) -> None:
@@ -128,7 +127,7 @@ class Peers:
     ) -> Comparison:
         """Check the peers of `mode` against clstm on `shape`, then time all of them in turns.
 
-        They are those that are installed, or the engines `chosen`.
+        The peers are the installed ones, or the engines `chosen`.
         """
         names = ["clstm", *(chosen or registry.installed_peers(mode, shape))]
         if len(names) > 1:
@@ -162,13 +161,13 @@ class Peers:
         turn = self.workers[name, threads].ask(do="turn")
         if turn["cores"] > threads + CORES_TOLERANCE:
             raise RuntimeError(
-                f"{name} kept {turn['cores']:.2f} cores busy, asked for {threads} thread(s)"
+                f"{name} kept {turn['cores']:.2f} cores busy on {threads} thread(s)"
             )
         return turn["seconds"]
 
 
 def peak_memory(shape: Shape, mode: str, threads: int) -> dict[str, float]:
-    """Megabytes of clstm and every installed peer, each in a process begun for that."""
+    """Peak megabytes of clstm and every installed peer, each in a new process."""
     peaks = {}
     for name in ("clstm", *registry.installed_peers(mode, shape)):
         with closing(Worker(name, threads)) as worker:
@@ -222,7 +221,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(peers: Peers, shape: Shape, mode: str, threads: int, rounds: int) -> dict:
-    """Print what a case took; return it as plain data."""
+    """Print the figures of a case; return them as plain data."""
     comparison = peers.compare(shape, mode, threads, rounds)
     print(table_row(comparison), flush=True)
     figures = comparison.as_dict()

@@ -65,7 +65,7 @@ def _options(engine) -> frozenset[str]:
 
 
 def versions() -> dict[str, str]:
-    """Title -> version of clstm and of every installed peer, however many ways it is run in."""
+    """Title -> version of clstm and of every installed peer; ways to run one are left out."""
     chosen = (ENGINES[name] for name in ("clstm", *installed_peers()))
     return {e.title: version(e.distribution) for e in chosen if not _needs(e)}
 

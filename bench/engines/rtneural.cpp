@@ -1,4 +1,4 @@
-/* RTNeural as a host in C++ steps it: an LSTM of one sample in and one out, its size fixed at compile time. */
+/* RTNeural in a C++ host, step by step: an LSTM of one sample in and one out, its size fixed at compile time. */
 
 #include <RTNeural/RTNeural.h>
 
@@ -50,7 +50,7 @@ double time_model(const float *parameters, std::size_t steps, std::size_t repeat
 
 } // namespace
 
-/* As stream.c's step_seconds; -1 for a size that is not here. */
+/* Like step_seconds of stream.c, but step by step only; -1 for a hidden size without an instance below. */
 extern "C" double rtneural_seconds(std::size_t hidden, const float *parameters, std::size_t steps, std::size_t repeats,
                                    const float *x, float *y)
 {

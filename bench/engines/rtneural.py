@@ -1,5 +1,4 @@
-"""RTNeural as a peer of streams, compiled from sources that the user has: all builds that may be
-its fastest."""
+"""RTNeural as a peer of streams, compiled from the user's sources in several builds."""
 
 import ctypes
 from collections.abc import Callable
@@ -7,9 +6,9 @@ from pathlib import Path
 
 from bench.measure import native
 
-# What RTNeural computes with, and where its tree has it.
+# The libraries that RTNeural can compute with, and their folders in its tree.
 BACKENDS = {"EIGEN": "modules/Eigen", "XSIMD": "modules/xsimd/include"}
-# For each of clstm's instruction sets what a host could compile for; wider is not always faster.
+# clstm's instruction set -> processors that a host could compile for; wider is not always faster.
 LEVELS = {"avx512": ("x86-64-v4", "x86-64-v3"), "avx2": ("x86-64-v3",)}
 ALIGNMENT = {"x86-64-v4": 64, "x86-64-v3": 32}
 

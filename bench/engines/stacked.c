@@ -1,8 +1,8 @@
-/* The recurrent product of one step, as one product for all four gates and as one for each.
+/* The recurrent product of one step, as one product of all four gates and as four of a gate each.
 
-   Weights are row-major (4H, H), as clstm stores them, so that a gate's own are simply a quarter of
-   them; the state is (B, H). BLAS, which is column-major, sees both transposed. Sizes are 64-bit: a
-   BLAS with 32-bit sizes reads the low half, the same number on little-endian machines. */
+   Weights are row-major (4H, H), as clstm stores them: those of a gate are a contiguous quarter. The
+   state is (B, H). BLAS, which is column-major, sees both transposed. Sizes are 64-bit: a BLAS with
+   32-bit sizes reads the low half, the same number on little-endian machines. */
 
 #include <stdint.h>
 #include <time.h>
@@ -27,7 +27,7 @@ static double now(void)
 }
 
 /* Seconds of one step, the mean of `repeats`.
-   `parts` is 1, and gates (B, 4H); or 4, and gates (4, B, H). */
+   With `parts` = 1 gates are (B, 4H), with 4 they are (4, B, H). */
 double step_seconds(gemm *sgemm, int parts, int64_t batch, int64_t hidden, int64_t repeats,
                     float *weights, float *state, float *gates)
 {

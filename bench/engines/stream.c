@@ -1,4 +1,4 @@
-/* Streams of a model of one sample in and one out, as a host in C steps them. */
+/* Streams in a C host: a model of one sample in and one out. */
 
 #include <clstm.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static clstm_status begin(size_t hidden, const float *parameters, int flags, cls
     return clstm_stream_init(*model, 1, flags, *memory, bytes, stream);
 }
 
-/* x and y (steps,), from the initial state on; `block` as below. */
+/* x and y (steps,), from the initial state; `block` as below. */
 static clstm_status run(clstm_stream *stream, size_t block, size_t steps, const float *x, float *y)
 {
     clstm_status status = clstm_stream_reset(stream);
@@ -39,9 +39,9 @@ static clstm_status run(clstm_stream *stream, size_t block, size_t steps, const 
     return status;
 }
 
-/* Seconds of a step, the mean of `repeats` times `steps`, after one time that warms the caches; a clstm_status with its
-   sign changed, if a call failed. `block` steps are one call of clstm_stream_process, or, if it is 0, each step one of
-   clstm_stream_step. `parameters` are the flat array of LSTM(1 -> hidden) with a readout of 1. */
+/* Seconds of a step, the mean over `repeats` runs of `steps` steps, after one run that warms the caches; if a call
+   fails, its clstm_status, negated. A call of clstm_stream_process takes `block` steps; if `block` is 0, each step is a
+   call of clstm_stream_step. `parameters` is the flat array of LSTM(1 -> hidden) with a readout of 1. */
 double step_seconds(size_t hidden, const float *parameters, int flags, size_t block, size_t steps, size_t repeats,
                     const float *x, float *y)
 {

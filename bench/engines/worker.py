@@ -1,11 +1,10 @@
-"""One engine in a process of its own, which times itself when it is told to.
+"""One engine in a process of its own, which times itself on request.
 
     python -m bench.engines.worker ENGINE THREADS
 
 It reads requests from stdin and answers each on stdout, one line of JSON both ways: `prepare`
-builds a case, runs it once and stores its outputs; `turn` times it; `memory` measures a case's peak
-in a process that has had no other request. Between requests it waits for the next line, so it uses
-no CPU.
+builds a case, runs it once and stores its outputs; `turn` times it; `memory` measures the peak of a
+case, and must be the first request. Between requests the process waits and uses no CPU.
 """
 
 import json
@@ -58,7 +57,7 @@ def serve(engine: str, threads: int, requests, answers) -> None:
 
 
 def main() -> None:
-    # Libraries that print must not write into the answers.
+    # Whatever libraries print goes to stderr: stdout carries the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     engine, threads = sys.argv[1], int(sys.argv[2])
