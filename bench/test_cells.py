@@ -1,8 +1,8 @@
-"""What other cells cost: clstm with each of them over clstm with the plain one, on the same arrays.
+"""Cost of other cells: clstm with each of them over clstm with the plain one, on the same arrays.
 
-They run on kernels of their own, which do the same products: a batch hides most of what is between.
-Only clstm computes here, so all takes place in this process. A figure is the median over rounds, in
-which both took one turn; the order rotates.
+Other cells have kernels of their own with the same products, which dominate in a batch. Only clstm
+computes, so everything runs in this process. A figure is the median over rounds; in a round both
+cells have one turn, and the order rotates.
 """
 
 from statistics import median
@@ -24,7 +24,7 @@ WORKS = [
 
 
 def check(cell: Case, plain: Case) -> None:
-    """A cell that isn't there would cost nothing, and one that overflows proves nothing."""
+    """Outputs are finite, and differ: the cell is in effect."""
     found, expected = cell.outputs()["y"], plain.outputs()["y"]
     assert np.isfinite(found).all()
     assert np.abs(found - expected).max() > 1e-3

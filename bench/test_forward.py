@@ -1,4 +1,4 @@
-"""Forward, the grid and the odd shapes: how far from the limit, how much longer the peers take."""
+"""Forward, the grid and the odd shapes: clstm beside the limit and the peers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What lengths save: clstm with `lengths=` over clstm on the same arrays, all rows full.
+"""Time saved by lengths: clstm with `lengths=` over clstm on the same arrays with all rows full.
 
 Half of the rows' steps are padding, in three distributions. A few rows cost about as much as one,
 because each step reads all weights, so a batch of them is also compared with the sum of its steps:
@@ -21,7 +21,7 @@ from bench.measure.shapes import FEW_ROWS, HALF_FULL, THREADS, Shape
 
 
 def check(shape: Shape, ragged: Case, full: Case) -> None:
-    """y must be the same up to the ends of the rows, and zero after them."""
+    """y is the same up to the ends of the rows, and zero after them."""
     expected = without_padding(shape, full.outputs()["y"])
     np.testing.assert_allclose(ragged.outputs()["y"], expected, rtol=0, atol=1e-5)
 

@@ -1,7 +1,7 @@
-"""PyTorch with the LSTM that clstm computes, over PyTorch with its own: in PyTorch in both cases.
+"""clstm's LSTM module for PyTorch beside PyTorch's own.
 
-Each runs in a process of its own, as the peers do, and so does clstm on NumPy's arrays: what it
-takes less is the price of PyTorch around it.
+Each runs in a process of its own, and so does clstm on NumPy arrays: the difference between that
+and the module is the overhead of PyTorch.
 """
 
 from statistics import median

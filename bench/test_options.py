@@ -1,6 +1,6 @@
 """Two directions, and a projection of the hidden state: forward, and forward and backward.
 
-ONNX Runtime has no projection, so there PyTorch is the only peer.
+ONNX Runtime has no projection, so PyTorch is the only peer there.
 """
 
 import pytest

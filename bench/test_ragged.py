@@ -1,8 +1,8 @@
-"""Rows of their own lengths, spread evenly over 1 to T, beside all ways that the peers have.
+"""Rows with lengths, spread evenly over 1 to T, in all ways that clstm and its peers have.
 
-PyTorch: packed from padded x and unpacked to padded y; packed before; padded, lengths not known.
+PyTorch: packed from padded x and unpacked to padded y; packed in advance; padded without lengths.
 ONNX Runtime: lengths as an input of the LSTM; padded. clstm: `lengths=`; a list of sequences.
-These are many: forward and backward is measured on all threads only, to be done in minutes.
+Forward and backward is measured on all threads only, so that these many ways take minutes.
 """
 
 import pytest

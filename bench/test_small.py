@@ -1,4 +1,4 @@
-"""One thread, one sequence, one sample in: the time of a step of small models."""
+"""The time of a step of small models: one thread, one sequence, one sample in."""
 
 import pytest
 

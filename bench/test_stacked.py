@@ -1,18 +1,17 @@
-"""What the stacked weight matrix is worth in BLAS calls.
+"""The recurrent product of a stacked weight matrix beside four products, by BLAS.
 
-A step multiplies the hidden state by the recurrent weights of four gates. Stacked to (4H, H) they
-are one product; taken apart they are four products of (H, H). Operations and bytes of weights are
-the same, but one call does the fixed work of BLAS (checks, choice of a kernel, tails) once instead
-of four times, and reads and re-packs the state once instead of four times.
+A step multiplies the hidden state by the recurrent weights of four gates: stacked, one product of
+(4H, H), separate, four products of (H, H). Operations and bytes of weights are the same. One call
+does the fixed work of BLAS (checks, choice of a kernel, remainders) once instead of four times, and
+reads and packs the state once instead of four times.
 
-Expect a gain of some per cent, except where OpenBLAS treats the two differently: it multiplies
-small matrices without packing them first, up to M * N * K = 10^6 (and M * N = 1200, transposed). A
-quarter of a product may pass under that bar where the whole one doesn't, and then four calls win by
-a wide margin: packing all weights at every step is what BLAS costs a small batch. Weights that are
-packed once need no such luck.
+The gain is some per cent, except where OpenBLAS treats the two differently: it multiplies small
+matrices without packing, up to M * N * K = 10^6 (and M * N = 1200, transposed). If a quarter of the
+product is below that threshold and the whole is above it, four calls win by a wide margin, because
+packing all weights at every step dominates a small batch. Weights packed once avoid that cost.
 
-Both are scipy's sgemm on one thread, called from a loop in C so that no Python is in the figures.
-The ratio is the median over rounds in which both took a turn.
+Both call scipy's sgemm on one thread from a loop in C, so that no figure contains Python's
+overhead. The ratio is the median over rounds; in a round both have one turn.
 """
 
 import ctypes
@@ -33,7 +32,7 @@ TURN_SECONDS = 0.01
 
 
 def sgemm_address() -> int:
-    """Address of the sgemm that scipy offers to Cython."""
+    """Address of scipy's sgemm for Cython."""
     api = ctypes.pythonapi
     api.PyCapsule_GetName.restype = ctypes.c_char_p
     api.PyCapsule_GetName.argtypes = [ctypes.py_object]
@@ -55,7 +54,7 @@ def step_seconds(tmp_path_factory):
 
 
 class Step:
-    """The same step both ways, on arrays of its own; `one` and `four` take a number of repeats."""
+    """A step as `one` product and as `four`, on its own arrays; both take a number of repeats."""
 
     def __init__(self, function, batch: int, hidden: int) -> None:
         rng = np.random.default_rng(0)
@@ -73,7 +72,7 @@ class Step:
         self.four = bind(GATES, self.separate)
 
     def check(self) -> None:
-        """Both ways must give the pre-activations that NumPy gives."""
+        """Both give NumPy's pre-activations."""
         self.one(1)
         self.four(1)
         expected = self.state @ self.weights.T

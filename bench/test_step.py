@@ -1,4 +1,4 @@
-"""The whole training step, and how much memory it takes: from the input to changed parameters."""
+"""The whole training step, from the input to the updated parameters, and its peak memory."""
 
 import pytest
 

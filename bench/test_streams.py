@@ -1,15 +1,15 @@
-"""What a step of a live stream costs a host in C, and one in Python; one thread.
+"""Cost of a step of a live stream in a host in C, and in Python; one thread.
 
-The models are those of test_small.py with a readout of one value. In C a stream takes whole blocks,
-or sample by sample, as a host does that needs each y at once; or likewise where the host flushes
-denormals itself, so that no call has to. All from one program that links the library as its users
-do. From Python it is `Stream.step`.
+The models are those of test_small.py with a readout of one value. A host in C, linked to the
+library as users link it, processes whole blocks; or single samples, if it needs each y immediately;
+or single samples while it flushes denormals itself, so that no call has to. Python calls
+`Stream.step`.
 
-With `--rtneural FOLDER` RTNeural stands beside them, one sample a call, in every build that may be
-its fastest; what counts is the fastest of each round.
+With `--rtneural FOLDER` RTNeural is measured, too, one sample a call; the fastest of its builds
+counts in each round.
 
-A turn is as many repeats of the same sequence as fill it. A figure is the median over rounds, in
-which every way took one turn; the order rotates. Limit: see limit.py, without the readout.
+A turn repeats the same sequence to fill TURN_SECONDS. A figure is the median over rounds; in
+a round every way has one turn, and the order rotates. The limit leaves the readout out.
 """
 
 import ctypes
@@ -68,7 +68,7 @@ def rtneural_builds(request, tmp_path_factory) -> dict[str, rtneural.Function]:
 
 
 def in_c(function, lstm, x: np.ndarray, flags: int, block: int) -> Way:
-    """Through stream.c; block 0: step by step."""
+    """By stream.c; block 0 means step by step."""
 
     def run(repeats: int) -> tuple[float, np.ndarray]:
         y = np.empty_like(x)
@@ -83,7 +83,7 @@ def in_c(function, lstm, x: np.ndarray, flags: int, block: int) -> Way:
 
 
 def in_rtneural(function: rtneural.Function, lstm, x: np.ndarray) -> Way:
-    """Through rtneural.cpp."""
+    """By rtneural.cpp."""
 
     def run(repeats: int) -> tuple[float, np.ndarray]:
         y = np.empty_like(x)
@@ -114,7 +114,7 @@ def in_python(lstm, x: np.ndarray) -> Way:
 
 
 def ways_to_step(function, builds: dict[str, rtneural.Function], shape: Shape) -> dict[str, Way]:
-    """Every way, found to give the y of one call."""
+    """Every way to step the model, checked against y of one call."""
     with threadpool_limits(1, user_api="blas"):  # the initial weights are drawn by QR
         lstm = clstm.LSTM(1, shape.hidden_size, output_size=1, rng=0)
     x = np.random.default_rng(2).standard_normal((shape.steps, 1), dtype=np.float32)

@@ -160,9 +160,7 @@ class Peers:
         time.sleep(PAUSE_SECONDS)
         turn = self.workers[name, threads].ask(do="turn")
         if turn["cores"] > threads + CORES_TOLERANCE:
-            raise RuntimeError(
-                f"{name} kept {turn['cores']:.2f} cores busy on {threads} thread(s)"
-            )
+            raise RuntimeError(f"{name} kept {turn['cores']:.2f} cores busy on {threads} thread(s)")
         return turn["seconds"]
 
 

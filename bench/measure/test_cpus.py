@@ -1,4 +1,4 @@
-"""Which CPUs a measurement is bound to."""
+"""The CPUs that a measurement is bound to."""
 
 import os
 
@@ -17,7 +17,7 @@ def test_different_cores_first():
 
 
 @pytest.mark.skipif(not CAN_BIND, reason="this system can't bind a thread to CPUs")
-def test_bound_ends():
+def test_bound_restores_the_cpus():
     before = os.sched_getaffinity(0)
     with bound(1):
         assert len(os.sched_getaffinity(0)) == 1

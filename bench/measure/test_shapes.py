@@ -1,4 +1,4 @@
-"""What a shape costs, and its name."""
+"""Names and costs of shapes."""
 
 from bench.measure.shapes import (
     BIDIRECTIONAL,

@@ -18,7 +18,7 @@ def _limit_lines(limit: dict) -> list[str]:
 
 
 def _source(data: dict) -> tuple[str, str]:
-    """What a run measured: its command, but for what changes no figure, and the commit."""
+    """The command of a run, without options that change no figure, and its commit."""
     commit = data["commit_info"]
     changed = " with uncommitted changes" if commit.get("dirty") else ""
     command = re.sub(r" (-q|--rounds[ =]\d+|--benchmark-json=\S+)", "", data["run"]["command"])
@@ -40,7 +40,7 @@ def _run_lines(runs: list[dict]) -> list[str]:
 
 
 def header(runs: list[dict]) -> str:
-    """Where the figures come from."""
+    """Machine, versions, limit and commands, a line each."""
     first = runs[0]
     machine, run = first["machine_info"], first["run"]
     limit = best_limit(runs)
@@ -55,8 +55,8 @@ def header(runs: list[dict]) -> str:
         f"- System: {machine['system']} {machine['release']}",
         f"- Versions: {listed({**run['versions'], 'Python': machine['python_version']}, ' ')}",
         f"- clstm: {listed(run['clstm'], ' ')}",
-        f"- Environment: {listed(run['environment'], '=') or 'nothing that changes what computes'}",
+        f"- Environment: {listed(run['environment'], '=') or 'no variable of kernels or threads'}",
         *(_limit_lines(limit) if limit else []),
     ]
-    note = "Measured by, with the load average when it began (0 is a quiet machine):"
+    note = "The commands, with the load average at their start (0: an idle machine):"
     return "\n".join([*lines, "", note, "", *_run_lines(runs)])

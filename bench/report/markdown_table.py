@@ -2,7 +2,7 @@
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table: names to the left in the first column, figures to the right in all others."""
+    """A table: the first column aligned to the left, all others to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
     def line(cells: list[str]) -> str:

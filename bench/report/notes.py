@@ -1,4 +1,4 @@
-"""What stands above the tables of the report."""
+"""The texts above the tables of the report."""
 
 from bench.engines.arrays import MAX_NORM
 from bench.engines.worker import TRAINED_STEPS
@@ -8,7 +8,7 @@ from bench.report.summary import BEHIND
 
 
 def _cells() -> str:
-    """What the names of the cells mean, a line each."""
+    """The cells by name, a line each."""
     lines = []
     for name, arguments in CELLS.items():
         values = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
@@ -18,51 +18,51 @@ def _cells() -> str:
 
 NOTE = """\
 `us` is the median of one call, in microseconds; GFLOP/s counts the matrix products; `% of limit` is
-the least time this machine needs for them (multiply-add peak and cache bandwidth, a turn of each in
-every round) divided by the time taken. A peer's ratio is its time divided by clstm's, both measured
-in turns in processes of their own, on the same CPUs, as many as threads, the median over rounds:
-above 1, clstm is the faster one. The time in the column `clstm us` comes from pytest's own process,
-in turns with the limit. Of several runs, the figures are those of the median run, and `worst` is
-the ratio of the worst one."""
+the least time this machine needs for them (multiply-add peak and cache bandwidth, measured anew in
+every round) divided by the time taken. A peer's ratio is its time divided by clstm's, the median
+over rounds: above 1, clstm is the faster one. For it both run in turns, in processes of their own,
+bound to the same CPUs, one a thread. The column `clstm us` is the time in pytest's own process, in
+turns with the limit. With several runs, the figures are those of the median run, and `worst` is the
+ratio of the worst one."""
 SUMMARY_NOTE = f"""\
-The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train, divided
-by clstm's; of ragged rows, of the fastest of all their ways. A shape is below {BEHIND} if it is in
-any run. Ranges name the shape of their worse end; those of a whole step's times, of ragged rows, of
-rows half full and of cells are of the worst run."""
+The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train LSTMs,
+divided by clstm's; for ragged rows, the time of the fastest way to run them. A shape counts as
+below {BEHIND} if it is in any run. Ranges name the shape of their worse end. Ranges of whole steps,
+ragged rows, rows half full and cells are of the worst run."""
 SMALL_NOTE = """\
 One sequence, one feature, 2000 steps: nanoseconds a step for clstm and the limit, microseconds a
 call for the peers. The limit leaves out the latency of the activations."""
 STEP_NOTE = f"""\
 Forward, a linear readout to {CLASSES} classes, softmax cross-entropy of every time step, backward,
-clipping to norm {MAX_NORM:g}, Adam. `MB` is the most memory that was resident while a model was
-built and trained for {TRAINED_STEPS} steps, without what the library took once it had started; each
-in a process of its own. JAX's includes what its compiler took."""
+clipping to norm {MAX_NORM:g}, Adam. `MB` is the peak of resident memory while a model was built and
+trained for {TRAINED_STEPS} steps, less the memory of the started library, in a process of its own.
+JAX's includes its compiler."""
 RAGGED_NOTE = """\
 Lengths are spread evenly over 1 to T. clstm takes padded x and `lengths=`, and in the last columns
 a list of sequences. PyTorch packs padded x and unpacks to padded y; "packed before" goes from a
-PackedSequence to a PackedSequence; ONNX Runtime is given the lengths. "Padded" is that peer without
-the lengths: a result right up to the end of each row, but no final state. GFLOP/s and the limit
-count no padding."""
+PackedSequence to a PackedSequence; ONNX Runtime takes the lengths as an input. "Padded" is that
+peer without the lengths: y is right up to the end of each row, final states are not. GFLOP/s and
+the limit count no padding."""
 LENGTHS_NOTE = """\
-clstm with lengths, of half of T on average, and on the same arrays with all rows full: "uniform" is
+clstm with lengths (half of T on average), and on the same arrays with all rows full: "uniform" is
 spread evenly over 1 to T, "half" has full and empty rows, "one" has a full row and equally short
-ones. For few rows, "steps" is the sum over time of what a step costs with as many rows as are
+ones. For few rows, "steps" is the sum of all steps' costs, each at the number of rows that are
 left."""
 CELLS_NOTE = f"""\
-clstm with a cell that is not the plain one, and with the plain one on the same arrays:
+clstm with another cell, and with the plain one on the same arrays:
 
 {_cells()}"""
 MODULE_NOTE = """\
 PyTorch's `LSTM`, and `clstm.interop.torch.LSTM` in its place: the ratio is the time of the first
-divided by that of the second, the median over rounds. The last column is clstm on NumPy's arrays;
-all three run in processes of their own."""
+divided by that of the second, the median over rounds. The last column is clstm on NumPy arrays. All
+three run in processes of their own."""
 STREAMS_NOTE = f"""\
-One sample in, one out: nanoseconds a step. In C in blocks of {STREAM_BLOCK} samples
-(`clstm_stream_process`); in single steps (`clstm_stream_step`); and in single steps of a host that
+One sample in, one out: nanoseconds a step in C, in blocks of {STREAM_BLOCK} samples
+(`clstm_stream_process`), in single steps (`clstm_stream_step`), and in single steps of a host that
 flushes denormals itself (`CLSTM_STREAM_KEEP_ENVIRONMENT`: "kept"). The limit leaves the readout
-out. In Python `Stream.step`, microseconds. RTNeural takes one sample a call, its size fixed at
-compile time; of its builds, with Eigen and with xsimd, for this processor and for one with AVX2,
-the fastest counts. Its ratios are its time divided by clstm's: above 1, clstm is the faster."""
+out. In Python, microseconds of `Stream.step`. RTNeural takes one sample a call, its size fixed at
+compile time; the fastest of its builds counts (Eigen or xsimd, for this processor or for AVX2). Its
+ratios are its time divided by clstm's: above 1, clstm is the faster one."""
 PLOTS = """\
 ![Time of the peers divided by clstm's](ratios.png)
 

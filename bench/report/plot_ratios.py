@@ -32,7 +32,7 @@ def _bars(axis: Axes, results: list[Result], rows: dict[Shape, float], peers: li
 
 
 def _rows(shapes: set[Shape]) -> dict[Shape, float]:
-    """Where the bars of a shape stand: the grid above, the odd shapes below."""
+    """The row of each shape's bars: the grid above, the odd shapes below."""
     above = [shape for shape in GRID if shape in shapes]
     below = [shape for shape in ODD if shape in shapes]
     gap = GAP if above else 0.0

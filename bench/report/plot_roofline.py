@@ -1,4 +1,4 @@
-"""The roofline: GFLOP/s over operations per byte of weights, under what the machine can do."""
+"""The roofline: GFLOP/s over operations per byte of weights, under the peaks of the machine."""
 
 import math
 from string import ascii_letters
@@ -45,7 +45,7 @@ def _roofs(axis: Axes, limit: dict, threads: int) -> None:
 
 
 def _spread(heights: list[float]) -> list[float]:
-    """Ascending heights, moved as little as gives every letter its room."""
+    """Ascending heights, moved as little as possible to give every letter its room."""
     blocks: list[list[float]] = []  # heights that must stand together, about their mean
 
     def middle(block: list[float]) -> float:

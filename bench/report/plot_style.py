@@ -13,7 +13,7 @@ COLOURS = {
     "openvino": "#8a6fb8",
     "jax": "#4a9d6f",
 }
-# The others run ragged shapes only, or what only its own table shows; neither is drawn.
+# The other engines run only ragged shapes or the module in PyTorch, which aren't drawn.
 _drawn = {name for name, engine in ENGINES.items() if engine.modes and not hasattr(engine, "needs")}
 assert COLOURS.keys() == _drawn
 WIDTH = 12.0  # inches
@@ -42,6 +42,6 @@ def plain_ticks(axis, *subdivisions: int) -> None:
 
 
 def legend(figure: Figure, handles: list, columns: int, **options) -> None:
-    """Outside of all axes, so that it never hides a figure; below them unless `loc` says else."""
+    """A legend outside of all axes, where it hides no figure: below them, or at `loc`."""
     options = {"loc": "outside lower center", "frameon": False, "fontsize": 11, **options}
     figure.legend(handles=handles, ncols=columns, **options)

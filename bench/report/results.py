@@ -1,4 +1,4 @@
-"""What one or several runs measured: JSON files of pytest-benchmark, merged case by case."""
+"""Results of one or several runs: JSON files of pytest-benchmark, merged case by case."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ class Result:
     records: tuple[dict, ...]
 
     def identity(self, name: str):
-        """A figure that says which case it is: the same in every run."""
+        """A field that identifies the case, equal in every run."""
         return self.records[0]["extra_info"][name]
 
     @property
@@ -41,17 +41,17 @@ class Result:
 
     @property
     def peers(self) -> list[str]:
-        """Who took part in every run."""
+        """The peers that took part in every run."""
         found = [record["extra_info"].get("peers", {}) for record in self.records]
         return [name for name in PEERS if all(name in peers for peers in found)]
 
     def figure(self, name: str) -> float | None:
-        """The median run of a figure; None if a run had none, as the limit without a compiler."""
+        """A figure's median over the runs; None if a run lacks it, as without a C compiler."""
         values = [record["extra_info"].get(name) for record in self.records]
         return None if None in values else median(values)
 
     def most(self, name: str) -> float | None:
-        """The largest of a figure in any run; None if a run had none."""
+        """A figure's maximum over the runs; None if a run lacks it."""
         values = [record["extra_info"].get(name) for record in self.records]
         return None if None in values else max(values)
 
@@ -69,13 +69,13 @@ class Result:
         return median(r["extra_info"]["peers"][peer]["us"] for r in self.records) / 1e6
 
     def ratios(self, *peers: str) -> list[float]:
-        """Time / clstm's time in every run, of the fastest of `peers` there."""
+        """For every run, the time of the fastest of `peers` / clstm's time."""
         every = (record["extra_info"]["peers"] for record in self.records)
         return [min(figures[peer]["ratio"] for peer in peers) for figures in every]
 
 
 def merge(runs: Iterable[list[dict]]) -> list[Result]:
-    """The records of every run, put together by the case that they belong to."""
+    """The records of all runs, grouped by case."""
     cases: dict[str, list[dict]] = {}
     for records in runs:
         for record in records:
@@ -92,14 +92,14 @@ def choose(results: list[Result], shapes: Iterable[Shape], mode: str = "forward"
 
 
 def cpu(data: dict) -> str:
-    """Name and number of the CPUs of a run."""
+    """Name and number of a run's CPUs."""
     machine = data["machine_info"]
     details = machine.get("cpu", {})
     return f"{details.get('brand_raw', machine['machine'])}, {details.get('count', '?')} CPUs"
 
 
 def best_limit(runs: list[dict]) -> dict | None:
-    """The peaks of all runs that measured any: the most that the machine did in one of them."""
+    """The best peaks of all runs; None if no run measured any."""
     limits = [data["run"]["limit"] for data in runs if data["run"]["limit"]]
     if not limits:
         return None

@@ -27,12 +27,12 @@ from bench.report.results import Result, choose
 
 RIVALS = ("torch", "onnxruntime", "torch_prepacked", "torch_padded", "onnxruntime_padded")
 SEQUENCES = {"bidirectional": BIDIRECTIONAL, "projected": PROJECTED, "ragged": RAGGED}
-NOT_PLAIN = BIDIRECTIONAL + PROJECTED + RAGGED
-LONG = tuple(shape for shape in GRID if shape.steps > 1)  # one step has no time to go back through
+WITH_OPTIONS = BIDIRECTIONAL + PROJECTED + RAGGED
+LONG = tuple(shape for shape in GRID if shape.steps > 1)  # those with a backward recurrence
 BEHIND = 0.97  # ratios between this and 1 are within the noise
 
 # 30 to 40 ns between cores that share a cache, else 160: every barrier takes longer then.
-HANDOVER = "ns from one thread to the other meanwhile"
+HANDOVER = "ns of a handover between threads"
 
 
 def step_ns(result: Result) -> tuple[float, float] | None:
@@ -133,7 +133,7 @@ def _forward(results: list[Result], threads: int) -> dict[str, str]:
 
 
 def _sequences(results: list[Result], mode: str, threads: int) -> dict[str, str]:
-    """Rows for what is not plain, and how ragged rows compare with PyTorch's packed ones."""
+    """Rows for shapes with options, and the time of PyTorch's packed sequences."""
 
     def compared(shapes: tuple[Shape, ...]) -> list[Result]:
         chosen = choose(results, shapes, mode)
@@ -201,14 +201,14 @@ def _whole_step(results: list[Result], threads: int) -> dict[str, str]:
 
 def _memory_ratios(results: list[Result], peer: str) -> dict[str, float]:
     peaks = {str(r.shape): (r.memory(peer), r.memory("clstm")) for r in results}
-    # Where nothing seems to have been taken, pages that were there already have served.
+    # An engine that seems to take nothing used pages that its process already had.
     return {shape: theirs / ours for shape, (theirs, ours) in peaks.items() if theirs and ours}
 
 
-# Mode -> head of its table, what fills a column of it, shapes that are named if clstm is behind.
+# Mode -> head of its table, function for a column, shapes that are listed if clstm is behind.
 TABLES = {
-    "forward": ("forward", _forward, GRID + ODD + NOT_PLAIN),
-    "training": ("forward and backward", _training, LONG + NOT_PLAIN),
+    "forward": ("forward", _forward, GRID + ODD + WITH_OPTIONS),
+    "training": ("forward and backward", _training, LONG + WITH_OPTIONS),
     "lengths": ("rows half full", _lengths, ()),
     "cells": ("cells other than the plain one", _cells, ()),
     "step": ("whole training step", _whole_step, STEPS),
@@ -216,7 +216,7 @@ TABLES = {
 
 
 def _table(results: list[Result], mode: str) -> str:
-    """A column per number of threads, rows that have a figure; empty where there is none."""
+    """A column per number of threads, the rows with a figure; empty without any."""
     head, fill, _ = TABLES[mode]
     counts = sorted({result.threads for result in results if result.mode == mode})
     columns = [fill(results, threads) for threads in counts]
@@ -242,7 +242,7 @@ def _lists(results: list[Result], mode: str) -> list[str]:
 
 
 def summary(results: list[Result]) -> str:
-    """Of every mode a table, and the shapes where clstm is behind; empty where nothing ran."""
+    """A table and a list of the shapes where clstm is behind, for every mode with results."""
     parts = []
     for mode in TABLES:
         parts += [_table(results, mode), *_lists(results, mode)]

@@ -51,7 +51,7 @@ def _peer_columns(results: list[Result]) -> tuple[list[str], list[list[str]]]:
 
 
 def _engine_cells(results: list[Result]) -> tuple[list[str], list[list[str]]]:
-    """clstm, the limit and every peer that was there; one row per shape and number of threads."""
+    """clstm, the limit and every peer with results; a row per shape and number of threads."""
     peer_head, peer_rows = _peer_columns(results)
     head = ["T,B,I,H,L", "threads", "clstm us", "GFLOP/s", "% of limit", *peer_head]
     rows = []
@@ -67,7 +67,7 @@ def _engine_table(results: list[Result]) -> str:
 
 
 def _step_table(results: list[Result]) -> str:
-    """As the others, and the memory of everyone."""
+    """Times, and the memory of every engine."""
     head, rows = _engine_cells(results)
     present = [name for name in ENGINES if any(r.memory(name) is not None for r in results)]
     head += [f"{ENGINES[name].title} MB" for name in present]
@@ -191,7 +191,7 @@ def tables(results: list[Result]) -> str:
         ),
         ("Forward, ragged", _ragged_table, choose(results, RAGGED)),
         ("Forward and backward, ragged", _ragged_table, choose(results, RAGGED, "training")),
-        ("What lengths save", _lengths_table, choose(results, HALF_FULL + FEW_ROWS, "lengths")),
+        ("Time saved by lengths", _lengths_table, choose(results, HALF_FULL + FEW_ROWS, "lengths")),
         ("Cells", _cells_table, choose(results, OTHER_CELLS, "cells")),
         ("clstm in PyTorch", _module_table, choose(results, GRID, "module")),
         ("Streams, one thread", _streams_table, choose(results, STREAMS, "streams")),

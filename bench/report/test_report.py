@@ -11,7 +11,7 @@ from bench.report.tables import tables
 
 
 def invented_run(command: str, commit: str, load: float) -> dict:
-    """All of a run but its cases and its limit."""
+    """The data of a run without cases and limit."""
     run = {"versions": {}, "clstm": {}, "environment": {}, "threads": [1], "cpus": 1}
     run |= {"limit": None, "load": load, "rounds": 7, "command": command}
     machine = {"machine": "a CPU", "system": "Linux", "release": "6", "python_version": "3.12"}
@@ -23,7 +23,7 @@ def invented_run(command: str, commit: str, load: float) -> dict:
     }
 
 
-def test_every_command_says_how_often_it_ran_and_of_what():
+def test_a_line_for_each_command_and_commit():
     command = "pytest a --rounds 7 --benchmark-json="
     runs = [invented_run(f"{command}{load}", "1234567890", load) for load in (0.25, 1.0)]
     runs += [invented_run("pytest b", "fedcba9876", 0.0)]
@@ -33,7 +33,7 @@ def test_every_command_says_how_often_it_ran_and_of_what():
 
 
 def stream_record(number: int, **figures) -> dict:
-    """Of a stream, as in the JSON: each way takes two times the limit."""
+    """A stream's record in the JSON, at twice the limit in every way."""
     case = {"mode": "streams", "shape": list(STREAMS[number]), "threads": 1, "limit_ns": 50.0}
     for name in ("process", "step", "kept"):
         case |= {f"{name}_ns": 100.0, f"{name}_to_limit": 2.0}
@@ -47,26 +47,26 @@ def stream_cells(*records: dict) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, *rows)]
 
 
-def test_streams_stand_beside_the_limit_and_python_where_it_has_them():
+def test_streams_beside_the_limit_and_python():
     head, first, second = stream_cells(stream_record(0, python_us=1.25), stream_record(1))
     assert head[:4] == ["H", "limit ns", "block ns", "times limit"]
     assert first == ["8", "50.0", *["100.0", "2.00"] * 3, "1.25"]
     assert second == ["16", "50.0", *["100.0", "2.00"] * 3, ""]
 
 
-def test_streams_without_python_have_no_column_of_it():
+def test_no_column_of_python_without_figures():
     head, row = stream_cells(stream_record(0))
     assert head[-1] == "times limit" and len(row) == len(head) == 8
 
 
-def test_streams_stand_beside_rtneural_where_it_was_given():
+def test_streams_beside_rtneural():
     figures = {"rtneural_ns": 120.0, "rtneural_to_process": 1.2, "rtneural_to_step": 1.1}
     head, row = stream_cells(stream_record(0, **figures))
     assert head[-3:] == ["RTNeural ns", "to block", "to step"]
     assert row[-3:] == ["120.0", "1.20", "1.10"]
 
 
-def test_the_module_in_pytorch_stands_beside_pytorchs_own():
+def test_module_beside_pytorch():
     case = {"mode": "module", "work": "training", "shape": list(GRID[0]), "threads": 2}
     case |= {"module_us": 50.0, "torch_us": 75.0, "ratio": 1.5, "clstm_us": 40.0}
     text = tables(merge([[{"extra_info": case}]]))
@@ -75,7 +75,7 @@ def test_the_module_in_pytorch_stands_beside_pytorchs_own():
     assert cells == [str(GRID[0]), "2", "training", "50.0", "75.0", "1.50", "40.0"]
 
 
-def test_every_engine_that_is_drawn_has_a_colour():
-    """plot_style says so when it is imported, and the plots could not be drawn without."""
+def test_every_drawn_engine_has_a_colour():
+    """plot_style asserts it at its import."""
     pytest.importorskip("matplotlib", reason="install bench/requirements.txt to draw")
     importlib.import_module("bench.report.plots")

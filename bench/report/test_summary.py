@@ -1,4 +1,4 @@
-"""The summary on invented figures, whose results are known."""
+"""The summary on invented figures with known results."""
 
 from bench.measure.shapes import (
     BIDIRECTIONAL,
@@ -17,7 +17,7 @@ from bench.report.summary import step_ns, summary
 
 
 def record(shape: Shape, threads: int, microseconds: float, **figures) -> dict:
-    """As in the JSON, by default forward; `ratios` maps peers to peer / clstm."""
+    """A record of the JSON, by default of forward; `ratios` maps peers to peer / clstm."""
     ratios = figures.pop("ratios", {})
     peers = {name: {"us": microseconds * ratio, "ratio": ratio} for name, ratio in ratios.items()}
     case = {"mode": "forward", "shape": list(shape), "threads": threads, "peers": peers}
@@ -30,7 +30,7 @@ def row(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")][1:]
 
 
-def test_a_shape_is_behind_if_it_is_in_one_run_and_openvino_does_not_count():
+def test_one_run_behind_counts_and_openvino_does_not():
     good = {"torch": 2.0, "onnxruntime": 1.0, "openvino": 0.5}
     bad = {"torch": 2.0, "onnxruntime": 0.96, "openvino": 0.5}
     runs = [[record(GRID[0], 1, 9.0, ratios=good), record(ODD[0], 1, 9.0, ratios=ratios)]
@@ -41,7 +41,7 @@ def test_a_shape_is_behind_if_it_is_in_one_run_and_openvino_does_not_count():
     assert f"Below 0.97 on 1 thread(s): {ODD[0]} (0.96, ONNX Runtime)." in text
 
 
-def test_the_mean_is_geometric_of_the_faster_peer_and_knows_the_worst_runs():
+def test_geometric_mean_of_the_faster_peer_and_of_the_worst_runs():
     def run(first: float, second: float) -> list[dict]:
         return [
             record(GRID[0], 2, 1.0, ratios={"torch": first, "onnxruntime": 9.0}),
@@ -66,11 +66,11 @@ def test_shares_of_the_limit_and_of_one_thread():
     assert row(text, "time over that on one thread") == ["", f"0.55 to 0.60 ({big})"]
 
 
-def test_how_far_apart_the_threads_were_meanwhile():
+def test_handover_between_threads():
     near, far = Shape(100, 1, 64, 64, 1), Shape(100, 1, 128, 128, 1)
     records = [record(near, 1, 9.0), record(near, 2, 9.0, handover_ns=38.0),
                record(far, 1, 9.0), record(far, 2, 9.0, handover_ns=160.0)]  # fmt: skip
-    assert row(summary(merge([records])), "ns from one thread") == ["", f"38 to 160 ({far})"]
+    assert row(summary(merge([records])), "ns of a handover") == ["", f"38 to 160 ({far})"]
 
 
 def test_small_models_over_their_limit():
@@ -85,7 +85,7 @@ def test_small_models_over_their_limit():
     assert row(summary(results), "small models: time / limit") == [f"1.75 to 2.00 ({second})"]
 
 
-def test_training_is_compared_with_pytorch_where_there_is_more_than_one_step():
+def test_training_is_compared_with_pytorch_for_several_steps():
     def run(ratio: float) -> list[dict]:
         return [
             record(GRID[0], 1, 9.0, mode="training", ratios={"torch": 0.5}),
@@ -111,7 +111,7 @@ def test_share_of_the_peak_in_training():
     assert row(text, "% of the multiply-add peak, B >= 32") == [f"80 to 85 ({wide})"]
 
 
-def test_whole_steps_tell_the_worst_run_and_the_memory_of_every_peer():
+def test_whole_steps_with_the_worst_run_and_the_memory_of_every_peer():
     def run(ratio: float) -> list[dict]:
         first = {"ratios": {"torch": ratio, "jax": 3.0}}
         first["memory_mb"] = {"clstm": 2.0, "torch": 9.0, "jax": 8.0}
@@ -142,7 +142,7 @@ def test_each_mode_has_a_table_of_its_own():
     ]
 
 
-def test_ragged_rows_are_compared_with_every_way_to_run_them_and_with_packed_ones():
+def test_ragged_rows_are_compared_with_every_way_to_run_them():
     first = {"torch": 5.0, "torch_padded": 1.5, "onnxruntime": 3.0, "clstm_list": 0.5}
     second = {"torch": 1.9, "torch_padded": 0.8, "onnxruntime": 3.0, "clstm_list": 0.5}
     records = [record(RAGGED[0], 1, 9.0, ratios=first), record(RAGGED[1], 1, 9.0, ratios=second)]
@@ -154,7 +154,7 @@ def test_ragged_rows_are_compared_with_every_way_to_run_them_and_with_packed_one
     assert f"Below 0.97 on 1 thread(s): {RAGGED[1]} (0.80, PyTorch, padded)." in text
 
 
-def test_what_lengths_save_is_told_by_the_worst_run():
+def test_lengths_of_the_worst_run():
     few = FEW_ROWS[0]
 
     def run(ratio: float) -> list[dict]:
@@ -170,7 +170,7 @@ def test_what_lengths_save_is_told_by_the_worst_run():
     assert row(text, "training: time over that of their steps") == [f"0.98 ({few})"]
 
 
-def test_what_cells_cost_is_told_by_the_worst_run():
+def test_cells_of_the_worst_run():
     def run(first: float, second: float) -> list[dict]:
         case = {"mode": "cells", "work": "forward"}
         return [
@@ -186,5 +186,5 @@ def test_what_cells_cost_is_told_by_the_worst_run():
     assert row(text, "training: time over that of the plain cell") == [f"1.50 ({OTHER_CELLS[0]})"]
 
 
-def test_nothing_measured_nothing_to_say():
+def test_no_results_no_summary():
     assert summary([]) == ""
