@@ -20,10 +20,10 @@ NOTE = """\
 `us` is the median of one call, in microseconds; GFLOP/s counts the matrix products; `% of limit` is
 the least time this machine needs for them (multiply-add peak and cache bandwidth, measured anew in
 every round) divided by the time taken. A peer's ratio is its time divided by clstm's, the median
-over rounds: above 1, clstm is the faster one. For it both run in turns, in processes of their own,
-bound to the same CPUs, one a thread. The column `clstm us` is the time in pytest's own process, in
-turns with the limit. With several runs, the figures are those of the median run, and `worst` is the
-ratio of the worst one."""
+over rounds: above 1, clstm is the faster one. Both run in turns, in processes of their own, bound
+to the same CPUs, one a thread. The column `clstm us` is the time in pytest's own process, in turns
+with the limit. With several runs, the figures are those of the median run, and `worst` is the ratio
+of the worst one."""
 SUMMARY_NOTE = f"""\
 The ratio here is the time of the faster of PyTorch and ONNX Runtime, which doesn't train LSTMs,
 divided by clstm's; for ragged rows, the time of the fastest way to run them. A shape counts as
