@@ -2,7 +2,7 @@
 
 Half of the rows' steps are padding, in three distributions. A few rows cost about as much as one,
 because each step reads all weights, so a batch of them is also compared with the sum of its steps:
-a step costs what one of a full batch of the rows that are left does.
+a step costs as much as one of a full batch of the rows that are left.
 
 Only clstm computes, so everything runs in this process. A figure is the median over rounds; in a
 round every case has one turn, and the order rotates.

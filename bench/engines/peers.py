@@ -1,6 +1,6 @@
 """Times clstm beside its peers, and prints and writes how much longer each peer takes.
 
-    python -m bench.engines.peers --shapes 100,1,256,256,1 28,64,28,128,1 --threads 1,2 --mode step
+    python -m bench.engines.peers --shapes 100,1,256,256,1 28,64,28,128,1 --threads 2 --mode forward
 
 Each engine runs in a process of its own for each number of threads, which times itself. They take
 turns, one at a time and in an order that rotates: a turn is the median of calls that fill at least

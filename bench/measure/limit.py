@@ -76,9 +76,9 @@ class Limit:
         total = 0.0
         for part in shape.parts(mode):
             # Weights read once a call: all others have evicted them since the last call.
-            again = part.repeats > 1
+            reread = part.repeats > 1
             home = self.home(part.weight_bytes, threads)
-            bandwidth = home.bandwidth[threads] if again else everything
+            bandwidth = home.bandwidth[threads] if reread else everything
             step = max(part.flop / self.flops[threads], part.weight_bytes / bandwidth)
             total += part.repeats * step
         return total
