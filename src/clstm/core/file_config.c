@@ -1,6 +1,8 @@
 /* A model's configuration out of a file's metadata: strings by name, clstm.* ours, others ignored. */
 #include "file_header.h"
+#include "model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The string that belongs to a key; NULL if it is not there. */
@@ -17,6 +19,14 @@ static const char *value_of(clstm_i_header *header, const char *key) {
 /* All readers below: 0 if the value is none that is allowed, or missing though it is needed. */
 
 enum { OPTIONAL = 0, NEEDED = 1 };
+
+enum { LONGEST_KEY = 40 }; /* clstm.cell.hidden.alpha has 23 characters */
+
+/* "clstm." and the two parts of a name. */
+static const char *key_of(char key[LONGEST_KEY], const char *name, const char *suffix) {
+    snprintf(key, LONGEST_KEY, "clstm.%s%s", name, suffix);
+    return key;
+}
 
 static int read_size(clstm_i_header *header, const char *key, int needed, size_t *size) {
     const char *value = value_of(header, key);
@@ -108,57 +118,61 @@ static const struct {
     {"softplus", 0, OPTIONAL, 0, 0},
 };
 
-/* The function of one slot, whose keys are these; absent: the default. */
-static int read_activation(clstm_i_header *header, const char *key, const char *alpha_key, const char *beta_key,
-                           clstm_activation *activation) {
-    const char *value = value_of(header, key);
+/* An activation function and its parameters; absent: the default. */
+static int read_activation(clstm_i_header *header, const char *name, clstm_activation *activation) {
+    char key[LONGEST_KEY];
+    const char *value = value_of(header, key_of(key, name, ""));
     if (!value) return 1;
     for (size_t k = 1; k < sizeof functions / sizeof *functions; k++) {
         if (!clstm_i_text_is(value, functions[k].name)) continue;
         const int parameters = functions[k].parameters, needed = functions[k].needed;
         *activation = (clstm_activation){(clstm_function)k, functions[k].alpha, functions[k].beta};
-        return (parameters < 1 || read_real(header, alpha_key, needed, &activation->alpha))
-               && (parameters < 2 || read_real(header, beta_key, needed, &activation->beta));
+        return (parameters < 1 || read_real(header, key_of(key, name, ".alpha"), needed, &activation->alpha))
+               && (parameters < 2 || read_real(header, key_of(key, name, ".beta"), needed, &activation->beta));
     }
     return 0;
 }
 
-#define SLOT(name) header, "clstm.cell." #name, "clstm.cell." #name ".alpha", "clstm.cell." #name ".beta", &cell.name
-
-static int read_cell(clstm_i_header *header, clstm_config *config) {
-    clstm_cell cell = CLSTM_CELL_INIT;
-    if (!read_flag(header, "clstm.cell.peephole", OPTIONAL, &cell.peephole)
-        || !read_flag(header, "clstm.cell.coupled", OPTIONAL, &cell.coupled)
-        || !read_real(header, "clstm.cell.clip", OPTIONAL, &cell.clip)
-        || !read_real(header, "clstm.cell.cell_clip", OPTIONAL, &cell.cell_clip)
-        || !read_activation(SLOT(gate)) || !read_activation(SLOT(cell)) || !read_activation(SLOT(hidden)))
-        return 0;
-    config->cell = cell;
+/* A file says `bidirectional` and `direction` apart. */
+static int read_direction(clstm_i_header *header, const char *key, clstm_direction *direction) {
+    int both, reverse;
+    if (!read_flag(header, "clstm.bidirectional", OPTIONAL, &both)
+        || !read_choice(header, key, OPTIONAL, "forward", "reverse", &reverse) || (both && reverse)) return 0;
+    *direction = both ? CLSTM_BIDIRECTIONAL : reverse ? CLSTM_REVERSE : CLSTM_FORWARD;
     return 1;
 }
 
 /* ---- All of it -------------------------------------------------------------------------------------------- */
 
+static int read_field(clstm_i_header *header, const clstm_i_field *field, clstm_config *config) {
+    void *to = (char *)config + field->offset;
+    char key[LONGEST_KEY];
+    key_of(key, field->name, "");
+    int flag;
+    switch (field->kind) {
+    case CLSTM_I_SIZE: return read_size(header, key, field->needed, to);
+    case CLSTM_I_FLAG: return read_flag(header, key, field->needed, to);
+    case CLSTM_I_NO_FLAG:
+        if (!read_flag(header, key, field->needed, &flag)) return 0;
+        *(int *)to = !flag;
+        return 1;
+    case CLSTM_I_BOUND: return read_real(header, key, field->needed, to);
+    case CLSTM_I_ACTIVATION: return read_activation(header, field->name, to);
+    case CLSTM_I_DIRECTION: return read_direction(header, key, to);
+    }
+    return 0;
+}
+
 int clstm_i_file_config(clstm_i_header *header, clstm_config *config, int *is_f64) {
     static const clstm_config defaults = CLSTM_CONFIG_INIT;
-    int bias, batch_first, both, reverse;
+    int batch_first; /* C has one layout, whatever the file says */
     *config = defaults;
     if (!clstm_i_text_is(value_of(header, "clstm.format"), "1")
         || !read_choice(header, "clstm.dtype", NEEDED, "float32", "float64", is_f64)
-        || !read_size(header, "clstm.input_size", NEEDED, &config->input_size)
-        || !read_size(header, "clstm.hidden_size", NEEDED, &config->hidden_size)
-        || !read_size(header, "clstm.num_layers", NEEDED, &config->num_layers)
-        || !read_size(header, "clstm.output_size", NEEDED, &config->output_size)
-        || !read_size(header, "clstm.proj_size", OPTIONAL, &config->proj_size)
-        || !read_flag(header, "clstm.bias", NEEDED, &bias)
-        || !read_flag(header, "clstm.batch_first", NEEDED, &batch_first) /* C has one layout, whatever it says */
-        || !read_flag(header, "clstm.learn_state", OPTIONAL, &config->learn_state)
-        || !read_flag(header, "clstm.bidirectional", OPTIONAL, &both)
-        || !read_choice(header, "clstm.direction", OPTIONAL, "forward", "reverse", &reverse)
-        || !read_cell(header, config))
+        || !read_flag(header, "clstm.batch_first", NEEDED, &batch_first))
         return 0;
-    if (!config->num_layers || (both && reverse)) return 0; /* in a clstm_config 0 layers are 1 */
-    config->no_bias = !bias;
-    config->direction = both ? CLSTM_BIDIRECTIONAL : reverse ? CLSTM_REVERSE : CLSTM_FORWARD;
-    return header->known == header->ours;
+    for (size_t k = 0; k < CLSTM_I_FIELDS; k++)
+        if (!read_field(header, &clstm_i_fields[k], config)) return 0;
+    /* In a clstm_config 0 layers are 1; in a file they are an error. */
+    return config->num_layers && header->known == header->ours;
 }

@@ -6,21 +6,77 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Without a default of its own. */
-static clstm_activation named(clstm_activation given, clstm_function usual) {
-    if (given.function == CLSTM_DEFAULT) given.function = usual;
-    return given;
+/* ---- Configuration ---------------------------------------------------------------------------------------- */
+
+#define AT(field) offsetof(clstm_config, field)
+const clstm_i_field clstm_i_fields[CLSTM_I_FIELDS] = {
+    {"input_size", CLSTM_I_SIZE, AT(input_size), 1, 0},
+    {"hidden_size", CLSTM_I_SIZE, AT(hidden_size), 1, 0},
+    {"num_layers", CLSTM_I_SIZE, AT(num_layers), 1, 0},
+    {"output_size", CLSTM_I_SIZE, AT(output_size), 1, 0},
+    {"proj_size", CLSTM_I_SIZE, AT(proj_size), 0, 0},
+    {"bias", CLSTM_I_NO_FLAG, AT(no_bias), 1, 0},
+    {"direction", CLSTM_I_DIRECTION, AT(direction), 0, 0},
+    {"learn_state", CLSTM_I_FLAG, AT(learn_state), 0, 0},
+    {"cell.peephole", CLSTM_I_FLAG, AT(cell.peephole), 0, 0},
+    {"cell.coupled", CLSTM_I_FLAG, AT(cell.coupled), 0, 0},
+    {"cell.clip", CLSTM_I_BOUND, AT(cell.clip), 0, 0},
+    {"cell.cell_clip", CLSTM_I_BOUND, AT(cell.cell_clip), 0, 0},
+    {"cell.gate", CLSTM_I_ACTIVATION, AT(cell.gate), 0, CLSTM_SIGMOID},
+    {"cell.cell", CLSTM_I_ACTIVATION, AT(cell.cell), 0, CLSTM_TANH},
+    {"cell.hidden", CLSTM_I_ACTIVATION, AT(cell.hidden), 0, CLSTM_TANH},
+};
+#undef AT
+
+static const void *value(const clstm_config *config, const clstm_i_field *field) {
+    return (const char *)config + field->offset;
 }
 
-static int is_valid_activation(clstm_activation a) {
-    return (unsigned)a.function <= CLSTM_SOFTPLUS && isfinite(a.alpha) && isfinite(a.beta);
+static int is_valid_activation(const clstm_activation *a) {
+    return (unsigned)a->function <= CLSTM_SOFTPLUS && isfinite(a->alpha) && isfinite(a->beta);
 }
 
-static int is_valid_bound(double bound) { return bound >= 0 && isfinite(bound); }
+static int is_valid(const clstm_config *config, const clstm_i_field *field) {
+    const void *at = value(config, field);
+    switch (field->kind) {
+    case CLSTM_I_SIZE:
+    case CLSTM_I_FLAG:
+    case CLSTM_I_NO_FLAG: return 1;
+    case CLSTM_I_BOUND: return *(const double *)at >= 0 && isfinite(*(const double *)at);
+    case CLSTM_I_ACTIVATION: return is_valid_activation(at);
+    case CLSTM_I_DIRECTION: return (unsigned)*(const clstm_direction *)at <= CLSTM_BIDIRECTIONAL;
+    }
+    return 0;
+}
 
-static int is_valid_cell(const clstm_cell *cell) {
-    return is_valid_bound(cell->clip) && is_valid_bound(cell->cell_clip) && is_valid_activation(cell->gate)
-           && is_valid_activation(cell->cell) && is_valid_activation(cell->hidden);
+/* Sets the activations that are left to their default. */
+static void fill_in(clstm_config *config, const clstm_i_field *field) {
+    if (field->kind != CLSTM_I_ACTIVATION) return;
+    clstm_activation *activation = (clstm_activation *)((char *)config + field->offset);
+    if (activation->function == CLSTM_DEFAULT) activation->function = field->usual;
+}
+
+static int is_same_activation(const clstm_activation *a, const clstm_activation *b) {
+    return a->function == b->function && a->alpha == b->alpha && a->beta == b->beta;
+}
+
+static int is_same(const clstm_config *a, const clstm_config *b, const clstm_i_field *field) {
+    const void *x = value(a, field), *y = value(b, field);
+    switch (field->kind) {
+    case CLSTM_I_SIZE: return *(const size_t *)x == *(const size_t *)y;
+    case CLSTM_I_FLAG:
+    case CLSTM_I_NO_FLAG: return !*(const int *)x == !*(const int *)y;
+    case CLSTM_I_BOUND: return *(const double *)x == *(const double *)y;
+    case CLSTM_I_ACTIVATION: return is_same_activation(x, y);
+    case CLSTM_I_DIRECTION: return *(const clstm_direction *)x == *(const clstm_direction *)y;
+    }
+    return 0;
+}
+
+int clstm_i_same_config(const clstm_config *a, const clstm_config *b) {
+    for (size_t k = 0; k < CLSTM_I_FIELDS; k++)
+        if (!is_same(a, b, &clstm_i_fields[k])) return 0;
+    return 1;
 }
 
 int clstm_i_has_plain_cell(const clstm_config *config) {
@@ -41,16 +97,16 @@ static clstm_status normalise(const clstm_config *given, clstm_config *config, s
     if (!given || given->size != sizeof *given) return CLSTM_INVALID_ARGUMENT;
     *config = *given;
     if (!config->num_layers) config->num_layers = 1;
-    if (!config->input_size || !config->hidden_size || (config->proj_size && config->proj_size >= config->hidden_size)
-        || (unsigned)config->direction > CLSTM_BIDIRECTIONAL || !is_valid_cell(&config->cell))
+    for (size_t k = 0; k < CLSTM_I_FIELDS; k++) {
+        if (!is_valid(config, &clstm_i_fields[k])) return CLSTM_INVALID_CONFIG;
+        fill_in(config, &clstm_i_fields[k]);
+    }
+    if (!config->input_size || !config->hidden_size || (config->proj_size && config->proj_size >= config->hidden_size))
         return CLSTM_INVALID_CONFIG;
-    config->cell.gate = named(config->cell.gate, CLSTM_SIGMOID);
-    config->cell.cell = named(config->cell.cell, CLSTM_TANH);
-    config->cell.hidden = named(config->cell.hidden, CLSTM_TANH);
 
     const size_t biased = !config->no_bias, H = config->hidden_size, O = config->output_size;
     const size_t D = clstm_i_directions(config), R = clstm_i_recurrent_size(config);
-    const size_t each = config->proj_size + (config->cell.peephole ? 3 : 0); /* rows of H beside the gates' */
+    const size_t each = config->proj_size + (config->cell.peephole ? 3 : 0); /* rows of H beside those of the gates */
     size_t gates, others, first, rest, out, states, parts;
     if (__builtin_mul_overflow(4, H, &gates)
         || __builtin_mul_overflow(each, H, &others)

@@ -50,7 +50,31 @@ struct clstm_model {
     clstm_i_cache *cache;
 };
 
-/* The parameters have changed: what was made of the old ones goes. */
+/* ---- Configuration: one table of its fields drives defaults and checks (model.c), comparison, and files ---- */
+
+typedef enum clstm_i_field_kind {
+    CLSTM_I_SIZE,       /* size_t */
+    CLSTM_I_FLAG,       /* int */
+    CLSTM_I_NO_FLAG,    /* int that says the opposite of its name in a file */
+    CLSTM_I_BOUND,      /* double >= 0; 0: none */
+    CLSTM_I_ACTIVATION, /* clstm_activation */
+    CLSTM_I_DIRECTION   /* clstm_direction */
+} clstm_i_field_kind;
+
+typedef struct clstm_i_field {
+    const char *name; /* in the metadata of a file, behind "clstm." */
+    clstm_i_field_kind kind;
+    size_t offset; /* in clstm_config */
+    int needed;    /* a file must have it; else its absence means the default, zero */
+    clstm_function usual; /* the default of an activation */
+} clstm_i_field;
+
+enum { CLSTM_I_FIELDS = 15 };
+extern const clstm_i_field clstm_i_fields[CLSTM_I_FIELDS];
+
+int clstm_i_same_config(const clstm_config *a, const clstm_config *b);
+
+/* The parameters have changed: discards what was made of the old ones. */
 void clstm_i_new_version(clstm_model *model);
 
 /* Memory for one call, by preference what an earlier one left: to be given back by clstm_i_give_back. */

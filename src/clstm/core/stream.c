@@ -69,21 +69,8 @@ clstm_status clstm_stream_fork(const clstm_stream *from, size_t batch, void *mem
     return CLSTM_OK;
 }
 
-static int same_cell(const clstm_cell *a, const clstm_cell *b) {
-    const clstm_activation x[] = {a->gate, a->cell, a->hidden}, y[] = {b->gate, b->cell, b->hidden};
-    for (int k = 0; k < 3; k++)
-        if (x[k].function != y[k].function || x[k].alpha != y[k].alpha || x[k].beta != y[k].beta) return 0;
-    return a->peephole == b->peephole && a->coupled == b->coupled && a->clip == b->clip && a->cell_clip == b->cell_clip;
-}
-
-static int same_shape(const clstm_config *a, const clstm_config *b) {
-    return a->input_size == b->input_size && a->hidden_size == b->hidden_size && a->num_layers == b->num_layers
-           && a->output_size == b->output_size && a->no_bias == b->no_bias && a->direction == b->direction
-           && a->proj_size == b->proj_size && a->learn_state == b->learn_state && same_cell(&a->cell, &b->cell);
-}
-
 clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model) {
-    if (!stream || !model || !same_shape(&stream->config, &model->config)) return CLSTM_INVALID_ARGUMENT;
+    if (!stream || !model || !clstm_i_same_config(&stream->config, &model->config)) return CLSTM_INVALID_ARGUMENT;
     if (stream->is_f64 != model->is_f64) return CLSTM_WRONG_DTYPE;
     const clstm_context context = stream->context;
     clstm_i_owned *before = stream->pack;
