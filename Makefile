@@ -39,7 +39,7 @@ bench: $(venv)/test.stamp $(venv)/peers.stamp
 	mv build/RESULTS.md bench/RESULTS.md
 
 strict := -Wall -Wextra -Werror -Iinclude
-programs := $(wildcard tests/consumers/*.c tests/fuzz/*.c examples/embed/*.c)
+programs := $(wildcard tests/embed/consumers/*.c tests/embed/fuzz/*.c examples/embed/*.c)
 # Each header of the core compiles alone, with the flags that .clangd has for it.
 core := src/clstm/core
 alone := clang -std=gnu11 $(strict) -Wno-unused-function -Wno-unused-const-variable -Wno-pragma-once-outside-header -fsyntax-only -x c
@@ -56,7 +56,7 @@ lint: $(venv)/lint.stamp
 	    */activations_f??.h) n=3;; *) n=4;; esac; \
 	    $(alone) -DPRELUDE=$$n -include $(core)/kernels/prelude.h $$h || exit 1; done
 	for cc in gcc clang; do for c in $(programs); do \
-	    $$cc -std=c99 -pedantic $(strict) -Itests/consumers -fsyntax-only $$c || exit 1; done; done
+	    $$cc -std=c99 -pedantic $(strict) -Itests/embed/consumers -fsyntax-only $$c || exit 1; done; done
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
 	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
 
@@ -70,7 +70,7 @@ wheel: $(python)
 	build/clean/bin/python -m pip install --quiet --disable-pip-version-check \
 	    "$$(echo build/wheelhouse/*.whl)[examples,test]"
 	build/clean/bin/python examples/digits.py --out build/clean/output
-	build/clean/bin/python -m pytest -q tests/test_embed.py tests/test_shipping.py
+	build/clean/bin/python -m pytest -q tests/embed/test_examples.py tests/embed/test_shipping.py
 
 # ---- The C library alone ----
 

@@ -1,0 +1,265 @@
+"""Keras's files by hand, without Keras: what is malformed, what grows, what points elsewhere."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import clstm
+from clstm.interop import keras as interop
+from tests.interop.keras.models import architecture, arrays, entry, lstm
+
+pytestmark = pytest.mark.peers
+h5py = pytest.importorskip("h5py", reason="install bench/requirements.txt for this tier")
+
+METADATA = '{"keras_version": "3.5.0", "date_saved": "2024-01-01@00:00:00"}'
+CELL = "layers/lstm/cell/vars"
+
+
+def weights(change=None, **folders):
+    """An HDF5 file with the weights of one LSTM layer, and what `change` does to it."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for folder, values in ({CELL: arrays()} | folders).items():
+            for k, value in enumerate(values):
+                file[f"{folder}/{k}"] = value
+        if change:
+            change(file)
+    return buffer.getvalue()
+
+
+def archive(path, config=None, data=None, metadata=METADATA, compression=zipfile.ZIP_STORED):
+    parts = {
+        "metadata.json": metadata,
+        "config.json": architecture(lstm()) if config is None else config,
+        "model.weights.h5": weights() if data is None else data,
+    }
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, part in parts.items():
+            if part != "":
+                file.writestr(name, part)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.keras"
+
+
+def refused(path, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        interop.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_the_file_by_hand_is_read(path):
+    """The kernels are transposed; blocks i, f, c, o are ours, i, f, g, o."""
+    model = interop.load(archive(path))
+    kernel, recurrent, bias = arrays()
+    np.testing.assert_array_equal(model.parameters["weight_ih_l0"], kernel.T)
+    np.testing.assert_array_equal(model.parameters["weight_hh_l0"], recurrent.T)
+    np.testing.assert_array_equal(model.parameters["bias_l0"], bias)
+    assert repr(interop.load(archive(path, compression=zipfile.ZIP_DEFLATED))) == repr(model)
+
+
+def sequential(*layers, **changes):
+    whole = json.loads(architecture(*layers))
+    return json.dumps(whole | changes)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("{", "config.json is no JSON"),
+        ("[]", "config.json is no JSON object"),
+        ("[" * 100_000, "config.json is no JSON"),
+        ('{"class_name": NaN}', "config.json is no JSON: NaN"),
+        (sequential(class_name="Functional"), "it is a 'Functional' model"),
+        (sequential(class_name=None), "it is a None model"),
+        (sequential(config=[]), "config.layers is no list"),
+        (sequential(config={"layers": {}}), "config.layers is no list"),
+        (architecture(7), r"layers\[0\] is no layer"),
+        (architecture({"class_name": "LSTM", "config": []}), r"layers\[0\] is no layer"),
+        (architecture(lstm() | {"module": "own"}), r"layers\[0\] \(rnn\): LSTM of own is no"),
+        (architecture(lstm() | {"class_name": []}), r"layers\[0\] \(rnn\): \[\] of"),
+        (architecture(lstm() | {"class_name": "GRU"}), "class GRU are not supported"),
+        (architecture(lstm(units=3)), r"kernel has shape \(3, 8\).*expected \(I, 12\)"),
+        (architecture(lstm(units=0)), "units is 0, expected a positive integer"),
+        (architecture(lstm(units=True)), "units is True"),
+        (architecture(lstm(units=2.0)), r"units is 2\.0"),
+        (architecture(lstm(units=10**30)), "kernel has shape"),
+        (architecture(lstm(units=None)), "units is None"),
+        (architecture(lstm(use_bias=False)), "has 3 weights, expected 2"),
+        (architecture(lstm(use_bias=1)), "use_bias is 1, expected true or false"),
+        (architecture(lstm(go_backwards="no")), "go_backwards is 'no'"),
+        (architecture(lstm(return_sequences=0)), "return_sequences is 0"),
+        (architecture(lstm(activation=["tanh"])), r"activation=\['tanh'\] is not supported"),
+        (architecture(lstm(activation=None)), "activation=None is not supported"),
+        (architecture(lstm(recurrent_activation="swish")), "recurrent_activation='swish'"),
+        (architecture(lstm(time_major=True)), "time_major=True of LSTM is not supported"),
+        (architecture(lstm(dtype="float16")), "dtype 'float16' is neither"),
+        (architecture(lstm(dtype={"class_name": "Own", "config": {}})), "dtype 'Own' is neither"),
+        (architecture(lstm(dtype=[])), r"dtype \[\] is neither"),
+        (architecture(lstm(), lstm()), "there is no layers/lstm_1"),
+        (architecture(lstm(return_sequences=False), lstm()), "has return_sequences=False"),
+        (architecture(entry("Bidirectional", layer=7)), r"\.layer is no layer"),
+        (architecture(entry("Bidirectional", layer=lstm())), r"\.backward_layer is no layer"),
+        (architecture(lstm(), entry("Dense", units=2)), "there is no layers/dense"),
+        (architecture(), "more than an LSTM with a linear readout: layer 0 is missing"),
+    ],
+)
+def test_bad_configurations(config, words, path):
+    refused(archive(path, config), words)
+
+
+def replace(name, value):
+    """A change of one array."""
+
+    def change(file):
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def linked(link):
+    """A change of the kernel into a link."""
+    return replace(f"{CELL}/0", link)
+
+
+def virtual(file):
+    del file[f"{CELL}/0"]
+    layout = h5py.VirtualLayout((3, 8), np.float32)
+    layout[:] = h5py.VirtualSource("other.h5", "x", (3, 8))
+    file.create_virtual_dataset(f"{CELL}/0", layout)
+
+
+def external(file):
+    del file[f"{CELL}/0"]
+    where = [("/etc/passwd", 0, 96)]
+    file.create_dataset(f"{CELL}/0", (3, 8), np.float32, external=where)
+
+
+def huge(file):
+    """Nothing is stored: all of it is the fill value."""
+    del file[f"{CELL}/0"]
+    file.create_dataset(f"{CELL}/0", (1 << 30, 8), np.float32, chunks=(1024, 8))
+
+
+def many(file):
+    """Each of them would just be allowed."""
+    for k in range(3):
+        del file[f"{CELL}/{k}"]
+    for k in range(3):
+        file.create_dataset(f"{CELL}/{k}", (100_000, 2), np.float32, chunks=(1024, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda file: file.__delitem__("layers"), "there is no layers/lstm|group 'layers'"),
+        (lambda file: file.__delitem__(f"{CELL}/0"), r"has \['1', '2'\], expected 0, 1"),
+        (replace("layers/lstm", [1.0]), "layers/lstm/cell/vars is no group"),
+        (replace(f"{CELL}/0", np.zeros((3, 8), np.int32)), "is no plain array of floating-point"),
+        (replace(f"{CELL}/0", "text"), "is no plain array of floating-point"),
+        (replace(f"{CELL}/0", h5py.Empty("f")), "claims shape None"),
+        (replace(f"{CELL}/0", np.zeros((3, 7))), r"kernel has shape \(3, 7\)"),
+        (replace(f"{CELL}/0", np.zeros((0, 8))), r"kernel has shape \(0, 8\)"),
+        (replace(f"{CELL}/0", np.zeros(24)), r"kernel has shape \(24,\)"),
+        (replace(f"{CELL}/1", np.zeros((3, 8))), r"recurrent_kernel has shape \(3, 8\)"),
+        (replace(f"{CELL}/2", np.zeros((2, 8))), r"bias has shape \(2, 8\)"),
+        (linked(h5py.SoftLink("/missing")), "vars/0 is a link"),
+        (linked(h5py.SoftLink(f"/{CELL}/1")), "vars/0 is a link"),
+        (linked(h5py.ExternalLink("other.h5", "/x")), "vars/0 is a link"),
+        (virtual, "vars/0 is no plain array"),
+        (external, "vars/0 is no plain array"),
+        (huge, r"vars/0 claims shape \(1073741824, 8\)"),
+        (many, "vars/1 claims shape|kernel has shape"),
+    ],
+)
+def test_bad_weights(change, words, path, tmp_path):
+    data = weights(change)
+    refused(archive(path, data=data), words)
+    alone = tmp_path / "some.weights.h5"
+    alone.write_bytes(data)
+    refused(alone, "layers|vars|kernel|bias")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metadata": ""}, "it has no metadata.json"),
+        ({"config": ""}, "it has no config.json"),
+        ({"data": ""}, "it has no model.weights.h5"),
+        ({"data": b"PK"}, "it is no sound HDF5 file"),
+        ({"metadata": "{}"}, "keras_version is None, expected 3"),
+        ({"metadata": '{"keras_version": "2.15.0"}'}, "keras_version is '2.15.0', expected 3"),
+        ({"metadata": '{"keras_version": 3}'}, "keras_version is 3, expected 3"),
+    ],
+)
+def test_bad_archives(options, words, path):
+    refused(archive(path, **options), words)
+
+
+def test_an_archive_that_grows_is_refused(path):
+    zeros = bytes(100 << 20)
+    refused(archive(path, data=zeros, compression=zipfile.ZIP_DEFLATED), "claims to be 104857600")
+    assert path.stat().st_size < 1 << 20
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_is_refused(method, path):
+    refused(archive(path, compression=method), "metadata.json is compressed as Keras never does it")
+
+
+def test_what_is_no_archive_is_refused(path, tmp_path):
+    for content in (b"", b"PK\3\4", b"no", archive(path).read_bytes()[:-30]):
+        path.write_bytes(content)
+        refused(path, "no sound zip archive")
+    with pytest.raises(FileNotFoundError):
+        interop.load(tmp_path / "none.keras")
+
+
+def test_other_files_of_weights_are_refused(path):
+    """An HDF5 file of something else; a whole model of Keras 2."""
+    with h5py.File(path, "w") as file:
+        file["model_weights/lstm/kernel:0"] = np.zeros((3, 8))
+    refused(path, "it has no group 'layers'")
+
+
+def check_mutations(path, count):
+    """A model that runs, or ValueError with the file's name."""
+    data = weights(**{"layers/dense/vars": [np.ones((2, 1), np.float32), np.ones(1, np.float32)]})
+    config = architecture(lstm(), entry("Dense", units=1, use_bias=True))
+    archived = archive(path, config, data).read_bytes()
+    rng, refusals = np.random.default_rng(0), 0
+    for k in range(count):
+        source = data if k % 2 else archived
+        changed = bytearray(source)
+        for _ in range(rng.integers(1, 8)):
+            place = int(rng.integers(len(source)))
+            changed[place] = rng.choice([rng.integers(256), changed[place] ^ 1, 255])
+        path.write_bytes(changed[: rng.integers(len(source))] if rng.random() < 0.1 else changed)
+        try:
+            model = interop.load(path, architecture=config)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")
+            refusals += 1
+        else:
+            assert isinstance(model, clstm.LSTM)
+            with np.errstate(all="ignore"):
+                model(np.ones((2, model.input_size)))
+    assert count // 10 < refusals < count
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the numbers may be anything
+def test_mutated_files(path):
+    check_mutations(path, 1000)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_many_mutated_files(path):
+    check_mutations(path, 100_000)

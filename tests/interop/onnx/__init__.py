@@ -1,0 +1,1 @@
+"""ONNX models: LSTM nodes read, chained and written."""

@@ -1,0 +1,1 @@
+"""RTNeural's JSON of both kinds."""

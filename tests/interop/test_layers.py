@@ -1,0 +1,156 @@
+"""Layers around an LSTM, and which lists of them are one."""
+
+import numpy as np
+import pytest
+
+import clstm
+from clstm.interop.layers import ACTIVATIONS, Dense, Skip, only_lstm, require_plain, run
+from tests.interop.files import NOT_PLAIN, assert_same_model, draw_model
+
+X = np.random.default_rng(5).standard_normal((4, 3, 2))
+
+
+def linear(seed, outputs, inputs, **options):
+    rng = np.random.default_rng(seed)
+    bias = rng.standard_normal(outputs)
+    return Dense(rng.standard_normal((outputs, inputs)), bias, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("", lambda x: x),
+        ("tanh", lambda x: np.sinh(x) / np.cosh(x)),
+        ("relu", lambda x: (x + np.abs(x)) / 2),
+        ("sigmoid", lambda x: np.exp(x) / (1 + np.exp(x))),
+        ("softmax", lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),
+        ("elu", lambda x: np.where(x > 0, x, np.exp(x) - 1)),
+    ],
+)
+def test_activations(name, formula):
+    x = np.linspace(-5, 5, 24).reshape(4, 6)
+    np.testing.assert_allclose(ACTIVATIONS[name](x), formula(x), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.filterwarnings("error")
+def test_activations_of_large_numbers(name):
+    x = np.array([-1e4, 0, 1e4], np.float32)
+    y = ACTIVATIONS[name](x)
+    assert y.dtype == np.float32
+    assert np.isfinite(y).all()
+
+
+def test_dense():
+    layer = linear(0, 4, 2, activation="relu")
+    expected = np.maximum(np.einsum("oi,tbi->tbo", layer.weight, X) + layer.bias, 0)
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-12)
+    without = Dense(layer.weight)
+    np.testing.assert_allclose(without(X), X @ layer.weight.T)
+    np.testing.assert_array_equal(Dense(activation="tanh")(X), np.tanh(X))
+
+
+def test_dense_computes_in_the_type_of_its_weight():
+    layer = Dense(np.ones((1, 2), np.float32), np.ones(1, np.float32))
+    assert layer(np.ones((3, 2), int)).dtype == np.float32
+
+
+def test_skip_adds_the_first_feature_to_every_output():
+    dense = linear(0, 3, 2)
+    np.testing.assert_array_equal(Skip((dense,))(X), dense(X) + X[..., :1])
+
+
+def test_run():
+    lstm, dense = draw_model(output_size=None), linear(1, 1, 3, activation="tanh")
+    np.testing.assert_array_equal(run([lstm, dense], X), dense(lstm(X)[0]))
+    np.testing.assert_array_equal(run([], X), X)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("linear_bias", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_linear_layer_becomes_the_readout(bias, linear_bias, bidirectional):
+    lstm = draw_model(bias=bias, bidirectional=bidirectional, output_size=None, dtype=np.float64)
+    dense = linear(1, 2, 6 if bidirectional else 3)
+    dense = dense if linear_bias else Dense(dense.weight)
+    joined = only_lstm([lstm, dense], "read")
+    assert joined.output_size == 2
+    assert joined.bias == (bias or linear_bias)
+    np.testing.assert_allclose(joined(X)[0], dense(lstm(X)[0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"bidirectional": True}, {"direction": "reverse"}, {"proj_size": 2}]
+)
+def test_lstms_become_layers_of_one(options):
+    options |= {"dtype": np.float64, "hidden_size": 3}
+    below = draw_model(input_size=2, num_layers=1, output_size=None, **options)
+    width = below._config.width
+    above = draw_model(input_size=width, num_layers=2, output_size=None, seed=1, **options)
+    top = draw_model(input_size=width, num_layers=1, output_size=2, seed=2, **options)
+    joined = only_lstm([below, above, top], "read")
+    assert (joined.input_size, joined.num_layers, joined.output_size) == (2, 4, 2)
+    np.testing.assert_allclose(joined(X)[0], run([below, above, top], X), rtol=1e-12)
+
+
+def test_many_layers_of_one():
+    below = draw_model(1, 1, 1, None, dtype=np.float64)
+    joined = only_lstm([below] * 1000, "read")
+    assert len(joined.parameters) == 3000
+    assert np.unique(joined.parameters.flat).size == 12
+
+
+def test_one_lstm_is_itself():
+    lstm = draw_model()
+    assert only_lstm([lstm], "read") is lstm
+
+
+@pytest.mark.parametrize(
+    ("second", "name"),
+    [
+        (draw_model(3, 4), "LSTM"),  # other units
+        (draw_model(3, 3, bias=False), "LSTM"),
+        (draw_model(3, 3, cell=clstm.Cell(coupled=True)), "LSTM"),
+        (draw_model(3, 3, learn_state=True), "LSTM"),
+        (linear(0, 2, 3, activation="tanh"), "Dense with tanh"),
+        (Dense(activation="relu"), "Dense with relu"),
+        (Skip(()), "Skip"),
+    ],
+)
+def test_what_is_more_is_named(second, name):
+    with pytest.raises(ValueError, match=rf"layer 1 is {name}\. some\.read returns"):
+        only_lstm([draw_model(output_size=None), second], "some.read")
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        ([], "layer 0 is missing"),
+        ([linear(0, 2, 2), draw_model()], "layer 0 is Dense"),
+        ([draw_model(), linear(0, 2, 2)], "layer 1 is Dense"),  # it has a readout
+        ([draw_model(output_size=3), draw_model(3)], "layer 1 is LSTM"),
+        ([draw_model(output_size=None), linear(0, 2, 3), linear(0, 2, 2)], "layer 2 is Dense"),
+        ([draw_model(output_size=None), linear(0, 2, 3), draw_model()], "layer 2 is LSTM"),
+    ],
+)
+def test_the_first_layer_that_does_not_fit_is_named(layers, name):
+    with pytest.raises(ValueError, match=name):
+        only_lstm(layers, "read")
+
+
+def test_what_another_system_does_not_have_is_named():
+    require_plain(draw_model(batch_first=True, bias=False), "X")
+    lstm = draw_model(learn_state=True)
+    require_plain(lstm, "X", "learn_state")
+    with pytest.raises(ValueError, match="X has no LSTM with learn_state=True"):
+        require_plain(lstm, "X", "bidirectional")
+    for options in NOT_PLAIN:
+        with pytest.raises(ValueError, match=f"X has no LSTM with {next(iter(options))}="):
+            require_plain(draw_model(**options), "X")
+
+
+def test_the_same_model():
+    """The check of the other tests can fail."""
+    assert_same_model(draw_model(), draw_model())
+    with pytest.raises(AssertionError):
+        assert_same_model(draw_model(), draw_model(seed=1))

@@ -1,0 +1,301 @@
+"""Models from arrays with PyTorch's names: what names and shapes tell, and files that have them."""
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import clstm
+from clstm.interop import safetensors, torch_names
+from tests.support import reference
+from tests.support.bounds import assert_close, forward_bound, largest
+from tests.support.case import Case
+from tests.support.options import random_pass
+
+
+def same_model(actual, expected):
+    assert repr(actual) == repr(expected)
+    np.testing.assert_array_equal(actual.parameters.flat, expected.parameters.flat)
+
+
+def arrays(prefix="", gates=4, hidden=3, inputs=2, seed=0):
+    """A layer with PyTorch's names."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "weight_ih_l0": (gates * hidden, inputs),
+        "weight_hh_l0": (gates * hidden, hidden),
+        "bias_ih_l0": (gates * hidden,),
+        "bias_hh_l0": (gates * hidden,),
+    }
+    return {prefix + n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+# ---- What names and shapes tell ----
+
+
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("seed", range(30))
+def test_every_option_is_told(seed, pair):
+    case = random_pass(seed, num_layers=1 + seed % 11).case  # l10 stands before l2 in a sorted list
+    model = case.model()
+    named = {f"a.{n}": v for n, v in model.state_dict(torch_names=pair).items()}
+    named["b.weight_ih_l0"] = np.zeros((4, 1))
+    same_model(torch_names.read(named, "a."), model)
+
+
+def test_peepholes_are_told():
+    model = Case(cell=clstm.Cell(peephole=True), direction="both").model()
+    same_model(torch_names.read(model.state_dict()), model)
+
+
+def test_the_gates_are_in_pytorchs_order(path):
+    """Blocks i, f, g, o, and both biases count, against equations that know no stacked matrices."""
+    named = arrays()
+    save_file(named, path)
+    x = np.random.default_rng(1).standard_normal((5, 2))
+    w, r, b, d = (np.split(a.astype(float), 4) for a in named.values())
+    h = c = np.zeros(3)
+    for x_t in x:
+        i, f, g, o = (w[k] @ x_t + r[k] @ h + b[k] + d[k] for k in range(4))
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+    y, _ = safetensors.load(path)(x)
+    assert_close(y[-1], h, forward_bound(5, np.float32), largest(c))
+
+
+def test_an_lstm_cell_is_a_model_of_one_layer():
+    named = arrays()
+    cell = {f"cell.{name.removesuffix('_l0')}": array for name, array in named.items()}
+    same_model(torch_names.read(cell, "cell."), torch_names.read(named))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("head_bias", [False, True])
+def test_a_head_is_the_readout(bias, head_bias):
+    """Where one of both has no bias, the other's counts nevertheless."""
+    case = Case(input_size=2, hidden_size=3, direction="both", bias=bias)
+    model = case.model()
+    linear = {"fc.weight": case.draw(4, 6), "fc.bias": case.draw(4)}
+    if not head_bias:
+        del linear["fc.bias"]
+    named = {f"lstm.{name}": array for name, array in model.state_dict().items()} | linear
+    read = torch_names.read(named, "lstm.", "fc.", batch_first=True)
+    assert read.output_size == 4 and read.batch_first and read.bias == (bias or head_bias)
+    x = case.draw(7, 2)
+    expected = model(x)[0] @ linear["fc.weight"].T + linear.get("fc.bias", 0)
+    assert_close(read(x)[0], expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weight_ih_l0": None}, "there is no weight_ih_l0"),
+        ({"weight_hh_l0": None}, "there is no weight_hh_l0"),
+        ({"bias_ih_l0": None}, "there is no bias_ih_l0"),
+        ({"bias_hh_l0": None}, "there is no bias_hh_l0"),
+        ({"weight_ih_l0": (12,)}, r"weight_ih_l0 has shape \(12,\), expected two axes"),
+        ({"weight_ih_l0": (12, 0)}, r"weight_ih_l0 has shape \(12, 0\)"),
+        ({"weight_ih_l0": (13, 2)}, "weight_ih_l0 has 13 rows, expected four blocks"),
+        ({"weight_ih_l0": (16, 2)}, r"weight_hh_l0 has shape \(12, 3\), expected \(16, 4\)"),
+        ({"weight_hh_l0": (12, 2)}, r"weight_hh_l0 has shape \(12, 2\), expected \(12, 3\)"),
+        ({"weight_hh_l0": (8, 3)}, r"weight_hh_l0 has shape \(8, 3\), expected \(12, 3\)"),
+        ({"bias_hh_l0": (3,)}, r"bias_hh_l0 has shape \(3,\), expected \(12,\)"),
+        (
+            {"weight_hr_l0": (4, 3)},
+            r"weight_hh_l0 has shape \(12, 3\), expected \(12, fewer than 3\)",
+        ),
+        ({"bias_l0": (12,)}, "bias_.*_l0 does not belong"),
+        ({"weight_ih_l1": (12, 3)}, "there is no weight_hh_l1"),
+        ({"weight_ih_l2": (12, 3)}, "there is no weight_ih_l1"),
+        ({"weight_ih_l01": (12, 3)}, "weight_ih_l01 is no parameter of an LSTM"),
+        ({"weight_ih_l99999999999": (12, 3)}, "weight_ih_l9+ is no parameter"),
+        ({"weight_ih_l0_reverse": (12, 2)}, "there is no weight_hh_l0_reverse"),
+        ({"weight_peephole_l0": (12,)}, r"weight_peephole_l0 has shape \(12,\), expected \(9,\)"),
+        ({"weight_xh_l0": (12, 3)}, "weight_xh_l0 is no parameter of an LSTM"),
+        ({"weight_out": (2, 3)}, "there is no bias_out"),
+        ({"bias_out": (2,)}, "bias_out does not belong"),
+        ({"h0": (1, 3)}, "there is no c0"),
+        ({"c0": (1, 3)}, "c0 does not belong"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, words, path):
+    named = arrays()
+    for name, shape in changes.items():
+        named.pop(name, None)
+        if shape is not None:
+            named[name] = np.zeros(shape, np.float32)
+    save_file(named, path)
+    with pytest.raises(ValueError, match=rf"model.safetensors: (.*{words})"):
+        safetensors.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fc.weight": None}, "there is no fc.weight"),
+        ({"fc.weight": (2, 4)}, r"fc.weight has shape \(2, 4\), expected \(O, 3\)"),
+        ({"fc.weight": (0, 3)}, r"fc.weight has shape \(0, 3\)"),
+        ({"fc.weight": (3,)}, r"fc.weight has shape \(3,\)"),
+        ({"fc.bias": (3,)}, r"fc.bias has shape \(3,\), expected \(2,\)"),
+        ({"fc.scale": (3,)}, "fc.scale is no parameter of a linear layer"),
+        ({"weight_out": (3, 3), "bias_out": (3,)}, "fc.weight would be a second readout"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_named(changes, words, path):
+    named = arrays() | {"fc.weight": np.zeros((2, 3)), "fc.bias": np.zeros(2)}
+    for name, shape in changes.items():
+        named.pop(name, None)
+        if shape is not None:
+            named[name] = np.zeros(shape, np.float32)
+    save_file(named, path)
+    with pytest.raises(ValueError, match=rf"model.safetensors: {words}"):
+        safetensors.load(path, head="fc.")
+
+
+@pytest.mark.parametrize("gates", [1, 3])
+def test_other_recurrent_layers_have_the_same_names_and_are_refused(gates):
+    """PyTorch's RNN and GRU."""
+    with pytest.raises(ValueError, match=r"weight_hh_l0 has shape|rows, expected four"):
+        torch_names.read(arrays(gates=gates, hidden=4))
+
+
+def test_a_prefix_that_is_missing_is_proposed(path):
+    save_file(arrays("encoder.lstm.") | {"b.weight_ih": np.zeros((4, 1), np.float32)}, path)
+    with pytest.raises(ValueError, match=r"prefix may be 'b.' or 'encoder.lstm.'"):
+        safetensors.load(path)
+    same_model(safetensors.load(path, prefix="encoder.lstm."), torch_names.read(arrays()))
+    with pytest.raises(ValueError, match=r"there is no decoder\.weight_ih_l0"):
+        safetensors.load(path, prefix="decoder.")
+
+
+# ---- Files ----
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_what_is_saved_is_loaded(path, pair):
+    cell = clstm.Cell(coupled=True, clip=3, gate="hard_sigmoid")
+    case = Case(num_layers=2, direction="both", output_size=2, learn_state=True, cell=cell)
+    model = case.model(batch_first=True)
+    safetensors.save(model, path, torch_names=pair)
+    for read in (safetensors.load, clstm.LSTM.load, clstm.load):
+        same_model(read(path), model)
+    with safe_open(path, framework="numpy") as file:
+        assert set(file.keys()) == set(model.state_dict(torch_names=pair))
+    changed = safetensors.load(path, batch_first=False, dtype=np.float64)
+    assert not changed.batch_first and changed.dtype == np.float64 and changed.cell == cell
+    np.testing.assert_array_equal(changed.parameters.flat, model.parameters.flat)
+    assert list(safetensors.read(path)) == [""]
+
+
+def test_the_dtype_is_the_files_or_another(path):
+    for dtype, expected in ((np.float16, np.float32), (np.float64, np.float64)):
+        save_file({name: array.astype(dtype) for name, array in arrays().items()}, path)
+        assert safetensors.load(path).dtype == expected
+        assert safetensors.load(path, dtype=np.float64).dtype == np.float64
+    save_file(arrays() | {"bias_ih_l0": np.zeros(12)}, path)
+    assert safetensors.load(path).dtype == np.float32  # mixed
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, got int32"):
+        safetensors.load(path, dtype=np.int32)
+
+
+def test_numbers_that_are_no_weights_are_refused(path):
+    """Integers would be quantised weights without their scale."""
+    save_file(arrays() | {"weight_hh_l0": np.zeros((12, 3), np.int8)}, path)
+    with pytest.raises(ValueError, match=r"model\.safetensors: weight_hh_l0 has dtype I8"):
+        safetensors.load(path)
+    with pytest.raises(ValueError, match="weight_hh_l0 has dtype int8"):
+        torch_names.read(arrays() | {"weight_hh_l0": np.zeros((12, 3), np.int8)})
+
+
+def test_bfloat16_is_refused(path):
+    save_file(arrays() | {"weight_hh_l0": np.zeros((12, 3), np.float16)}, path)
+    path.write_bytes(path.read_bytes().replace(b'"dtype":"F16"', b'"dtype":"BF16"', 1))
+    size = int.from_bytes(path.read_bytes()[:8], "little") + 1
+    path.write_bytes(size.to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(ValueError, match="weight_hh_l0 has dtype BF16, expected one of F16, F32"):
+        safetensors.load(path)
+
+
+def test_all_lstms_of_a_file_are_read(path):
+    named = arrays("a.b.") | arrays("c.", hidden=2, seed=1) | {"d.weight": np.zeros((2, 2))}
+    named |= {"c.scale": np.zeros(3), "e.h0": np.zeros((1, 2))}  # of no LSTM
+    save_file(named, path)
+    models = safetensors.read(path)
+    assert list(models) == ["a.b.", "c."]
+    assert [model.hidden_size for model in models.values()] == [3, 2]
+    same_model(models["a.b."], safetensors.load(path, prefix="a.b."))
+    save_file(named | {"c.bias_hh_l0": np.zeros(3)}, path)
+    with pytest.raises(ValueError, match=r"model\.safetensors: c\.bias_hh_l0 has shape"):
+        safetensors.read(path)
+
+
+def test_a_file_that_is_not_there_is_not_found(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        safetensors.load(tmp_path / "none")
+
+
+def check_mutations(path, count):
+    """A model that reference.py can run, or ValueError with the file's name."""
+    save_file(arrays("a.") | {"f.weight": np.ones((1, 3), np.float32)}, path, {"made": "here"})
+    data, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    header = 8 + int.from_bytes(data[:8], "little")
+    for _ in range(count):
+        changed = bytearray(data)
+        for _ in range(rng.integers(1, 4)):
+            place = int(rng.integers(header if rng.random() < 0.9 else len(data)))
+            changed[place] = rng.choice([rng.integers(256), changed[place] ^ 1, ord("9")])
+        path.write_bytes(changed[: rng.integers(len(data))] if rng.random() < 0.1 else changed)
+        try:
+            with np.errstate(all="ignore"):
+                model = safetensors.load(path, prefix="a.", head="f.")
+            reference.forward(model.parameters, np.zeros((1, 1, model.input_size)))
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert count // 4 < refused < count
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the numbers may be anything
+def test_mutated_files(path):
+    check_mutations(path, 1000)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_many_mutated_files(path):
+    check_mutations(path, 100_000)
+
+
+# ---- Beside PyTorch ----
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("seed", range(10))
+def test_pytorch_computes_the_same(seed, path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+    from safetensors.torch import save_file as torch_save_file
+
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    layers, both, projected, bias = (rng.integers(1, [4, 3, 3, 3])).tolist()
+    options = {"proj_size": 2 * (projected - 1), "bias": bias > 1, "bidirectional": both > 1}
+    theirs = torch.nn.LSTM(3, 4, layers, **options)
+    head = torch.nn.Linear((theirs.proj_size or 4) * both, 2)
+    whole = torch.nn.ModuleDict({"rnn": theirs, "head": head})
+    torch_save_file(whole.state_dict(), path)
+    ours = safetensors.load(path, prefix="rnn.", head="head.")
+    x = torch.from_numpy(rng.standard_normal((7, 2, 3)).astype(np.float32))
+    with torch.no_grad():
+        assert_close(ours(x.numpy())[0], head(theirs(x)[0]).numpy(), 2e-6)
+    ours = safetensors.load(path, prefix="rnn.")
+    safetensors.save(ours, path)
+    again = torch.nn.LSTM(3, 4, layers, **options)
+    again.load_state_dict(load_file(path))  # strict
+    with torch.no_grad():
+        assert_close(again(x)[0].numpy(), ours(x.numpy())[0], 2e-6)

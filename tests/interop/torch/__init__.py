@@ -1,0 +1,1 @@
+"""PyTorch: models, and the module in place of `torch.nn.LSTM`."""

@@ -1,0 +1,321 @@
+"""Models from and to PyTorch: modules, state dicts, files; and everything that is refused."""
+
+import doctest
+import importlib
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import clstm
+import clstm.interop.torch as interop
+from tests.interop.torch.pairs import DTYPES, OPTIONS, draw, pair, torch
+
+pytestmark = pytest.mark.peers
+
+
+def run(lstm, x, batch_first=False):
+    """y by clstm for x (T, B, .), as a tensor (T, B, .)."""
+    x = x.numpy().swapaxes(0, 1) if batch_first else x.numpy()
+    y = lstm(x)[0]
+    return torch.tensor(y.swapaxes(0, 1).copy() if batch_first else y)
+
+
+def assert_computes(lstm, module, head=None):
+    """It gives what PyTorch does."""
+    x = draw(6, 4, module.input_size, dtype=next(module.parameters()).dtype)
+    with torch.inference_mode():
+        y = module(x.transpose(0, 1) if module.batch_first else x)[0]
+        y = y.transpose(0, 1) if module.batch_first else y
+        y = y if head is None else head(y)
+    actual = run(lstm, x, lstm.batch_first)
+    torch.testing.assert_close(actual, y, atol=4e-6, rtol=1e-5)
+
+
+# ---- From PyTorch ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_from_a_module(options, dtype):
+    theirs, ours = pair(dtype, **options)
+    for module in (theirs, ours):
+        lstm = interop.from_torch(module)
+        assert lstm.batch_first == theirs.batch_first and lstm.dtype == str(dtype)[6:]
+        assert_computes(lstm, theirs)
+
+
+def test_weights_are_copied():
+    theirs, _ = pair()
+    lstm = interop.from_torch(theirs)
+    before = lstm.parameters.flat.copy()
+    with torch.no_grad():
+        theirs.weight_hh_l0.zero_()
+    np.testing.assert_array_equal(lstm.parameters.flat, before)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_from_a_cell(bias):
+    torch.manual_seed(0)
+    cell = torch.nn.LSTMCell(5, 7, bias=bias)
+    x, state = draw(6, 4, 5), None
+    lstm = interop.from_torch(cell)
+    with torch.no_grad():
+        for t, y in enumerate(run(lstm, x)):
+            state = cell(x[t], state)
+            torch.testing.assert_close(y, state[0], atol=4e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("biases", [(True, True), (True, False), (False, True), (False, False)])
+def test_from_a_module_with_a_head(biases):
+    theirs, _ = pair(bidirectional=True, bias=biases[0])
+    head = torch.nn.Linear(14, 3, bias=biases[1])
+    lstm = interop.from_torch(theirs, head)
+    assert lstm.output_size == 3
+    assert_computes(lstm, theirs, head)
+
+
+def test_from_a_state_dict_of_a_larger_model():
+    theirs, _ = pair(num_layers=2)
+    model = torch.nn.ModuleDict(
+        {"encoder": torch.nn.ModuleDict({"lstm": theirs}), "fc": torch.nn.Linear(7, 2)}
+    )
+    model["other"] = torch.nn.GRU(3, 4)
+    state = model.state_dict()
+    assert_computes(interop.from_torch(state, prefix="encoder.lstm."), theirs)
+    lstm = interop.from_torch(state, "fc.", prefix="encoder.lstm.", batch_first=True)
+    assert lstm.batch_first
+    assert_computes(lstm, theirs, model["fc"])
+    lstm = interop.from_torch(state, model["fc"], prefix="encoder.lstm.", dtype=np.float64)
+    assert lstm.dtype == np.float64
+
+
+def mixed():
+    state = dict(pair()[0].state_dict())
+    return state | {"weight_hh_l0": state["weight_hh_l0"].double()}
+
+
+@pytest.mark.parametrize(
+    ("source", "head", "message"),
+    [
+        (lambda: torch.nn.GRU(3, 4), None, "got GRU"),
+        (lambda: torch.nn.Sequential(torch.nn.LSTM(3, 4)), None, "a prefix"),
+        (lambda: [1], None, "got list"),
+        (lambda: torch.nn.LSTM(3, 4, device="meta"), None, "weight_ih_l0 is meta"),
+        (lambda: torch.nn.LSTM(3, 4).half(), None, r"weight_ih_l0 has dtype torch\.float16"),
+        (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.ReLU(), "head must be .* got ReLU"),
+        (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(5, 1), r"head: weight has shape"),
+        (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(4, 1).double(), "dtype"),
+        (lambda: torch.nn.LSTM(3, 4).state_dict(), lambda: "fc.", "there is no fc.weight"),
+        (mixed, None, "weight_hh_l0 has dtype float64, weight_ih_l0 float32"),
+        (lambda: {"weight_ih_l0": [1.0]}, None, "weight_ih_l0 is no tensor but list"),
+        (lambda: torch.nn.LSTM(3, 4).state_dict() | {"a": torch.ones(1)}, None, "a is no param"),
+    ],
+)
+def test_what_is_refused_by_name(source, head, message):
+    with pytest.raises(ValueError, match=message):
+        interop.from_torch(source(), None if head is None else head())
+
+
+# ---- To PyTorch ----
+
+
+@pytest.mark.parametrize("output_size", [None, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_to_pytorch_and_back(options, dtype, output_size):
+    state = torch.get_rng_state()
+    lstm = clstm.LSTM(5, 7, output_size=output_size, dtype=dtype, rng=0, **options)
+    module, head = interop.to_torch(lstm)
+    assert torch.equal(state, torch.get_rng_state())
+    assert (head is None) == (output_size is None)
+    assert_computes(lstm, module, head)
+    again = interop.from_torch(module, head)
+    assert repr(again) == repr(lstm)
+    np.testing.assert_array_equal(again.parameters.flat, lstm.parameters.flat)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"direction": "reverse"}, "direction='reverse'"),
+        ({"learn_state": True}, "learn_state=True"),
+        ({"cell": clstm.Cell(peephole=True)}, "cell=Cell"),
+        ({"cell": clstm.Cell(hidden="relu")}, "cell=Cell"),
+    ],
+)
+def test_what_pytorch_does_not_have(options, message, tmp_path):
+    lstm = clstm.LSTM(3, 4, **options, rng=0)
+    with pytest.raises(ValueError, match=message):
+        interop.to_torch(lstm)
+    with pytest.raises(ValueError, match=message):
+        interop.save(lstm, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- Files ----
+
+
+@pytest.mark.parametrize("output_size", [None, 3])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_files_go_both_ways(options, output_size, tmp_path):
+    lstm = clstm.LSTM(5, 7, output_size=output_size, rng=0, **options)
+    path = tmp_path / "model.pt"
+    interop.save(lstm, path)
+    again = interop.load(path, batch_first=lstm.batch_first)
+    assert repr(again) == repr(lstm)
+    np.testing.assert_array_equal(again.parameters.flat, lstm.parameters.flat)
+    state = torch.load(path, weights_only=True)
+    module, head = interop.to_torch(lstm)
+    model = module if head is None else torch.nn.ModuleDict({"lstm": module, "head": head})
+    model.load_state_dict(state)
+
+
+def test_a_whole_module_from_a_file(tmp_path):
+    theirs, _ = pair(num_layers=2, batch_first=True)
+    torch.save(theirs, tmp_path / "module.pt")
+    lstm = interop.load(tmp_path / "module.pt")
+    assert lstm.batch_first
+    assert_computes(lstm, theirs)
+
+
+class Touch:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def save(content):
+    return lambda path: torch.save(content(), path)
+
+
+def test_tensors_of_other_parts_may_share_memory(tmp_path):
+    """An embedding tied to a decoder is twice in a state dict and once in its file."""
+    theirs, _ = pair()
+    model = torch.nn.ModuleDict({"lstm": theirs, "embed": torch.nn.Embedding(10_000, 7)})
+    model["out"], model["fc"] = torch.nn.Linear(7, 10_000), torch.nn.Linear(7, 2)
+    model["out"].weight = model["embed"].weight
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    lstm = interop.load(tmp_path / "model.pt", "fc.", prefix="lstm.")
+    assert_computes(lstm, theirs, model["fc"])
+
+
+def compressed(path):
+    torch.save(pair()[0].state_dict(), path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+
+
+def old_format(path):
+    torch.save(pair()[0].state_dict(), path, _use_new_zipfile_serialization=False)
+
+
+def two_lstms():
+    model = torch.nn.ModuleDict({"a": torch.nn.LSTM(3, 4), "b": torch.nn.LSTM(3, 4)})
+    return model.state_dict()
+
+
+def beside():
+    model = torch.nn.ModuleDict({"a": torch.nn.LSTM(3, 4), "b": torch.nn.Conv1d(1, 1, 1)})
+    return dict(model.state_dict()) | {"c.weight": torch.ones(2)}
+
+
+def expanded():
+    """A hundred million numbers by strides of zero."""
+    large = torch.zeros(1, 1).expand(40_000, 10_000)
+    return {"weight_ih_l0": torch.zeros(40_000, 1), "weight_hh_l0": large}
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b""), "no file of torch.save"),
+        (lambda path: path.write_bytes(b"PK\3\4 and more"), "no file of torch.save"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "no file of torch.save"),
+        (old_format, r"no file of torch\.save, as PyTorch 1\.6"),
+        (compressed, "is compressed"),
+        (save(lambda: [torch.ones(2)]), "got list"),
+        (save(lambda: {1: torch.ones(2)}), "not all names"),
+        (save(lambda: {"state_dict": {"a": torch.ones(2)}, "epoch": 3}), "state_dict is no tensor"),
+        (save(lambda: torch.nn.GRU(3, 4)), "weights_only=True refuses it"),
+        (save(two_lstms), "prefix must be one of 'a.', 'b.'"),
+        (save(beside), "b.weight belongs to another layer"),
+        (save(expanded), "its tensors have 1600160000 bytes"),
+        (save(lambda: {"weight_ih_l0": torch.ones(4, 1)}), "there is no weight_hh_l0"),
+    ],
+)
+def test_files_that_are_refused(write, message, tmp_path):
+    path = tmp_path / "model.pt"
+    write(path)
+    with pytest.raises(ValueError, match=message) as error:
+        interop.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_nothing_in_a_file_is_run(tmp_path):
+    path, touched = tmp_path / "model.pt", tmp_path / "touched"
+    torch.save(Touch(touched), path)
+    with pytest.raises(ValueError, match="weights_only=True refuses it"):
+        interop.load(path)
+    assert not touched.exists()
+    with pytest.raises(FileNotFoundError):
+        interop.load(tmp_path / "none.pt")
+
+
+def test_mutated_files_are_valid_or_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    path, loaded = tmp_path / "model.pt", 0
+    interop.save(clstm.LSTM(1, 2, output_size=1, rng=0), path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    # Half of the changes meet what is not padding: the pickle, which comes first, and the ends.
+    pickled = whole.tobytes().index(b"data.pkl")
+    for k in range(1000):
+        data = whole.copy()
+        first, size = (pickled, 700) if k % 2 else (0, len(data))
+        places = first + rng.integers(size, size=rng.integers(1, 4))
+        data[places] = rng.integers(256, size=len(places))
+        cut = rng.integers(len(data)) if k % 10 == 0 else len(data)
+        path.write_bytes(data[:cut].tobytes())
+        try:
+            lstm = interop.load(path)
+        except ValueError:
+            continue
+        loaded += 1
+        assert lstm.parameters.flat.size < 1000
+    assert 0 < loaded < 1000
+
+
+def test_pytorch_is_imported_when_it_is_needed():
+    code = "import sys, clstm.interop.torch as t; print('torch' in sys.modules, hasattr(t, 'no'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+    code = """
+import sys
+sys.modules["torch"] = None
+import clstm.interop.torch as t
+for ask in (lambda: t.LSTM, lambda: t.from_torch({}), lambda: t.load("x")):
+    try:
+        ask()
+    except ImportError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("pip install torch") == 3
+
+
+@pytest.mark.parametrize("name", ["torch", "torch_files", "torch_module", "torch_weights"])
+def test_docstring_examples(name):
+    failed, run = doctest.testmod(importlib.import_module(f"clstm.interop.{name}"))
+    assert failed == 0
+    assert run > 0 or name in ("torch_files", "torch_weights")

@@ -1,0 +1,1 @@
+"""The Python package around the numbers: configuration, parameters, files, training, memory."""

@@ -1,0 +1,1 @@
+"""Results and gradients: whatever depends on the engine, the instruction set or the threads."""

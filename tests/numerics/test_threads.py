@@ -1,0 +1,304 @@
+"""Threads: any count, many callers of one model, interruption, forked children."""
+
+import copy
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import clstm
+from clstm import blas_threads
+from tests.support.bounds import assert_same, assert_same_results
+from tests.support.case import Case
+from tests.support.threads import run_all
+
+CASE = Case(steps=40, batch=33, input_size=20, hidden_size=50, num_layers=2, output_size=3)
+
+
+# From a few thousand multiply-adds to 10^8: one thread, two, and as many as there are.
+SHAPES = [
+    Case(steps=40, batch=1, input_size=20, hidden_size=50, num_layers=2, output_size=3),
+    CASE,
+    Case(steps=50, batch=1, input_size=40, hidden_size=300),
+    Case(steps=600, batch=1, input_size=3, hidden_size=256, output_size=2),  # several chunks
+    Case(steps=40, batch=1, hidden_size=256, num_layers=4, output_size=3),
+    Case(steps=30, batch=2, input_size=24, hidden_size=264, num_layers=3, dtype=np.float64),
+    Case(steps=20, batch=33, input_size=72, hidden_size=130, num_layers=3, output_size=20),
+    Case(steps=200, batch=33, input_size=9, hidden_size=40, num_layers=2, bias=False),
+]
+
+
+@pytest.mark.parametrize("case", SHAPES, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
+def test_any_number_of_threads_gives_the_same_numbers(case):
+    model = case.model()
+    alone = model(case.x(), case.state(), num_threads=1)
+    for num_threads in (2, 3, 8, 64):
+        assert_same_results(model(case.x(), case.state(), num_threads=num_threads), alone)
+        tape = model.record(case.x(), case.state(), num_threads=num_threads)
+        assert_same_results((tape.y, tape.state), alone)
+
+
+def test_set_num_threads():
+    before = clstm.get_num_threads()
+    try:
+        clstm.set_num_threads(3)
+        assert clstm.get_num_threads() == 3
+    finally:
+        clstm.set_num_threads(before)
+
+
+@pytest.mark.parametrize("wish", ["1", "1,2"])
+def test_omp_num_threads_limits_the_default(wish):
+    script = "import clstm; print(clstm.get_num_threads())"
+    environment = {**os.environ, "OMP_NUM_THREADS": wish}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, check=True
+    )
+    assert result.stdout.strip() == b"1"
+
+
+LAZY = """
+import os, sys
+import numpy as np
+import clstm
+
+model, x = clstm.LSTM(1, 40, rng=0), np.ones((1, 1, 1), np.float32)
+tape = model.record(x)
+tape.backward(np.ones((1, 1, 40)))
+by_blas = os.environ["CLSTM_ENGINE"] == "blas"
+assert ("clstm._blas" in sys.modules) == by_blas
+assert ("threadpoolctl" in sys.modules) == by_blas
+"""
+
+
+@pytest.mark.parametrize("engine", ["packed", "blas"])
+def test_the_blas_is_loaded_by_the_first_pass_of_its_engine(engine):
+    environment = os.environ | {"CLSTM_ENGINE": engine}
+    subprocess.run([sys.executable, "-c", LAZY], check=True, timeout=60, env=environment)
+
+
+def test_many_threads_share_one_model_while_one_edits():
+    """8 threads x 1000 calls: each equals one of the two models there ever were, or is refused."""
+    case = Case(steps=6, batch=3, hidden_size=9)
+    model, x = case.model(), case.x()
+    old, new = model.parameters.flat.copy(), case.model().parameters.flat * 0.5
+    serial = []
+    for flat in (old, new):
+        with model.edit() as parameters:
+            parameters.flat = flat
+        serial.append(model(x)[0])
+    done = threading.Event()
+    results = {"equal": 0, "refused": 0}
+    lock = threading.Lock()
+
+    def call():
+        for _ in range(1000):
+            try:
+                y, _ = model(x)
+            except RuntimeError as error:
+                assert "being edited" in str(error)
+                outcome = "refused"
+            else:
+                assert any(np.allclose(y, s, atol=1e-6, rtol=0) for s in serial)
+                outcome = "equal"
+            with lock:
+                results[outcome] += 1
+
+    def edit():
+        turn = 0
+        while not done.is_set():
+            turn += 1
+            try:
+                with model.edit() as parameters:
+                    parameters.flat = (old, new)[turn % 2]
+            except RuntimeError as error:
+                assert "while a call uses it" in str(error)
+            time.sleep(0.0005)
+
+    editor = threading.Thread(target=edit)
+    editor.start()
+    try:
+        run_all([call] * 8)
+    finally:
+        done.set()
+        editor.join(60)
+    assert results["equal"] + results["refused"] == 8000
+    assert results["equal"] > 0
+
+
+def calls_at_once(model, x, count=8):
+    """Return what the threads got that all called in the same moment."""
+    barrier, results = threading.Barrier(count), []
+
+    def call():
+        barrier.wait(60)
+        results.append(model(x))
+
+    run_all([call] * count)
+    return results
+
+
+@pytest.mark.parametrize("hidden_size", [17, 130])
+def test_many_threads_make_the_first_call_of_a_fresh_model(hidden_size):
+    """Whatever is prepared by the first call, and again by the first after an edit, is right."""
+    case = Case(steps=4, batch=5, hidden_size=hidden_size, num_layers=2, output_size=3)
+    model, x = case.model(), case.x()
+    flat = model.parameters.flat.copy()
+    old = copy.deepcopy(model)(x)
+    with model.edit() as parameters:
+        parameters.flat = flat / 2
+    new = copy.deepcopy(model)(x)
+    assert np.abs(old[0] - new[0]).max() > 1e-3
+    for _ in range(25):
+        with model.edit() as parameters:
+            parameters.flat = flat
+        fresh = copy.deepcopy(model)
+        for result in calls_at_once(fresh, x):
+            assert_same_results(result, old)
+        for changed in (fresh, model):
+            with changed.edit() as parameters:
+                parameters.flat = flat / 2
+            for result in calls_at_once(changed, x):
+                assert_same_results(result, new)
+
+
+def test_large_calls_side_by_side_equal_serial_ones():
+    case = Case(steps=10, batch=32, input_size=64, hidden_size=96)
+    model, x = case.model(), case.x()
+    serial, _ = model(x)
+    grad = model.record(x).backward(serial)
+
+    def call():
+        for _ in range(2):
+            assert_same(model(x)[0], serial)
+            again = model.record(x).backward(serial)
+            np.testing.assert_allclose(again.x, grad.x, rtol=1e-3, atol=1e-5)
+
+    run_all([call] * 4)
+
+
+def test_blas_is_held_at_one_thread_and_given_back():
+    model = Case(batch=64, input_size=64, hidden_size=64).model()
+    model(Case(batch=64, input_size=64).x())
+    libraries = blas_threads.libraries()
+    before = [library.num_threads for library in libraries]
+    with blas_threads.hold, blas_threads.hold:
+        assert [library.num_threads for library in libraries] == [1] * len(libraries)
+    assert [library.num_threads for library in libraries] == before
+    assert not any("numpy.libs" in library.filepath for library in libraries)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+import clstm
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs in the background
+model = clstm.LSTM(64, 256, 2, rng=0)
+x = np.zeros((10000, 32, 64), np.float32)
+model(x[:2])
+before = model.parameters.flat.copy()
+
+def call():
+    model(x)
+
+def train():
+    tape = model.record(x[:500])
+    tape.backward(np.ones_like(tape.y))
+
+for moment in np.random.default_rng(0).uniform(0.01, 0.4, 10):
+    timer = threading.Timer(moment, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.monotonic()
+    try:
+        while True:
+            {"call": call, "train": train}[sys.argv[1]]()
+    except KeyboardInterrupt:
+        assert time.monotonic() - start < moment + 2, "hangs"
+    timer.join()
+    assert (model.parameters.flat == before).all()
+    model(x[:2])
+    with model.edit() as parameters:
+        parameters.flat *= 1
+print("interrupted every time")
+"""
+
+
+@pytest.mark.parametrize("what", ["call", "train"])
+def test_ctrl_c_ends_a_long_call(what):
+    """Ten random moments each; the two seconds guard against a hang, they measure nothing."""
+    command = [sys.executable, "-c", INTERRUPTED, what]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout == "interrupted every time\n", result.stderr
+
+
+def child_call(queue, model, x):
+    queue.put(model(x, num_threads=2)[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads affinities from /proc")
+def test_threads_may_run_where_they_might_before():
+    """A thread that shares its CPU with another moves; its affinity is given back."""
+    code = """
+import glob, os, time
+import numpy as np, clstm
+
+model = clstm.LSTM(64, 256, rng=0)
+x = np.zeros((20, 8, 64), np.float32)
+for _ in range(10):
+    model(x, num_threads=3)
+    time.sleep(0.01)  # they fall asleep, and wake up together
+masks = set()
+for path in glob.glob("/proc/self/task/*/status"):
+    with open(path) as file:
+        masks |= {line for line in file if line.startswith("Cpus_allowed:")}
+print(len(masks), len(os.listdir("/proc/self/task")))
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    masks, threads = map(int, result.stdout.split())
+    assert masks == 1
+    assert threads >= 3 or not clstm.config()["openmp"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_children_compute_the_same(method):
+    model, x = CASE.model(), CASE.x()
+    expected, _ = model(x, num_threads=2)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=child_call, args=(queue, model, x))
+    child.start()
+    try:
+        assert_same(queue.get(timeout=30), expected)
+    finally:
+        child.join(10)
+        hung = child.is_alive()
+        if hung:
+            os.kill(child.pid, signal.SIGKILL)
+    assert not hung
+
+
+def test_a_tape_is_used_by_one_of_many_threads():
+    model, gradients, refused = CASE.model(), [], []
+    tape = model.record(CASE.x())
+
+    def use():
+        try:
+            gradients.append(tape.backward(CASE.dy()))
+        except RuntimeError:
+            refused.append(True)
+
+    run_all([use] * 8)
+    assert len(gradients) == 1
+    assert len(refused) == 7
+    expected = model.record(CASE.x()).backward(CASE.dy())
+    np.testing.assert_allclose(gradients[0].x, expected.x, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,1 @@
+"""PyTorch and ONNX Runtime as second opinions on results and gradients."""

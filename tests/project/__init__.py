@@ -1,0 +1,1 @@
+"""The project itself: layout, build, documents, examples."""

@@ -1,0 +1,144 @@
+"""The rules of the house that a search can see: who may include, import and name what."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import CORE, HEADER, PACKAGE, ROOT
+
+STANDARD = {
+    # C and POSIX
+    "assert.h", "errno.h", "fenv.h", "float.h", "limits.h", "math.h", "pthread.h", "sched.h",
+    "stdalign.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
+    "string.h", "sys/mman.h", "time.h", "unistd.h",
+    # the compiler's own
+    "arm_neon.h", "cpuid.h", "immintrin.h", "xmmintrin.h",
+}  # fmt: skip
+UNSAFE_FLAGS = ("-ffast-math", "-Ofast", "-funsafe", "-march=native", "-flto")
+
+
+def files(folder: Path, *suffixes: str) -> list[Path]:
+    """Return the sources below a folder, without what an editable build puts there."""
+    built = [PACKAGE / "include", PACKAGE / "lib"]
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in suffixes]
+    return [p for p in found if not any(p.is_relative_to(b) for b in built)]
+
+
+def matching(pattern: str, paths: list[Path]) -> set[str]:
+    """Return the names of the files in which some line matches."""
+    assert paths, "nothing to search: the layout has changed, and this test with it"
+    rule = re.compile(pattern, re.MULTILINE)
+    return {p.relative_to(ROOT).as_posix() for p in paths if rule.search(p.read_text("utf-8"))}
+
+
+@pytest.mark.parametrize("path", files(CORE, ".c", ".h"), ids=lambda p: p.name)
+def test_the_core_includes_only_the_standard_library_and_itself(path: Path) -> None:
+    text = path.read_text("utf-8")
+    system = set(re.findall(r"^\s*#\s*include\s*<([^>]+)>", text, re.MULTILINE))
+    own = set(re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE))
+    allowed = STANDARD | ({"omp.h"} if path.name == "threads_openmp.c" else set())
+    assert system - allowed <= {"clstm.h"}
+    assert all((path.parent / name).is_file() for name in own - {"clstm.h"})
+    assert all((path.parent / name).resolve().is_relative_to(CORE) for name in own - {"clstm.h"})
+    assert len(re.findall(r"#\s*include", text)) >= len(system) + len(own)
+
+
+def test_the_header_needs_nothing_but_the_standard_library() -> None:
+    system = set(re.findall(r"^#include\s+(\S+)", HEADER.read_text("utf-8"), re.MULTILINE))
+    assert system <= {"<stddef.h>", "<stdint.h>"}
+
+
+def test_the_core_knows_no_python() -> None:
+    assert not matching(r"(?i)\b(python|numpy|cython|pyobject|scipy)\b", files(CORE, ".c", ".h"))
+
+
+def test_openmp_stands_in_one_file() -> None:
+    pattern = r"#\s*pragma\s+omp|_Pragma\(\"omp|\bomp_[a-z]+\("
+    assert matching(pattern, files(CORE, ".c", ".h")) == {"src/clstm/core/threads_openmp.c"}
+
+
+def test_one_door_to_scipys_blas() -> None:
+    sources = files(PACKAGE, ".py", ".pyx", ".pxd", ".pxi")
+    assert matching(r"cimport.*cython_blas|cython_blas\s+cimport", sources) == {
+        "src/clstm/_blas.pyx"
+    }
+
+
+def test_one_transcription_of_the_header() -> None:
+    sources = files(PACKAGE, ".pyx", ".pxd", ".pxi")
+    assert matching(r'extern\s+from\s+["<]clstm\.h', sources) == {"src/clstm/clstm_c.pxd"}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the clstm modules that a file imports when it runs, as full names."""
+
+    def running(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue  # annotations may name what stands higher
+            yield child
+            yield from running(child)
+
+    names: set[str] = set()
+    for node in running(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(filter(None, ["clstm" if node.level else "", node.module]))
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == "clstm"}
+
+
+def test_nothing_imports_what_stands_above_it() -> None:
+    above = {"clstm.lstm", "clstm.LSTM"}
+    lower = {p for p in files(PACKAGE, ".py") if p.name not in ("__init__.py", "__main__.py")}
+    assert PACKAGE / "parameters.py" in lower
+    makers = {
+        PACKAGE / "load.py",
+        *files(PACKAGE / "interop", ".py"),
+    }  # of models: they stand on top
+    for path in lower - makers - {PACKAGE / "lstm.py"}:
+        assert not imported(path) & above, path.name
+    boundary = files(PACKAGE, ".pyx", ".pxd", ".pxi")
+    assert not matching(r"^\s*(from|import)\s+\S*\blstm\b", boundary)
+
+
+def test_importing_clstm_is_light() -> None:
+    code = "import sys, clstm; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(result.stdout.split())
+    assert "clstm._core" in loaded
+    heavy = {
+        "scipy.linalg",
+        "threadpoolctl",
+        "safetensors",
+        "numpy.random",
+        "torch",
+        "onnxruntime",
+        "matplotlib",
+        "sklearn",
+    }
+    assert not loaded & (heavy | {"clstm._blas", "tqdm", "pytest"})
+
+
+@pytest.mark.parametrize("flag", UNSAFE_FLAGS)
+def test_no_unsafe_compiler_flag(flag: str) -> None:
+    paths = [ROOT / name for name in ("setup.py", "pyproject.toml", "Makefile")]
+    assert not matching(re.escape(flag), [*paths, *files(CORE, ".c", ".h")])
+
+
+def test_files_stay_short() -> None:
+    suffixes = (".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h")
+    folders = [ROOT / name for name in ("include", "src", "tests", "bench", "examples")]
+    paths = [ROOT / "setup.py", *(p for folder in folders for p in files(folder, *suffixes))]
+    lengths = {p.relative_to(ROOT): len(p.read_text("utf-8").splitlines()) for p in paths}
+    manual = Path("include/clstm.h")  # one file by contract, and a fifth of it twice: for float64
+    assert not {
+        path.as_posix(): lines for path, lines in lengths.items() if lines > 400 and path != manual
+    }
