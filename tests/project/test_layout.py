@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.project import functions
 from tests.support.paths import CORE, HEADER, PACKAGE, ROOT
 
 STANDARD = {
@@ -19,6 +20,7 @@ STANDARD = {
     # the compiler's own
     "arm_neon.h", "cpuid.h", "immintrin.h", "xmmintrin.h",
 }  # fmt: skip
+LONGEST = 50  # lines of a function's body
 UNSAFE_FLAGS = ("-ffast-math", "-Ofast", "-funsafe", "-march=native", "-flto")
 
 
@@ -36,15 +38,16 @@ def matching(pattern: str, paths: list[Path]) -> set[str]:
     return {p.relative_to(ROOT).as_posix() for p in paths if rule.search(p.read_text("utf-8"))}
 
 
-@pytest.mark.parametrize("path", files(CORE, ".c", ".h"), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", files(CORE, ".c", ".h"), ids=lambda p: p.relative_to(CORE).as_posix()
+)
 def test_the_core_includes_only_the_standard_library_and_itself(path: Path) -> None:
     text = path.read_text("utf-8")
     system = set(re.findall(r"^\s*#\s*include\s*<([^>]+)>", text, re.MULTILINE))
-    own = set(re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE))
+    own = set(re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE)) - {"clstm.h"}
     allowed = STANDARD | ({"omp.h"} if path.name == "threads_openmp.c" else set())
     assert system - allowed <= {"clstm.h"}
-    assert all((path.parent / name).is_file() for name in own - {"clstm.h"})
-    assert all((path.parent / name).resolve().is_relative_to(CORE) for name in own - {"clstm.h"})
+    assert {(path.parent / name).resolve() for name in own} <= set(files(CORE, ".c", ".h"))
     assert len(re.findall(r"#\s*include", text)) >= len(system) + len(own)
 
 
@@ -84,12 +87,14 @@ def imported(path: Path) -> set[str]:
             yield child
             yield from running(child)
 
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     names: set[str] = set()
     for node in running(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            module = ".".join(filter(None, ["clstm" if node.level else "", node.module]))
+            package = parts[: -node.level] if node.level else ()
+            module = ".".join(filter(None, [*package, node.module]))
             names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return {name for name in names if name.split(".")[0] == "clstm"}
 
@@ -133,12 +138,40 @@ def test_no_unsafe_compiler_flag(flag: str) -> None:
     assert not matching(re.escape(flag), [*paths, *files(CORE, ".c", ".h")])
 
 
-def test_files_stay_short() -> None:
-    suffixes = (".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h")
-    folders = [ROOT / name for name in ("include", "src", "tests", "bench", "examples")]
-    paths = [ROOT / "setup.py", *(p for folder in folders for p in files(folder, *suffixes))]
-    lengths = {p.relative_to(ROOT): len(p.read_text("utf-8").splitlines()) for p in paths}
-    manual = Path("include/clstm.h")  # one file by contract, and a fifth of it twice: for float64
-    assert not {
-        path.as_posix(): lines for path, lines in lengths.items() if lines > 400 and path != manual
-    }
+@pytest.mark.parametrize("folder", ["src", "tests", "bench", "examples"])
+def test_functions_stay_short(folder: str) -> None:
+    paths = files(ROOT / folder, *functions.SCANS)
+    found = [(p, name, lines) for p in paths for name, lines in functions.lengths(p)]
+    assert found, "no function was found: the layout has changed, and this test with it"
+    long = [(p.relative_to(ROOT).as_posix(), *rest) for p, *rest in found if rest[1] > LONGEST]
+    assert not long
+
+
+LONG = {
+    ".c": (
+        "/* A comment (with parentheses) { */\n"
+        "typedef struct {\n    int (*call)(void);\n} table;\n\n"
+        "static int TYPED(name)(int first,\n                       int second) {\n",
+        "    first += second;\n",
+        "}\n\nstatic int short_one(void) {\n    return 0;\n}\n",
+    ),
+    ".py": ('def name():\n    """Docstring.\n\n    Not counted.\n    """\n', "    pass\n", ""),
+    ".pyx": (
+        "cdef class Holder:\n    cdef int declared(self)\n\n"
+        "    cdef inline int name(\n        self, int first=(1),\n    ) except -1 nogil:\n"
+        '        """Docstring.\n\n        Not counted.\n        """\n',
+        "        first += 1\n",
+        "\n    def short_one(self):\n        return 0\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", LONG)
+def test_the_length_of_a_function_is_that_of_its_body(suffix: str, tmp_path: Path) -> None:
+    head, line, rest = LONG[suffix]
+    path = tmp_path / f"source{suffix}"
+    path.write_text(head + 57 * line + rest)
+    found = dict(functions.lengths(path))
+    [name] = [name for name in found if "name" in name]
+    assert found.pop(name) == 57
+    assert found in ({}, {"short_one": 1, "declared": 0}, {"static int short_one(void)": 1})
