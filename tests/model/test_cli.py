@@ -15,14 +15,6 @@ from clstm.interop.layers import Dense
 
 
 @pytest.fixture
-def model():
-    model = clstm.LSTM(1, 4, output_size=1, rng=0)
-    with model.edit() as parameters:
-        parameters.flat = np.random.default_rng(0).standard_normal(parameters.flat.size)
-    return model
-
-
-@pytest.fixture
 def run(monkeypatch, capsys, tmp_path, model):
     """Runs a command in a folder with model.safetensors; returns status, output and errors."""
     monkeypatch.chdir(tmp_path)

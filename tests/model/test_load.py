@@ -18,15 +18,6 @@ from clstm.load import FORMATS, load, recognise
 
 
 @pytest.fixture
-def model():
-    """What every format has: one input, one output, one layer; no parameter is zero."""
-    model = clstm.LSTM(1, 4, output_size=1, rng=0)
-    with model.edit() as parameters:
-        parameters.flat = np.random.default_rng(0).standard_normal(parameters.flat.size)
-    return model
-
-
-@pytest.fixture
 def path(tmp_path):
     """A name that tells nothing."""
     return tmp_path / "model.bin"

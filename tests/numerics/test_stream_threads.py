@@ -11,7 +11,7 @@ import clstm
 from tests.support.bounds import assert_identical
 from tests.support.case import Case
 from tests.support.streams import stream_of
-from tests.support.threads import run_all
+from tests.support.threads import run_all, run_beside_edits
 
 
 @pytest.mark.parametrize("steps", [None, 20, 2000])
@@ -88,7 +88,7 @@ def test_many_threads_with_streams_of_one_model_while_one_edits():
     with model.edit() as parameters:
         parameters.flat = flats[1]
     serial[1] = stream_of(case, model).process(x).tobytes()
-    done, counts, lock = threading.Event(), {"equal": 0, "refused": 0}, threading.Lock()
+    counts, lock = {"equal": 0, "refused": 0}, threading.Lock()
 
     def call():
         stream = None
@@ -108,24 +108,7 @@ def test_many_threads_with_streams_of_one_model_while_one_edits():
             with lock:
                 counts[outcome] += 1
 
-    def edit():
-        turn = 0
-        while not done.is_set():
-            turn += 1
-            try:
-                with model.edit() as parameters:
-                    parameters.flat = flats[turn % 2]
-            except RuntimeError as error:
-                assert "while a call uses it" in str(error)
-            done.wait(0.0005)
-
-    editor = threading.Thread(target=edit)
-    editor.start()
-    try:
-        run_all([call] * 8)
-    finally:
-        done.set()
-        editor.join(60)
+    run_beside_edits([call] * 8, model, flats)
     assert sum(counts.values()) == 8000 and counts["equal"] > 0
 
 

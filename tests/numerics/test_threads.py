@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import clstm
 from clstm import blas_threads
 from tests.support.bounds import assert_same, assert_same_results
 from tests.support.case import Case
-from tests.support.threads import run_all
+from tests.support.threads import run_all, run_beside_edits
 
 CASE = Case(steps=40, batch=33, input_size=20, hidden_size=50, num_layers=2, output_size=3)
 
@@ -94,7 +93,6 @@ def test_many_threads_share_one_model_while_one_edits():
         with model.edit() as parameters:
             parameters.flat = flat
         serial.append(model(x)[0])
-    done = threading.Event()
     results = {"equal": 0, "refused": 0}
     lock = threading.Lock()
 
@@ -111,24 +109,7 @@ def test_many_threads_share_one_model_while_one_edits():
             with lock:
                 results[outcome] += 1
 
-    def edit():
-        turn = 0
-        while not done.is_set():
-            turn += 1
-            try:
-                with model.edit() as parameters:
-                    parameters.flat = (old, new)[turn % 2]
-            except RuntimeError as error:
-                assert "while a call uses it" in str(error)
-            time.sleep(0.0005)
-
-    editor = threading.Thread(target=edit)
-    editor.start()
-    try:
-        run_all([call] * 8)
-    finally:
-        done.set()
-        editor.join(60)
+    run_beside_edits([call] * 8, model, (old, new))
     assert results["equal"] + results["refused"] == 8000
     assert results["equal"] > 0
 
