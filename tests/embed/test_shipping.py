@@ -4,9 +4,9 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import pytest
 import clstm
 from tests.embed import signatures
 from tests.embed.native import CONSUMERS, needed
+from tests.support import commands
 from tests.support.bounds import assert_same
 from tests.support.paths import ROOT
 
@@ -40,21 +41,9 @@ target_link_libraries(linked PRIVATE clstm::clstm)
 """
 
 
-def execute(*command: object, cwd: Path, status: int = 0, **environment: str) -> str:
-    """Run a command; return what it printed."""
-    inherited = {k: v for k, v in os.environ.items() if k not in OF_MAKE}
-    result = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=inherited | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == status, f"{shlex.join(map(str, command))}\n{result.stdout}"
-    return result.stdout
+def execute(*command: object, cwd: Path, **options: Any) -> str:
+    """Run a command as outside of a make that may run these tests."""
+    return commands.execute(*command, cwd=cwd, without=OF_MAKE, **options)
 
 
 def config(*arguments: str, package: Path = PACKAGE, status: int = 0) -> str:

@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tomllib
@@ -15,6 +14,7 @@ import pytest
 
 import clstm
 from tests.support import paths
+from tests.support.commands import execute
 from tests.support.paths import HEADER, ROOT
 
 CORE = sorted(paths.CORE.glob("*.c"))  # each a translation unit
@@ -25,20 +25,8 @@ x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX-512 is an x
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
-    """Run a command that must succeed; return what it printed."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CFLAGS")}
-    result = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=inherited | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
+    """Run a command that builds with the project's own flags."""
+    return execute(*command, cwd=cwd, without=("PYTHONPATH", "CFLAGS"), **environment)
 
 
 def needed(tool: str) -> str:
