@@ -33,7 +33,7 @@ def build(request, arm):
     return native.Build(**{**vars(arm), "isa": request.param})
 
 
-def test_neon_is_what_computes(arm):
+def test_neon_computes(arm):
     assert arm.run("what_computes").decode().split() == ["neon", "packed"]
 
 

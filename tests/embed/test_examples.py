@@ -62,7 +62,7 @@ def test_stretches_of_speech():
     assert stretches(spoken) == [(1, 7), (11, 13)]
 
 
-def test_voice_hears_what_the_detector_heard(program, reference_data, tmp_path):
+def test_voice_hears_the_same_as_the_detector(program, reference_data, tmp_path):
     data = np.load(reference_data / "silero" / "lstm.npz")
     model = clstm.LSTM(128, 128, rng=0)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -123,7 +123,7 @@ def test_filter_is_the_model_sample_by_sample(program, tmp_path, channels):
     assert np.ptp(expected) > 1000
 
 
-def test_filter_says_what_it_cannot_read(program, tmp_path):
+def test_filter_names_files_that_it_cannot_read(program, tmp_path):
     filter_ = program("filter")
     clstm.LSTM(1, 8, output_size=1, rng=0).save(tmp_path / "right.safetensors")
     clstm.LSTM(2, 8, output_size=1, rng=0).save(tmp_path / "wide.safetensors")

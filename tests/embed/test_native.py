@@ -120,12 +120,12 @@ def test_the_width_of_vectors_changes_no_bit(make, plain, name):
             assert_identical(one, other)
 
 
-def test_what_is_refused(plain):
+def test_refusals(plain):
     assert plain.run("refusals") == b""
     assert plain.run("nulls") == b""
 
 
-def test_every_function_is_given_what_it_must_refuse():
+def test_every_function_is_given_arguments_to_refuse():
     programs = [(native.CONSUMERS / f"{name}.c").read_text() for name in ("nulls", "streams")]
     named = set(re.findall(r"clstm_\w+(?=\()", "".join(programs)))
     assert signatures.functions(signatures.HEADER.read_text("utf-8")) <= named

@@ -186,7 +186,7 @@ def test_every_allocation_may_fail(watched, small):
     assert watched.run("load", "starved", small).split() == [b"3", b"4"]
 
 
-def test_what_a_path_may_lead_to(watched, small, tmp_path):
+def test_statuses_of_paths(watched, small, tmp_path):
     def status(path):
         return watched.run("load", "path", path).decode().strip()
 
@@ -205,7 +205,7 @@ def test_a_file_that_shrinks_while_it_is_read(watched, tmp_path):
     assert watched.run("load", "shrunk", tmp_path / "shrinking") == b"invalid file\n"
 
 
-def test_what_is_refused(watched):
+def test_refusals(watched):
     assert watched.run("load", "refusals") == b""
 
 

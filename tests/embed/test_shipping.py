@@ -176,7 +176,7 @@ def test_a_cmake_project(place: Path, tmp_path: Path, expected: np.ndarray) -> N
         ("99", "FALSE FALSE"),
     ],
 )
-def test_which_versions_cmake_takes(
+def test_versions_that_cmake_accepts(
     place: Path, tmp_path: Path, wanted: str, compatible_and_exact: str
 ) -> None:
     """Before 1.0 the next minor version may have another interface."""
@@ -194,7 +194,7 @@ def test_which_versions_cmake_takes(
 # ---- The config command ----
 
 
-def test_config_prints_what_it_is_asked_for() -> None:
+def test_config_prints_the_requested_flags() -> None:
     cflags, libs, cmakedir = (config(f"--{name}") for name in ("cflags", "libs", "cmakedir"))
     assert shlex.split(cflags) == [f"-I{clstm.get_include()}"]
     assert shlex.split(libs)[:2] == [f"-L{clstm.get_library()}", "-lclstm"]
@@ -223,7 +223,7 @@ def without_runtime(text: str) -> list[str]:
     return re.sub(r" -(l\w*omp|f\S+)", "", text).split()
 
 
-def test_what_is_installed(place: Path, prefix: Path) -> None:
+def test_the_installed_files(place: Path, prefix: Path) -> None:
     """The same files in the package and by make; only archives differ, by flags."""
     installed = {n for n in files(place) if n.startswith(("include/", "lib/"))}
     assert installed == files(prefix) == FILES

@@ -32,7 +32,7 @@ def symbols() -> dict[str, list[tuple[str, str, str]]]:
     return table
 
 
-def test_what_the_archive_defines(symbols) -> None:
+def test_symbols_that_the_archive_defines(symbols) -> None:
     """The functions that the header declares; and what is ours, which no library passes on."""
     rows = [row for rows in symbols.values() for row in rows]
     defined = {name: visibility for visibility, section, name in rows if section != "UND"}
@@ -41,7 +41,7 @@ def test_what_the_archive_defines(symbols) -> None:
     assert {defined[name] for name in own} == {"HIDDEN"}
 
 
-def test_what_the_archive_asks_for(symbols) -> None:
+def test_symbols_that_the_archive_needs(symbols) -> None:
     """No Python, no BLAS, and OpenMP in one object alone."""
     openmp = re.compile(r"GOMP|omp_|__kmpc")
     users = set()

@@ -131,7 +131,7 @@ def test_the_file_of_a_model(path, bias, skip):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sizes", [(1, 8, 1, 1), (2, 3, 3, 2)])
 @pytest.mark.parametrize("skip", [True, False])
-def test_what_is_written_is_read(path, dtype, sizes, skip):
+def test_round_trip(path, dtype, sizes, skip):
     lstm = draw_model(*sizes, dtype=dtype)
     guitarml.write([Skip((lstm,))] if skip else [lstm], path)
     (read,) = guitarml.read(path, dtype=dtype)

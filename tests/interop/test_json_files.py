@@ -98,7 +98,7 @@ def test_no_integer(value):
         Node(value, "m.json").integer(1, 3)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_round_trip(tmp_path):
     path = tmp_path / "model.json"
     values = np.random.default_rng(0).standard_normal(100).astype(np.float32)
     write_json(path, {"a": values.tolist(), "b": "é"})

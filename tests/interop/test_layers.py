@@ -117,7 +117,7 @@ def test_one_lstm_is_itself():
         (Skip(()), "Skip"),
     ],
 )
-def test_what_is_more_is_named(second, name):
+def test_further_layers_are_named(second, name):
     with pytest.raises(ValueError, match=rf"layer 1 is {name}\. some\.read returns"):
         only_lstm([draw_model(output_size=None), second], "some.read")
 
@@ -138,7 +138,7 @@ def test_the_first_layer_that_does_not_fit_is_named(layers, name):
         only_lstm(layers, "read")
 
 
-def test_what_another_system_does_not_have_is_named():
+def test_options_that_another_system_lacks_are_named():
     require_plain(draw_model(batch_first=True, bias=False), "X")
     lstm = draw_model(learn_state=True)
     require_plain(lstm, "X", "learn_state")

@@ -129,7 +129,7 @@ def test_one_channel_needs_no_entry(path):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sizes", [(1, 8, 1, 1), (2, 3, 3, 2), (3, 1, 2, 1)])
-def test_what_is_written_is_read(path, dtype, sizes):
+def test_round_trip(path, dtype, sizes):
     lstm = draw_model(*sizes, learn_state=True, dtype=dtype)
     nam.save(lstm, path)
     assert_same_model(nam.load(path, dtype=dtype), lstm)

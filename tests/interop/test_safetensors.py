@@ -123,7 +123,7 @@ def test_a_head_is_the_readout(bias, head_bias):
         ({"c0": (1, 3)}, "c0 does not belong"),
     ],
 )
-def test_what_does_not_fit_is_named(changes, words, path):
+def test_tensors_that_do_not_fit_are_named(changes, words, path):
     named = arrays()
     for name, shape in changes.items():
         named.pop(name, None)
@@ -177,7 +177,7 @@ def test_a_prefix_that_is_missing_is_proposed(path):
 
 
 @pytest.mark.parametrize("pair", [False, True])
-def test_what_is_saved_is_loaded(path, pair):
+def test_saved_models_are_loaded(path, pair):
     cell = clstm.Cell(coupled=True, clip=3, gate="hard_sigmoid")
     case = Case(num_layers=2, direction="both", output_size=2, learn_state=True, cell=cell)
     model = case.model(batch_first=True)

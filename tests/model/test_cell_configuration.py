@@ -43,7 +43,7 @@ def same(model, other):
 # ---- Construction ----
 
 
-def test_what_is_not_said_is_the_plain_cell():
+def test_defaults_are_the_plain_cell():
     spelt_out = Cell(
         peephole=False, coupled=False, clip=None, cell_clip=None, gate="sigmoid", cell="tanh",
         hidden=Activation("tanh"),

@@ -22,7 +22,7 @@ def read(changes):
     return Configuration.from_metadata(metadata | changes).cell
 
 
-def test_the_file_says_what_the_cell_is():
+def test_the_file_describes_the_cell():
     assert entries(Cell()) == {}
     cell = Cell(peephole=True, cell_clip=0.1, hidden=Activation("scaled_tanh", 1.5, -0.5))
     assert entries(cell) == {
@@ -68,7 +68,7 @@ functions = st.sampled_from(sorted(PARAMETERS)).flatmap(
         hidden=functions,
     )
 )
-def test_what_is_written_is_read_exactly(cell):
+def test_round_trip_is_exact(cell):
     assert repr(read(entries(cell))) == repr(cell)  # a negative zero included
     assert eval(repr(cell), {"Cell": Cell, "Activation": Activation}) == cell
 

@@ -46,7 +46,7 @@ TARGETS = [
 
 
 @pytest.mark.parametrize(("out", "options"), TARGETS)
-def test_convert_writes_what_the_suffix_says(out, options, run, model):
+def test_convert_writes_the_format_of_the_suffix(out, options, run, model):
     status, printed, errors = run("convert", "model.safetensors", out, *options)
     assert (status, printed, errors) == (0, f"{out}: {model!r}\n", "")
     assert run("convert", out, "back.safetensors")[0] == 0
@@ -112,7 +112,7 @@ def test_errors_are_one_line_and_status_1(arguments, words, run, tmp_path):
     assert not list(tmp_path.glob("out.*"))
 
 
-def test_inspect_prints_what_a_file_holds(run, model):
+def test_inspect_prints_the_content_of_a_file(run, model):
     status, printed, _ = run("inspect", "model.safetensors")
     assert status == 0
     lines = [" ".join(line.split()) for line in printed.splitlines()]
@@ -127,7 +127,7 @@ def test_inspect_prints_what_a_file_holds(run, model):
     assert rows["weight_ih_l0"] == f"(16, 1) {weight.min():.4g} to {weight.max():.4g}"
 
 
-def test_inspect_notes_what_one_should_know(run):
+def test_inspect_prints_notes(run):
     cell = clstm.Cell(cell="softsign")
     model = clstm.LSTM(1, 2, direction="reverse", learn_state=True, cell=cell)
     with model.edit() as parameters:
@@ -138,7 +138,7 @@ def test_inspect_notes_what_one_should_know(run):
         assert words in printed
 
 
-def test_inspect_lists_what_is_more_than_an_lstm(run, model):
+def test_inspect_lists_further_layers(run, model):
     dense = Dense(np.ones((2, 1), np.float32), np.ones(2, np.float32), "tanh")
     rtneural.write([model, dense], "more.json")
     status, printed, _ = run("inspect", "more.json")

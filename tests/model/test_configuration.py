@@ -71,7 +71,7 @@ def test_arguments_that_make_no_model(kwargs, error, words):
         clstm.LSTM(**{"input_size": 3, "hidden_size": 4, **kwargs})
 
 
-def test_what_is_not_said_is_the_default():
+def test_omitted_options_have_defaults():
     model = clstm.LSTM(3, 4, rng=0)
     assert {name: getattr(model, name) for name in DEFAULTS} == DEFAULTS
     explicit = clstm.LSTM(3, 4, rng=0, **DEFAULTS)
@@ -81,7 +81,7 @@ def test_what_is_not_said_is_the_default():
 
 
 @every_option
-def test_properties_tell_what_was_said(case):
+def test_properties_return_the_arguments(case):
     model = case.model()
     assert model.bidirectional is (case.direction == "both")
     assert model.direction == ("reverse" if case.direction == "reverse" else "forward")
@@ -178,7 +178,7 @@ def saved(path, case):
         return tensors, file.metadata()
 
 
-def test_the_file_says_what_the_model_is(tmp_path):
+def test_the_file_describes_the_model(tmp_path):
     _, metadata = saved(tmp_path / "m", Case(direction="both", proj_size=4, learn_state=True))
     assert metadata["clstm.bidirectional"] == "True"
     assert metadata["clstm.direction"] == "forward"

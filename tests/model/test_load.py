@@ -111,7 +111,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_unknown_content_is_refused_with_what_is_known(name, path):
+def test_unknown_content_is_refused_with_the_known_formats(name, path):
     path.write_bytes(UNKNOWN[name])
     with pytest.raises(ValueError, match=r"model\.bin: its content is none of") as caught:
         clstm.load(path)
@@ -145,7 +145,7 @@ def test_many_fields_take_no_time(path):
         clstm.load(path)
 
 
-def test_what_cannot_be_opened_is_an_oserror(tmp_path):
+def test_an_unreadable_path_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
         clstm.load(tmp_path / "none")
     with pytest.raises(IsADirectoryError):

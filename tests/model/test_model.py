@@ -329,7 +329,7 @@ def test_files_of_other_origin(tmp_path):
 # ---- The module ----
 
 
-def test_show_config_tells_what_computes(capsys):
+def test_show_config_names_isa_and_engine(capsys):
     clstm.show_config()
     shown = capsys.readouterr().out
     for word in ("version", "isa", "engine", "openmp", "threads", "blas"):

@@ -49,7 +49,7 @@ def test_objects_that_offer_an_array():
 @pytest.mark.parametrize("with_state", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("shape", [(7, 3, 5), (7, 1, 5), (1, 3, 5), (1, 1, 5), (0, 3, 5), (7, 5)])
-def test_arrays_used_as_they_are_give_what_converted_ones_give(
+def test_arrays_used_as_they_are_give_the_same_as_converted_ones(
     shape, batch_first, with_state, with_out
 ):
     """float32 in C order goes to the core at once, float64 by way of layout.py."""

@@ -83,7 +83,7 @@ def test_nan_stays_nan_and_alone_in_every_function(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["hard_sigmoid", "leaky_relu", "thresholded_relu", "elu"])
-def test_what_alpha_and_beta_are_by_default(name):
+def test_defaults_of_alpha_and_beta(name):
     usual = {"hard_sigmoid": (0.2, 0.5), "leaky_relu": (0.01,), "thresholded_relu": (1.0,)}
     given = clstm.Activation(name, *usual.get(name, (1.0,)))
     x = np.linspace(-4, 4, 101)

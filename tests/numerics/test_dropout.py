@@ -175,7 +175,7 @@ def test_one_layer_has_no_place_for_dropout(dropout):
     assert recorded(Case(), dropout=0, recurrent_dropout=0.5, rng=0).dropout is None
 
 
-def test_what_is_refused_draws_nothing():
+def test_refused_arguments_draw_nothing():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="recurrent_dropout"):
         recorded(dropout=0.5, recurrent_dropout=1.5, rng=rng)

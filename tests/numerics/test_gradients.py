@@ -164,7 +164,7 @@ def test_a_loss_of_the_state_alone_adds_nothing_to_the_readout():
     assert not alone.parameters["weight_out"].any()
 
 
-def test_into_refuses_what_is_no_gradient_of_this_model():
+def test_into_refuses_gradients_of_other_models():
     case = Case(output_size=2)
     model, dy = case.model(), case.dy()
     tape = model.record(case.x())
@@ -197,7 +197,7 @@ def test_a_tape_of_states_alone_gives_the_same_gradients(seed, num_threads):
 
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_tape_larger_than_a_cache_keeps_what_small_ones_do(dtype, num_threads):
+def test_a_tape_larger_than_a_cache_keeps_the_same_as_small_ones(dtype, num_threads):
     """From 1 MiB of gates and cells on they are written past the caches: here 3.4, alone 0.1."""
     case = Case(steps=40, batch=33, hidden_size=64, num_layers=2, dtype=dtype)
     model, x = case.model(), case.x()

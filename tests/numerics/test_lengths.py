@@ -31,7 +31,7 @@ def test_padding_is_never_read(hidden_size, num_threads):
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "both"])
-def test_whole_rows_are_what_no_lengths_are(direction):
+def test_full_lengths_equal_no_lengths(direction):
     case = replace(CASE, direction=direction, lengths=None)
     model = case.model()
     whole = model(case.x(), case.state(), lengths=np.full(7, 9))

@@ -86,7 +86,7 @@ def test_initial_weights():
     assert np.abs(model.parameters["weight_out"]).max() <= np.sqrt(6 / 14)
 
 
-def test_h_stays_within_what_the_weights_allow():
+def test_h_is_bounded_by_the_weights_alone():
     """The projected h may leave [-1, 1], unlike any other."""
     case = Case(30, hidden_size=20, proj_size=3)
     model = case.model()

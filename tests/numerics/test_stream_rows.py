@@ -99,7 +99,7 @@ def test_a_single_sequence_has_no_rows():
             call()
 
 
-def test_what_it_is_in_words_and_what_it_cannot():
+def test_repr_and_unsupported_operations():
     model = CASE.model()
     stream = model.stream(3)
     assert repr(stream) == f"<Stream of {model!r}, batch_size=3>"

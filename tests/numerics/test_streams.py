@@ -113,7 +113,7 @@ def test_a_block_so_long_that_others_get_a_turn(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_streams_compute_what_the_specification_says(dtype):
+def test_streams_match_the_specification(dtype):
     case = Case(30, 3, 7, 20, 2, 4, dtype=dtype)
     model, state = case.model(), case.state()
     stream = stream_of(case, model, state)
@@ -145,7 +145,7 @@ def test_streams_have_the_steps_first_always():
 
 
 @pytest.mark.parametrize("options", [{"direction": "reverse"}, {"bidirectional": True}])
-def test_what_goes_back_has_no_stream(options):
+def test_a_reverse_direction_has_no_stream(options):
     with pytest.raises(ValueError, match="the model has a reverse direction"):
         clstm.LSTM(1, 2, **options).stream()
 

@@ -42,7 +42,7 @@ def test_digits_are_recognised(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_digits_are_recognised_whatever_the_seed(tmp_path, seed):
+def test_digits_are_recognised_with_any_seed(tmp_path, seed):
     assert run(tmp_path, seed) >= 0.97
 
 

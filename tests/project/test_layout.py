@@ -60,19 +60,19 @@ def test_the_core_knows_no_python() -> None:
     assert not matching(r"(?i)\b(python|numpy|cython|pyobject|scipy)\b", files(CORE, ".c", ".h"))
 
 
-def test_openmp_stands_in_one_file() -> None:
+def test_openmp_is_used_in_one_file() -> None:
     pattern = r"#\s*pragma\s+omp|_Pragma\(\"omp|\bomp_[a-z]+\("
     assert matching(pattern, files(CORE, ".c", ".h")) == {"src/clstm/core/threads_openmp.c"}
 
 
-def test_one_door_to_scipys_blas() -> None:
+def test_scipys_blas_is_imported_in_one_file() -> None:
     sources = files(PACKAGE, ".py", ".pyx", ".pxd", ".pxi")
     assert matching(r"cimport.*cython_blas|cython_blas\s+cimport", sources) == {
         "src/clstm/_blas.pyx"
     }
 
 
-def test_one_transcription_of_the_header() -> None:
+def test_the_header_is_transcribed_in_one_file() -> None:
     sources = files(PACKAGE, ".pyx", ".pxd", ".pxi")
     assert matching(r'extern\s+from\s+["<]clstm\.h', sources) == {"src/clstm/clstm_c.pxd"}
 
@@ -99,7 +99,7 @@ def imported(path: Path) -> set[str]:
     return {name for name in names if name.split(".")[0] == "clstm"}
 
 
-def test_nothing_imports_what_stands_above_it() -> None:
+def test_lower_modules_import_no_higher_ones() -> None:
     above = {"clstm.lstm", "clstm.LSTM"}
     lower = {p for p in files(PACKAGE, ".py") if p.name not in ("__init__.py", "__main__.py")}
     assert PACKAGE / "parameters.py" in lower

@@ -56,7 +56,7 @@ def test_the_forecast_beats_persistence(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_the_forecast_beats_persistence_whatever_the_seed(tmp_path, seed):
+def test_the_forecast_beats_persistence_with_any_seed(tmp_path, seed):
     assert_skill(run(tmp_path, seed))
 
 

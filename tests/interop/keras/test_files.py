@@ -214,7 +214,7 @@ def test_other_compression_is_refused(method, path):
     refused(archive(path, compression=method), "metadata.json is compressed as Keras never does it")
 
 
-def test_what_is_no_archive_is_refused(path, tmp_path):
+def test_files_that_are_no_archive_are_refused(path, tmp_path):
     for content in (b"", b"PK\3\4", b"no", archive(path).read_bytes()[:-30]):
         path.write_bytes(content)
         refused(path, "no sound zip archive")

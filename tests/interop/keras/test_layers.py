@@ -94,7 +94,7 @@ def test_the_same_numbers(name, tmp_path):
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(("wrap", "backwards"), [(False, False), (False, True), (True, False)])
-def test_what_keras_hands_on_of_the_steps(wrap, last, backwards, tmp_path):
+def test_steps_that_keras_passes_to_the_next_layer(wrap, last, backwards, tmp_path):
     layer = layers.LSTM(4, return_sequences=not last, go_backwards=backwards)
     theirs = sequential(layers.Bidirectional(layer) if wrap else layer)
     x = sequence()
@@ -120,7 +120,7 @@ def test_a_readout_of_both_directions_last_h_is_none_of_y(tmp_path):
     assert_close(run(interop.read(path), x), predict(theirs, x), BOUND)
 
 
-def test_what_is_more_is_read_as_a_list(tmp_path):
+def test_further_layers_are_read_as_a_list(tmp_path):
     path = tmp_path / "model.keras"
     theirs = sequential(
         layers.Dense(5, activation="relu"),
@@ -207,7 +207,7 @@ def test_keras_computes_the_same(name, tmp_path):
         ({"direction": "reverse", "num_layers": 2}, "direction='reverse' takes one layer"),
     ],
 )
-def test_what_keras_does_not_have_is_named(options, words, tmp_path):
+def test_options_that_keras_lacks_are_named(options, words, tmp_path):
     model = clstm.LSTM(3, 4, **options)
     for write in (interop.to_keras, lambda m: interop.save(m, tmp_path / "model.keras")):
         with pytest.raises(ValueError, match=words):
@@ -258,7 +258,7 @@ def own_lstm():
         (lambda: [layers.LSTM(4, dtype="float16")], "dtype 'float16' is neither"),
     ],
 )
-def test_what_is_not_supported_is_named(make, words, tmp_path):
+def test_unsupported_layers_are_named(make, words, tmp_path):
     theirs = sequential(*make())
     theirs.save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=rf"model\.keras: layers\[\d\].*{words}"):

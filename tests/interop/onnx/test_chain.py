@@ -33,7 +33,7 @@ def assert_same_model(model, expected):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "both"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_what_is_written_is_read_as_it_was(tmp_path, num_layers, direction, dtype):
+def test_round_trip_is_exact(tmp_path, num_layers, direction, dtype):
     """The file itself is single precision."""
     path = tmp_path / "model.onnx"
     flags = [False, True]

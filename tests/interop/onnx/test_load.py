@@ -118,7 +118,7 @@ def more_than_an_lstm(helper):
     yield in_body("If", lstm_node(), weights()), "stands in a body"
 
 
-def test_a_file_that_is_more_than_an_lstm_is_refused_by_what_it_is(onnx):
+def test_a_file_with_more_than_an_lstm_is_refused_and_the_rest_named(onnx):
     assert interop.load(readout_model(onnx.helper)).output_size == 2
     for model, message in more_than_an_lstm(onnx.helper):
         with pytest.raises(ValueError, match=f"{message}.*onnx.read returns its LSTM nodes"):

@@ -56,7 +56,7 @@ def assert_holds(lstm, given, suffix=""):
 # ---- One node ----
 
 
-def test_random_nodes_are_what_the_tests_own_reader_makes_of_them():
+def test_random_nodes_equal_those_of_the_tests_own_reader():
     for seed in range(100):
         node, given = random_node(seed)
         found = only(node_model(given, node))
@@ -66,7 +66,7 @@ def test_random_nodes_are_what_the_tests_own_reader_makes_of_them():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_node_computes_what_onnx_runtime_computes(seed):
+def test_a_node_computes_the_same_as_onnx_runtime(seed):
     node, given = random_node(seed)
     lstm = only(node_model(given, node)).lstm
     state = (given["initial_h"], given["initial_c"]) if "initial_h" in given else None
@@ -84,7 +84,7 @@ def test_layout_1_is_batch_first():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_a_model_has_the_dtype_of_its_weights_or_the_one_asked_for(dtype):
+def test_a_model_has_the_dtype_of_its_weights_or_of_the_argument(dtype):
     given = weights(dtype=dtype)
     model = node_model({"X": None} | given)
     assert only(model).lstm.dtype == (np.float64 if dtype == np.float64 else np.float32)
@@ -166,7 +166,7 @@ def folded_cases():
         yield helper.make_node(kind, list(held), ["result"], **given), held
 
 
-def test_operators_are_folded_to_what_onnx_runtime_makes_of_them():
+def test_operators_fold_to_the_results_of_onnx_runtime():
     import onnxruntime
 
     from clstm.interop.onnx_graph import Graph

@@ -60,7 +60,7 @@ REFUSED = {  # attributes, what is changed of the inputs, what the message says
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_supported_is_refused_by_node_and_attribute(case):
+def test_unsupported_nodes_are_refused_by_node_and_attribute(case):
     attributes, changed, message = REFUSED[case]
     held = {role: array for role, array in (weights() | changed).items() if array is not None}
     node = lstm_node("the layer", held, **attributes)

@@ -120,7 +120,7 @@ def test_a_learned_state_is_the_default(session):
         ({"cell": clstm.Cell(gate=clstm.Activation("elu", 1e60))}, r"alpha is 1e\+60"),
     ],
 )
-def test_what_onnx_does_not_have_is_refused(onnx, tmp_path, options, message):
+def test_options_without_an_onnx_equivalent_are_refused(onnx, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         interop.save(clstm.LSTM(2, 3, **options), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -190,7 +190,7 @@ def test_onnx_is_imported_where_it_is_used():
     assert result.stdout.strip() == "False"
 
 
-def test_without_onnx_the_error_says_what_to_install(monkeypatch, tmp_path):
+def test_without_onnx_the_error_names_the_package_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     for call in (interop.read, interop.load):
         with pytest.raises(ImportError, match="pip install onnx"):

@@ -161,7 +161,7 @@ def test_the_state_dict_of_a_model(path, bias):
 @pytest.mark.parametrize("torch_names", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("output_size", [None, 2])
-def test_what_is_written_is_read(path, torch_names, dtype, output_size):
+def test_round_trip(path, torch_names, dtype, output_size):
     lstm = draw_model(dtype=dtype, output_size=output_size)
     rtneural.save(lstm, path, torch_names=torch_names)
     assert_same_model(rtneural.load(path, dtype=dtype), lstm)
@@ -199,7 +199,7 @@ def test_lists_are_written(path, torch_names):
         ([draw_model(), draw_model(3)], "layer 2 takes 3 features, the one before gives 2"),
     ],
 )
-def test_what_cannot_be_written(path, layers, reason, torch_names):
+def test_options_that_cannot_be_written(path, layers, reason, torch_names):
     with pytest.raises(ValueError, match=reason):
         rtneural.write(layers, path, torch_names=torch_names)
     assert not path.exists()

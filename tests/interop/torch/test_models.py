@@ -116,7 +116,7 @@ def mixed():
         (lambda: torch.nn.LSTM(3, 4).state_dict() | {"a": torch.ones(1)}, None, "a is no param"),
     ],
 )
-def test_what_is_refused_by_name(source, head, message):
+def test_refusals_name_the_tensor(source, head, message):
     with pytest.raises(ValueError, match=message):
         interop.from_torch(source(), None if head is None else head())
 
@@ -148,7 +148,7 @@ def test_to_pytorch_and_back(options, dtype, output_size):
         ({"cell": clstm.Cell(hidden="relu")}, "cell=Cell"),
     ],
 )
-def test_what_pytorch_does_not_have(options, message, tmp_path):
+def test_options_that_pytorch_lacks_are_refused(options, message, tmp_path):
     lstm = clstm.LSTM(3, 4, **options, rng=0)
     with pytest.raises(ValueError, match=message):
         interop.to_torch(lstm)

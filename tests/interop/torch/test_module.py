@@ -252,7 +252,7 @@ def test_an_empty_batch_and_no_step():
         lambda: (draw(6, 5), (draw(1, 1, 7), draw(1, 1, 7))),
     ],
 )
-def test_what_pytorch_refuses(inputs):
+def test_inputs_that_pytorch_refuses_are_refused(inputs):
     theirs, ours = pair()
     with pytest.raises((RuntimeError, ValueError)) as expected:
         theirs(*inputs())
@@ -268,7 +268,7 @@ def test_what_pytorch_refuses(inputs):
         ({"dtype": torch.bfloat16}, "weight_ih_l0 is torch.bfloat16"),
     ],
 )
-def test_what_it_cannot_be(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         clstm.interop.torch.LSTM(5, 7, **options)
     _, ours = pair()

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.peers
 
 
 @pytest.mark.parametrize("what", ["weight", "input"])
-def test_what_changes_before_backward_is_an_error(what):
+def test_a_change_before_backward_is_an_error(what):
     theirs, ours = pair()
     for module in (theirs, ours):
         x = draw(6, 4, 5)
