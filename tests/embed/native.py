@@ -34,12 +34,12 @@ CORE_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off")
 
 
 class Outcome(NamedTuple):
-    """What run_case.c says of a case; arrays as in the specification."""
+    """The output of run_case.c for a case; arrays as in the specification."""
 
     y: np.ndarray
     h: np.ndarray
     c: np.ndarray
-    gradients: dict[str, np.ndarray]  # as Pass.gradients names them; empty if not asked for
+    gradients: dict[str, np.ndarray]  # as Pass.gradients names them; empty without a backward pass
     threads: int  # the most that worked together
     workspace: int  # bytes
     refused: int  # allocations
@@ -181,7 +181,7 @@ def assert_specified(case, outcome, **masks):
 
 
 def masks_of(case):
-    """Of both kinds of dropout."""
+    """The masks of both kinds of dropout."""
     inner = case.draw(case.num_layers - 1, case.steps, case.batch, case.width, salt=10) > 0
     return {
         "dropout": 2 * inner,
@@ -241,8 +241,8 @@ def check_forward(build, case):
         assert_identical(actual, wanted)
 
 
-# More rows than one chunk of a backward pass has, and than a product sums up at once; more gates
-# than a product's block has; an input wider than a tile, and so narrow that the product is turned.
+# More rows than a chunk of a backward pass and than a k-block of a product; more gates than a block
+# of a product; an input wider than a tile, and one so narrow that the product is transposed.
 LARGE = [
     Case(steps=88, batch=15, input_size=70, hidden_size=104),
     Case(steps=44, batch=15, input_size=70, hidden_size=104, dtype=np.float64),

@@ -2,7 +2,7 @@
 
     python -m tests.embed.signatures
 
-writes them to signatures.txt beside this file, after a change that is meant.
+writes them to signatures.txt beside this file, after an intended change.
 """
 
 import re
@@ -12,7 +12,7 @@ from tests.support.paths import HEADER
 
 FROZEN = Path(__file__).with_name("signatures.txt")
 
-# Other at each release; a test of its own compares them.
+# They change with each release; test_build.py compares them.
 VERSIONS = "#define CLSTM_VERSION_"
 
 

@@ -106,7 +106,7 @@ def read_wav(path):
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_filter_is_the_model_sample_by_sample(program, tmp_path, channels):
-    """As Python computes it, up to a rounding of the last bit; in any number of channels."""
+    """Equal to Python up to a rounding of the last bit, in any number of channels."""
     model = clstm.LSTM(1, 16, output_size=1, rng=0)
     model.save(tmp_path / "amplifier.safetensors")
     rng = np.random.default_rng(0)
@@ -199,7 +199,7 @@ def test_feedback_hears_itself(tmp_path):
 
 
 class Impostor:
-    """What has an LSTM's attributes, and is none."""
+    """An object with an LSTM's attributes that is no LSTM."""
 
     input_size = output_size = 2
     dtype = np.float32

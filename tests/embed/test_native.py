@@ -265,7 +265,7 @@ def test_the_floating_point_environment_is_given_back(plain):
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_call_takes_no_memory_for_its_length(plain, case, threads):
-    """Beyond the plan's 16 bytes a step: one bounded chunk a layer, however long x is."""
+    """A call of any length takes one bounded chunk a layer, and 16 bytes a step for the plan."""
     short, long = 2_000, 10_000  # both longer than a chunk
     taken = {}
     for steps in (short, long):
@@ -277,7 +277,7 @@ def test_a_call_takes_no_memory_for_its_length(plain, case, threads):
 
 
 def test_a_tape_of_states_alone_takes_less_than_half(plain):
-    """Beyond what both passes take, gradients of y among it: I + 2 H numbers a row, not I + 6 H."""
+    """A row takes I + 2 H numbers, not I + 6 H; both passes share the rest, such as dy."""
     case = Case(steps=20_000, batch=4, input_size=8, hidden_size=64)
     gates, states = (plain.run_case(case, gradients=kind).workspace for kind in (1, 2))
     row = case.steps * case.batch * np.dtype(case.dtype).itemsize

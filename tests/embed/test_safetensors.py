@@ -1,4 +1,4 @@
-"""The C reader of the files that LSTM.save writes: what it reads, and what it refuses."""
+"""The C reader of the files that LSTM.save writes: results, refusals, fuzzing."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from tests.support.case import Case
 from tests.support.paths import CORE, ROOT
 
 # What reads files; the rest of the core comes from the archive.
-READER = ("file_safetensors", "file_config", "file_json", "model", "cache", "status")
+READER = ("file_safetensors", "file_config", "file_json", "model", "cache", "memory", "status")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -139,7 +139,7 @@ def test_many_keys_of_others(watched, tmp_path, last, expected):
 
 @pytest.mark.parametrize(("last", "expected"), [("bias_l0", "ok"), ("bias_l00", "invalid file")])
 def test_many_tensors(watched, tmp_path, last, expected):
-    """As many as the model has, and as large; one name may be wrong."""
+    """A header with all tensors of a model of 20,000 layers; one name may be wrong."""
     layers = 20_000
     names = [f"{kind}_l{k}" for kind in ("weight_ih", "weight_hh") for k in range(layers)]
     names += [*(f"bias_l{k}" for k in range(1, layers)), last]
@@ -209,7 +209,7 @@ def test_refusals(watched):
     assert watched.run("load", "refusals") == b""
 
 
-# ---- Whatever the bytes are ----
+# ---- Arbitrary bytes ----
 
 FUZZER = Path(__file__).parent / "fuzz" / "fuzz_safetensors.c"
 

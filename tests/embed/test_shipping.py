@@ -27,7 +27,7 @@ FILES = {
     "lib/cmake/clstm/clstmConfigVersion.cmake",
 }
 CONFIG = [sys.executable, "-m", "clstm", "config"]
-# Of a make that may run these tests, and of what `make install-c` takes from its environment.
+# Variables of a make that may run these tests, and those that `make install-c` reads.
 OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CFLAGS", "PREFIX", "DESTDIR", "OPENMP"}
 
 PROJECT = """\
@@ -75,7 +75,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(tree: Path, *arguments: object, **environment: str) -> str:
-    # Without optimisation: what counts here is what is built and where it goes.
+    # Without optimisation: these tests look at which files are built and where they go.
     return execute("make", "-j2", "CFLAGS=-O0", *arguments, cwd=tree, **environment)
 
 
@@ -102,7 +102,7 @@ def files(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def expected() -> np.ndarray:
-    """What consumers/linked.c computes."""
+    """The output of consumers/linked.c."""
 
     def filled(*shape: int) -> np.ndarray:
         return ((37 * np.arange(np.prod(shape)) % 64 - 32) / 64).reshape(shape)

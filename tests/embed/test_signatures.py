@@ -1,4 +1,4 @@
-"""What C programs rely on: the archive's symbols, and every declaration of clstm.h."""
+"""The C interface: the archive's symbols, and every declaration of clstm.h."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What the tests of file formats share: an LSTM by gates, which knows no order, and bad files."""
+"""Helpers for file formats: an LSTM by gates, independent of any order, and mutated files."""
 
 import copy
 import json
@@ -55,7 +55,7 @@ def forward(layers, x, h0=None, c0=None):
 
 
 def draw_model(input_size=2, hidden_size=3, num_layers=2, output_size=2, seed=0, **options):
-    """A model of which no parameter is zero."""
+    """A model without a zero parameter."""
     options = {"output_size": output_size} | options
     model = clstm.LSTM(input_size, hidden_size, num_layers, rng=seed, **options)
     rng = np.random.default_rng(seed)
@@ -132,7 +132,7 @@ def mutate_value(value, rng):
 
 
 def mutate_bytes(data, rng):
-    """Cut, repeat or overwrite some of them."""
+    """Cut, repeat or overwrite some bytes."""
     begin, length = int(rng.integers(len(data))), int(rng.integers(1, 9))
     middle = (b"", 2 * data[begin : begin + length], BYTES[rng.integers(len(BYTES))])
     end = len(data) if rng.random() < 0.1 else begin + length
@@ -140,7 +140,7 @@ def mutate_bytes(data, rng):
 
 
 def survives_mutations(read, value, path, count, seed=0):
-    """Nothing but ValueError that names the file, or layers that run; both must happen."""
+    """Mutated files raise a ValueError that names them, or give layers that run; both happen."""
     rng = np.random.default_rng(seed)
     data = json.dumps(value).encode()
     refused = 0

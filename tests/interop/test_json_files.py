@@ -1,4 +1,4 @@
-"""Reading JSON: what is no valid file, and arrays of numbers."""
+"""Reading JSON: invalid files, and arrays of numbers."""
 
 import json
 

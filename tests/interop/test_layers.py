@@ -1,4 +1,4 @@
-"""Layers around an LSTM, and which lists of them are one."""
+"""Layers around an LSTM, and the lists of layers that are one LSTM."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Models from arrays with PyTorch's names: what names and shapes tell, and files that have them."""
+"""Models from arrays with PyTorch's names: options told by names and shapes, and their files."""
 
 import numpy as np
 import pytest
@@ -240,7 +240,7 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path):
 
 
 def check_mutations(path, count):
-    """A model that reference.py can run, or ValueError with the file's name."""
+    """A mutated file gives a model that reference.py can run, or a ValueError with its name."""
     save_file(arrays("a.") | {"f.weight": np.ones((1, 3), np.float32)}, path, {"made": "here"})
     data, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
     header = 8 + int.from_bytes(data[:8], "little")

@@ -1,4 +1,4 @@
-"""Cells in words, names and copies; what they compute is tested in numerics/test_cells.py."""
+"""Cells in repr, parameter names and copies; numerics/test_cells.py tests their results."""
 
 import copy
 import dataclasses
@@ -22,7 +22,7 @@ every_cell = pytest.mark.parametrize(("shown", "cell"), CELLS.items(), ids=range
 
 
 def model_with(cell, **kwargs):
-    """A model of which no parameter is zero, two layers in both directions, with all tensors."""
+    """A model without a zero parameter: two layers in both directions, with all tensors."""
     sizes = {"num_layers": 2, "output_size": 2, "bidirectional": True, "proj_size": 3}
     model = clstm.LSTM(3, 4, cell=cell, rng=0, **(sizes | kwargs))
     with model.edit() as parameters:

@@ -11,7 +11,7 @@ from tests.support.cells import PARAMETERS
 
 
 def entries(cell):
-    """What a file says of a cell."""
+    """The entries of a cell in a file's metadata."""
     metadata = Configuration(input_size=3, hidden_size=4, cell=cell).to_metadata()
     return {name: value for name, value in metadata.items() if name.startswith("cell")}
 

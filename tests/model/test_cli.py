@@ -1,4 +1,4 @@
-"""python -m clstm convert and inspect; `config` is tested where C programs are built."""
+"""python -m clstm convert and inspect; embed/test_shipping.py tests `config`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a model is told at its construction, and keeps: in words, names, files and copies."""
+"""The options of a model: in repr, parameter names, files and copies."""
 
 import copy
 import itertools
@@ -203,7 +203,7 @@ def test_files_of_before_these_options_are_read(tmp_path):
 
 
 def test_entries_of_a_later_version_are_refused(tmp_path):
-    """What is not understood would be computed wrongly; what others wrote beside is theirs."""
+    """An unknown entry of ours would be computed wrongly; entries of others are ignored."""
     from safetensors.numpy import save_file
 
     tensors, metadata = saved(tmp_path / "m", Case())

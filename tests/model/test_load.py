@@ -1,4 +1,4 @@
-"""clstm.load: every format is told by its content, whatever the file's name says."""
+"""clstm.load recognises every format by its content, not by the file's name."""
 
 import importlib
 import io
@@ -153,7 +153,7 @@ def test_an_unreadable_path_is_an_oserror(tmp_path):
 
 
 class Evil:
-    """What a pickle may do when it is read."""
+    """A pickle that runs code when it is read."""
 
     def __reduce__(self):
         return exec, ("raise SystemExit('a pickle was executed')",)

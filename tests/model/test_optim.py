@@ -1,4 +1,4 @@
-"""optim: steps against the formulas, settings, clipping, and what refused steps leave alone."""
+"""optim: steps against the formulas, settings, clipping; refused steps change nothing."""
 
 import copy
 import math

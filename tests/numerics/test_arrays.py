@@ -1,4 +1,4 @@
-"""What users may pass: every dtype and layout, `out=`, and what is refused, with which words."""
+"""Arrays that users pass: every dtype and layout, `out=`, refusals and their messages."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_objects_that_offer_an_array():
 def test_arrays_used_as_they_are_give_the_same_as_converted_ones(
     shape, batch_first, with_state, with_out
 ):
-    """float32 in C order goes to the core at once, float64 by way of layout.py."""
+    """float32 in C order goes to the core directly, float64 by way of layout.py."""
     model = clstm.LSTM(5, 6, 2, output_size=4, batch_first=batch_first, rng=0)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape, np.float32)

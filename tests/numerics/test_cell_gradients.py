@@ -112,7 +112,7 @@ LARGE = [
 
 @pytest.mark.parametrize("case", LARGE, ids=lambda case: f"H{case.hidden_size}-B{case.batch}")
 def test_many_units_and_threads(case):
-    """Smooth functions: of so many values some are at any jump. As many as several threads take."""
+    """Shapes for several threads; smooth functions only, as some of the sums meet any jump."""
     cell = clstm.Cell(peephole=True, coupled=case.batch == 33, gate="sigmoid", hidden="sigmoid")
     one = Pass(replace(case, cell=cell), recurrent_dropout=True)
     model = one.case.model()

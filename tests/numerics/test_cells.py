@@ -1,7 +1,7 @@
 """Cells other than the plain one, forward: functions, peepholes, coupled gates, bounds.
 
-What holds to the bit for the plain cell does for them. Where the blas engine is allowed to round,
-that is tested in float64: functions without a bound may enlarge any difference.
+Equality to the bit is tested as for the plain cell. Where the blas engine may round, the test is in
+float64: functions without a bound may enlarge any difference.
 """
 
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_forward_matches_the_specification(one):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_cells_in_random_passes(seed):
-    """Of functions without gradients too: lengths, lists, directions, projection, learned state."""
+    """Functions without gradients, too: lengths, lists, directions, projection, learned state."""
     one = replace(cell_pass(seed), dropout=False, recurrent_dropout=False)
     model = one.case.model()
     result = one.call(model)
@@ -147,7 +147,7 @@ def test_forms_of_a_call_are_the_same_numbers(seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_row_alone_is_the_same_as_in_a_batch(seed):
-    """Whatever the other rows are, NaN too."""
+    """For any other rows, NaN included."""
     one = replace(cell_pass(seed, batch=13), with_state=True)
     case, model = one.case, one.case.model()
     x, (h, c) = case.x(), case.state()
@@ -202,7 +202,7 @@ def test_a_cell_that_spells_out_the_default_is_the_default(dtype):
 
 @both_types
 def test_peepholes_of_zero_are_none(dtype):
-    """As a model has them at first; and others change what comes out."""
+    """A new model has peepholes of zero; other values change the result."""
     case = Case(9, 5, 7, 40, 2, dtype=dtype, direction="both")
     peepholes = replace(case, cell=clstm.Cell(peephole=True))
     plain, drawn = case.model(), peepholes.model()
@@ -257,7 +257,7 @@ def test_clip_bounds_the_gates_sums(dtype):
 
 @both_types
 def test_cell_clip_bounds_the_cell_states(dtype):
-    """What is handed on too; but not the state that is given."""
+    """The final state is bounded, too; the caller's initial state is not."""
     cell = clstm.Cell(cell_clip=0.3)
     one = Pass(Case(9, 5, 7, 40, dtype=dtype, cell=cell, lengths=(9, 9, 0, 3, 9)))
     tape = one.record(one.case.model())

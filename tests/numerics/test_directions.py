@@ -1,4 +1,4 @@
-"""Directions: what goes back is what goes forward over the reversed rows; two are one and one."""
+"""Directions: reverse equals forward over reversed rows; both equals one of each."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Dropout: which factors are drawn, where they are multiplied in, and what is refused."""
+"""Dropout: the factors drawn, the places where they are applied, refusals."""
 
 from dataclasses import replace
 

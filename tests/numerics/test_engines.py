@@ -1,4 +1,4 @@
-"""The two engines: which is in use, how it is chosen, and that both compute the same."""
+"""The two engines: the default, the choice by environment, equal results."""
 
 import os
 import subprocess

@@ -56,9 +56,9 @@ def numpy_error(case, model, exact, runs=3):
 
 
 def assert_specified(case, model, factor):
-    """Within the bound of a default model, or so many times the error that NumPy makes in float32.
+    """Within the bound of a default model, or `factor` times NumPy's own error in float32.
 
-    That is asked for only where it is needed: NumPy's runs take long.
+    NumPy runs only where the first bound is exceeded: its runs take long.
     """
     x, state = case.x(), case.state()
     exact = reference.forward(model.parameters, x, state)

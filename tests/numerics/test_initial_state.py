@@ -1,4 +1,4 @@
-"""A learned initial state: which calls start from it, its gradient, and that it is trained."""
+"""A learned initial state: the calls that start from it, its gradient, its training."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ CASE = Case(6, 5, num_layers=2, direction="both", proj_size=4, learn_state=True)
 
 
 def own_state(model, *batch):
-    """What the model starts from, for every row."""
+    """The model's own initial state, repeated for every row."""
     parts = (model.parameters[name] for name in ("h0", "c0"))
     if not batch:
         return tuple(part.copy() for part in parts)
@@ -54,7 +54,7 @@ def test_it_begins_at_zero_and_like_a_model_without():
 @pytest.mark.parametrize("keep", ["gates", "states"])
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_its_gradient_is_the_sum_over_rows(keep, num_threads):
-    """Of the gradient of each row's own start, if that was the model's; else zero."""
+    """The sum of the rows' state gradients if they started from the model's state; else zero."""
     case = replace(CASE, batch=33, lengths=(*range(6), 0, *[6] * 26), dtype=np.float64)
     for given in (False, True):
         one = Pass(case, with_state=given, recurrent_dropout=True)

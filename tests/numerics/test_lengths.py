@@ -1,4 +1,4 @@
-"""Rows of their own lengths: padded batches, lists of sequences, and what is refused of both."""
+"""Rows of different lengths: padded batches, lists of sequences, refusals."""
 
 from dataclasses import replace
 

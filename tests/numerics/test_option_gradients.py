@@ -21,7 +21,7 @@ def test_finite_differences_of_every_input(block):
 
 
 def test_the_passes_that_are_tested_have_every_option():
-    """As the seeds have it: each option on and off, and the pairs that work on the same rows."""
+    """The seeds cover each option on and off, and the pairs that work on the same rows."""
     passes = [random_pass(seed, largest=3) for seed in range(200)]
     cases = [one.case for one in passes]
     assert {case.direction for case in cases} == {"forward", "reverse", "both"}
@@ -174,7 +174,7 @@ def test_an_empty_list_is_an_empty_batch():
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "both"])
 def test_nan_in_padding_changes_no_gradient(direction):
-    """Of x and dy, by comparison with numbers there; NaN in a row's own steps is its own."""
+    """Padding of x and dy: NaN gives the same as numbers; NaN in a row's steps stays in it."""
     case = Case(9, 5, hidden_size=17, num_layers=2, output_size=3, direction=direction)
     one = Pass(replace(case, lengths=(9, 0, 4, 5, 1)))
     model, x, dy = one.case.model(), one.case.x(), one.case.dy()

@@ -1,4 +1,4 @@
-"""The projection: h of R < H elements, which is what the gates, the next layer and y see."""
+"""The projection: gates, next layer and y take an h of R < H elements."""
 
 from dataclasses import replace
 

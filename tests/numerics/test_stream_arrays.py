@@ -1,4 +1,4 @@
-"""What streams may be given and give: every dtype and layout, `out=`, and what is refused."""
+"""Arrays of streams: every dtype and layout, `out=`, refusals."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_an_array_that_is_offered_while_rows_come():
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("output_size", [None, 6])
 def test_out_may_be_x_itself(output_size, num_layers, block):
-    """Also over many of the blocks that the core takes at once."""
+    """Also over many of the core's blocks."""
     case = Case(300, 3, 6, 6, num_layers, output_size)
     model, x = case.model(), case.x()
     expected, stream = stream_of(case, model).process(x), stream_of(case, model)

@@ -1,4 +1,4 @@
-"""Rows of a stream that come and go, and what else streams are."""
+"""Rows that join and leave a stream; forks, repr, copies."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Streams: any cutting into steps and blocks, states, and weights that change."""
+"""Streams: any division into steps and blocks, states, changed weights."""
 
 import gc
 
@@ -43,7 +43,7 @@ def random_case(seed):
 
 
 def random_model(case, cell):
-    """A model of which no parameter is zero, peepholes included."""
+    """A model without a zero parameter, peepholes included."""
     model = case.model(cell=cell)
     with model.edit() as parameters:
         for salt, name in enumerate(model.parameters, start=40):

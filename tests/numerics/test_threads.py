@@ -21,7 +21,7 @@ from tests.support.threads import run_all, run_beside_edits
 CASE = Case(steps=40, batch=33, input_size=20, hidden_size=50, num_layers=2, output_size=3)
 
 
-# From a few thousand multiply-adds to 10^8: one thread, two, and as many as there are.
+# From a few thousand multiply-adds to 10^8: for one thread, for two, and for all.
 SHAPES = [
     Case(steps=40, batch=1, input_size=20, hidden_size=50, num_layers=2, output_size=3),
     CASE,
@@ -128,7 +128,7 @@ def calls_at_once(model, x, count=8):
 
 @pytest.mark.parametrize("hidden_size", [17, 130])
 def test_many_threads_make_the_first_call_of_a_fresh_model(hidden_size):
-    """Whatever is prepared by the first call, and again by the first after an edit, is right."""
+    """Packs that the first call makes, and the first call after an edit, are right."""
     case = Case(steps=4, batch=5, hidden_size=hidden_size, num_layers=2, output_size=3)
     model, x = case.model(), case.x()
     flat = model.parameters.flat.copy()

@@ -1,6 +1,6 @@
 """Cells as ONNX has them: the operator's own test cases, and ONNX Runtime side by side.
 
-The specification is compared too: what all else is measured by should not be wrong alone.
+The specification is compared too: every other test relies on it.
 
 ONNX Runtime 1.32 agrees in peepholes, coupled gates (`input_forget`), which leave the forget gate's
 peepholes unused, clip, which it too applies to the sums with bias and peepholes and not to the cell
@@ -97,7 +97,7 @@ def test_a_case_of_the_operator(name):
 
 
 def roles_of(node):
-    """Of the inputs that a node has; one with peepholes has all."""
+    """The roles of the inputs that a node has; one with peepholes has all."""
     return [role for role in node.input if role]
 
 

@@ -1,6 +1,6 @@
 """PyTorch and ONNX Runtime as second opinions: directions, lengths, projection, with gradients.
 
-The specification is compared too: what all else is measured by should not be wrong alone.
+The specification is compared too: every other test relies on it.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ GRADIENT = {np.float32: 3e-5, np.float64: 1e-11}
 
 
 def random_pass(seed, dtype):
-    """What PyTorch has too: rows of at least one step, no reverse direction alone."""
+    """Options that PyTorch has, too: rows of at least one step, no reverse direction alone."""
     rng = np.random.default_rng(seed)
     steps, batch, input_size, hidden_size = (int(rng.integers(1, n + 1)) for n in (30, 20, 40, 90))
     case = Case(

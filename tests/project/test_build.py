@@ -1,4 +1,4 @@
-"""What the build promises: one plain compiler line, nothing stale, a complete sdist and wheel."""
+"""The build: one plain compiler line, nothing stale, a complete sdist."""
 
 import os
 import platform
@@ -45,7 +45,7 @@ def source_files(root: Path) -> set[str]:
 
 
 def build(tree: Path) -> str:
-    # Without optimisation: what counts here is which files are compiled, not how well.
+    # Without optimisation: these tests look at which files are compiled, not how well.
     return run(sys.executable, "setup.py", "build_ext", "--inplace", cwd=tree, CLSTM_DEBUG="1")
 
 

@@ -1,4 +1,4 @@
-"""What the documents say is run."""
+"""The programs in the documents run, and print what their comments say."""
 
 import doctest
 import importlib

@@ -1,4 +1,4 @@
-"""The rules of the house that a search can see: who may include, import and name what."""
+"""Rules of the source tree: allowed includes and imports, compiler flags, short functions."""
 
 import ast
 import re
@@ -83,7 +83,7 @@ def imported(path: Path) -> set[str]:
     def running(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue  # annotations may name what stands higher
+                continue  # annotations may name higher modules
             yield child
             yield from running(child)
 

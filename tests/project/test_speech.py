@@ -1,4 +1,4 @@
-"""The speech example hears in the reference recording what ONNX Runtime hears."""
+"""The speech example finds the same speech in the reference recording as ONNX Runtime."""
 
 import importlib.util
 import re

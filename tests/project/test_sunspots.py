@@ -1,4 +1,4 @@
-"""The sunspots example runs, forecasts better than persistence, and learns nothing of the test."""
+"""The sunspots example runs, beats persistence, and never trains on its test years."""
 
 import importlib.util
 import re
@@ -119,7 +119,7 @@ def test_persistence_is_the_year_before(sunspots):
 
 
 def test_the_autoregression_is_least_squares_on_the_lags(sunspots):
-    """Against lstsq: statsmodels is asked for what the example says it is asked for."""
+    """Against lstsq: statsmodels fits the regression that the example describes."""
     _, numbers = sunspots.load()
     stop, order = 221, 3
     root = np.sqrt(numbers)

@@ -53,7 +53,7 @@ def assert_identical(actual, expected):
 
 
 def assert_same(actual, expected, scale=1.0):
-    """What depends on neither threads nor chunks nor neighbours: the row contract.
+    """The row contract: a row's results depend on neither threads nor chunks nor other rows.
 
     The packed engine keeps it to the bit, the blas engine to rounding: BLAS chooses the order of
     its sums by the shape of the whole product.

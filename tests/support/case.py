@@ -36,7 +36,7 @@ class Case:
 
     @property
     def width(self):
-        """Of the last layer's h: D R."""
+        """The elements of the last layer's h: D R."""
         return self.directions * self.recurrent_size
 
     def model(self, **kwargs):

@@ -1,4 +1,4 @@
-"""Gradients by differences, and passes of cells in which these are what they should be."""
+"""Gradients by finite differences, and passes away from the jumps of derivatives."""
 
 from itertools import count
 

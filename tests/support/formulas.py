@@ -1,4 +1,4 @@
-"""Optimisers and losses in float64, written from their formulas to be read; see reference.py."""
+"""Optimisers and losses in float64, written from their formulas; see reference.py."""
 
 import numpy as np
 

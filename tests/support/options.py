@@ -52,7 +52,7 @@ class Pass:
         return masks
 
     def arguments(self, x=None, state=None):
-        """What a call takes."""
+        """The arguments of a call."""
         case = self.case
         x = case.x() if x is None else x
         state = case.state() if state is None and self.with_state else state
@@ -118,7 +118,7 @@ class Pass:
         return named | exact.parameters
 
 
-# Other than the defaults, so that they count.
+# All differ from the defaults, so that an ignored one is noticed.
 ALPHA_BETA = {
     "hard_sigmoid": (0.3, 0.4),
     "affine": (0.7, -0.2),

@@ -1,4 +1,4 @@
-"""What the tests of streams share."""
+"""A case for streams, streams of a model, and changed weights."""
 
 from tests.support.case import Case
 

@@ -1,5 +1,5 @@
 /* Eight threads share one model: each calls it, records and goes backwards, and begins, steps, forks and releases
-   streams, all at once from the first pack on. Prints which results were not those of one thread alone. */
+   streams, concurrently from the first pack on. Prints the results that differ from those of one thread. */
 #include <clstm.h>
 #include <math.h>
 #include <pthread.h>

@@ -51,7 +51,7 @@ static void compare(void) {
     compared = 1;
 }
 
-/* What a call is made in, and may change only by a mistake. */
+/* Sets the environment, calls, and checks that the call has left it unchanged. */
 #define UNCHANGED(environment_, call, expected)                                             \
     do {                                                                                    \
         set_environment(environment_);                                                      \

@@ -1,6 +1,6 @@
-/* What an audio callback does with a stream, where the kernel kills a thread that calls it for anything but to write:
-   seccomp's strict mode. Allocation and locks that need no system call are seen by wrappers that the linker puts
-   before them (-Wl,--wrap=malloc, ...). Writes "done" where it was let live, or what was called. */
+/* The calls of an audio callback, under seccomp's strict mode: the kernel kills the thread at any system call but
+   write. Wrappers that the linker inserts (-Wl,--wrap=malloc, ...) see allocation and locks without a system call.
+   Writes "done" if it survives, or the name of the function that was called. */
 #define _GNU_SOURCE
 #include <clstm.h>
 #include <linux/seccomp.h>

@@ -1,5 +1,5 @@
-/* What a configuration or a sequence must not say is refused by a status, before anything is written. Prints what was
-   not. */
+/* Invalid configurations and sequences are refused by a status, before anything is written. Prints those that were
+   accepted. */
 #include <clstm.h>
 #include <stdint.h>
 #include <stdio.h>

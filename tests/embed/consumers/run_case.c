@@ -35,7 +35,7 @@ typedef struct outcome {
     uint64_t left;       /* bytes that were not given back */
 } outcome;
 
-/* What the passes share. */
+/* Threads, memory and context of all passes. */
 typedef struct host {
     crew crew;
     heap heap;

@@ -1,4 +1,4 @@
-"""What the tests of Keras share: models with weights drawn, and files by hand."""
+"""Keras models with random weights, and the parts of a file written by hand."""
 
 import importlib
 import json
@@ -27,7 +27,7 @@ keras, layers = Lazy("keras"), Lazy("keras.layers")
 
 
 def sequential(*inner, seed=0):
-    """A Keras model of which no weight is zero."""
+    """A Keras model without a zero weight."""
     return drawn(keras.Sequential([layers.Input((None, FEATURES)), *inner]), seed)
 
 

@@ -1,4 +1,4 @@
-"""Keras's files by hand, without Keras: what is malformed, what grows, what points elsewhere."""
+"""Keras files written by hand, without Keras: malformed, oversized, or with links elsewhere."""
 
 import io
 import json

@@ -172,7 +172,7 @@ OURS = {
 
 @pytest.mark.parametrize("name", OURS)
 def test_keras_computes_the_same(name, tmp_path):
-    """As a model made of layers, from a .keras file, and with weights from a file."""
+    """From a model made of layers, from a .keras file, and with weights from a file."""
     model = replace(OURS[name], input_size=FEATURES).model(batch_first=True)
     with model.edit() as parameters:  # biases too, which are zero at first
         parameters.flat = Case(seed=3).draw(parameters.flat.size) / 2

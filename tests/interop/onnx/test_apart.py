@@ -1,4 +1,4 @@
-"""LSTM nodes of an ONNX graph that are not the layers of one: a file of ours, changed."""
+"""LSTM nodes of an ONNX graph that are not layers of one model: our own file, changed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Other programs' ONNX files: an LSTM, with or without a readout; and those that are more."""
+"""ONNX files of other programs: an LSTM with or without a readout, or with further operators."""
 
 import io
 import warnings

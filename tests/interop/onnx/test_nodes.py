@@ -1,4 +1,4 @@
-"""LSTM nodes of ONNX models as models: what is read, wherever it stands.
+"""LSTM nodes of ONNX models, read as models from anywhere in the graph.
 
 peers/test_onnx_cells.py measures the meaning of a node against ONNX Runtime, through a reader of
 the tests' own; here the product's reader is compared with that one.

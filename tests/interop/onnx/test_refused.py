@@ -1,4 +1,4 @@
-"""LSTM nodes of ONNX models that are refused, by name; and malformed files."""
+"""LSTM nodes that are refused by name, and malformed ONNX files."""
 
 import itertools
 
@@ -130,7 +130,7 @@ def rich_models():
 
 
 def assert_survives(path, count, seed):
-    """Whatever becomes of a file, it is refused, or its models run."""
+    """Every mutated file is refused, or its models run."""
     interop.save(clstm.LSTM(2, 3, output_size=2, batch_first=True, learn_state=True), path)
     files = [path.read_bytes(), *(model.SerializeToString() for model in rich_models())]
     rng, read = np.random.default_rng(seed), 0

@@ -12,7 +12,7 @@ def joined(gates, order="ifgo", axis=0):
 
 
 def keras_lstm(layer):
-    """As RTNeural's loader takes it: transposed, i f c o, one bias."""
+    """A layer in the order of RTNeural's loader: transposed, i f c o, one bias."""
     hidden = len(layer["b"]["i"])
     weights = [joined(layer["w"]).T, joined(layer["r"]).T, joined(layer["b"])]
     return entry("lstm", "tanh", hidden, *weights)

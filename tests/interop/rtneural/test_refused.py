@@ -1,4 +1,4 @@
-"""Files that RTNeural's reader must refuse, and say why."""
+"""Files that the reader of RTNeural's JSON must refuse, with the reason."""
 
 import numpy as np
 import pytest

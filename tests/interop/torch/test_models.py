@@ -1,4 +1,4 @@
-"""Models from and to PyTorch: modules, state dicts, files; and everything that is refused."""
+"""Models from and to PyTorch: modules, state dicts, files, refusals."""
 
 import doctest
 import importlib
@@ -26,7 +26,7 @@ def run(lstm, x, batch_first=False):
 
 
 def assert_computes(lstm, module, head=None):
-    """It gives what PyTorch does."""
+    """The model computes the same as the module."""
     x = draw(6, 4, module.input_size, dtype=next(module.parameters()).dtype)
     with torch.inference_mode():
         y = module(x.transpose(0, 1) if module.batch_first else x)[0]

@@ -1,4 +1,4 @@
-"""The module in PyTorch: results, gradients, and all else that users of `torch.nn.LSTM` rely on."""
+"""The module in PyTorch: results, gradients, and the interface of `torch.nn.LSTM`."""
 
 import copy
 import io

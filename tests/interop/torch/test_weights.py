@@ -1,4 +1,4 @@
-"""The module's weights: which ones a pass computes with, whoever changes them and when."""
+"""The module's weights: each pass uses the current ones, whoever changed them and when."""
 
 import threading
 
