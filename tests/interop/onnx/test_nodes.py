@@ -169,7 +169,7 @@ def folded_cases():
 def test_operators_fold_to_the_results_of_onnx_runtime():
     import onnxruntime
 
-    from clstm.interop.onnx_graph import Graph
+    from clstm.interop.onnx.graph import Graph
 
     for node, held in folded_cases():
         model = model_of(graph_of([node], held, [], ["result"]))

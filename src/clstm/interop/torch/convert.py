@@ -1,37 +1,23 @@
-"""PyTorch: models from and to `torch.nn.LSTM`, and modules that compute by clstm inside PyTorch.
+"""Models from and to `torch.nn.LSTM`, its state dicts and their files."""
 
-`LSTM` and `accelerate` stand in torch_module.py, which is imported when one of them is asked for.
-"""
-
-import importlib
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import DTypeLike
 
-from ..cell import PLAIN
-from ..layout import Array
-from ..lstm import LSTM as Model
-from .torch_files import check_size, parts_of, read_file
-from .torch_names import read
-
-if TYPE_CHECKING:
-    from .torch_module import LSTM as LSTM
-    from .torch_module import accelerate as accelerate
+from ...cell import PLAIN
+from ...layout import Array
+from ...lstm import LSTM as Model
+from .. import torch_names
+from .files import check_size, parts_of, read_file
 
 _HEAD = "head: "  # what a Linear's parameters are called in messages; no name begins like that
 _CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("LSTM", "accelerate"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _torch()
-    return getattr(importlib.import_module(".torch_module", __package__), name)
-
-
-def _torch() -> Any:
+def import_torch() -> Any:
+    """Import PyTorch, or say how it is installed."""
     try:
         import torch
     except ImportError:
@@ -91,7 +77,7 @@ def from_torch(
     >>> clstm.interop.torch.from_torch(state_dict, "fc.", prefix="lstm.")
     LSTM(input_size=3, hidden_size=8, output_size=1)
     """
-    torch = _torch()
+    torch = import_torch()
     tensors, first = _tensors(torch, source)
     taken = {name: value for name, value in tensors.items() if name.startswith(prefix)}
     if isinstance(head, str):
@@ -103,7 +89,7 @@ def from_torch(
     if dtype is None:
         _check_one_dtype(arrays)
     first = first if batch_first is None else batch_first
-    return read(arrays, prefix, head, batch_first=first, dtype=dtype)
+    return torch_names.read(arrays, prefix, head, batch_first=first, dtype=dtype)
 
 
 def _tensors(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
@@ -182,7 +168,7 @@ def to_torch(lstm: Model) -> tuple[Any, Any]:
     >>> clstm.interop.torch.to_torch(lstm)
     (LSTM(3, 8), Linear(in_features=8, out_features=1, bias=True))
     """
-    torch = _torch()
+    torch = import_torch()
     foreign = {"direction": "forward", "learn_state": False, "cell": PLAIN}
     for name, plain in foreign.items():
         if (value := getattr(lstm, name)) != plain:
@@ -231,7 +217,7 @@ def save(lstm: Model, path: str | os.PathLike[str]) -> None:
         state = {
             f"{part}.{n}": value for part, values in parts.items() for n, value in values.items()
         }
-    _torch().save(dict(state), path)
+    import_torch().save(dict(state), path)
 
 
 def load(
@@ -263,7 +249,7 @@ def load(
     OSError
         If it cannot be read.
     """
-    torch = _torch()
+    torch = import_torch()
     try:
         content = read_file(torch, path)
         if isinstance(content, Mapping):

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Array
-from .onnx_fold import FOLDED
+from ...layout import Array
+from .constant_folding import FOLDED
 
 MAX_DEPTH = 64
 """Of graphs in graphs, and of folded values that depend on each other."""

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layout import Array
-from ..lstm import LSTM
-from .layers import stacked, with_readout
-from .onnx_fold import FOLDED
-from .onnx_graph import DOMAINS, Graph, Scope, attributes, name_of, title
-from .onnx_node import ROLES, STATES
+from ...layout import Array
+from ...lstm import LSTM
+from ..layers import stacked, with_readout
+from .constant_folding import FOLDED
+from .graph import DOMAINS, Graph, Scope, attributes, name_of, title
+from .lstm_node import ROLES, STATES
 
 _TRANSPOSED = [1, 0, 2]
 _ALIKE = ("hidden_size", "bidirectional", "direction", "bias", "batch_first", "cell", "dtype")

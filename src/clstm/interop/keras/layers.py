@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..cell import Activation, Cell
-from ..configuration import Configuration
-from ..layout import Array
-from ..lstm import LSTM
-from .layers import ACTIVATIONS, Dense
+from ...cell import Activation, Cell
+from ...configuration import Configuration
+from ...layout import Array
+from ...lstm import LSTM
+from ..layers import ACTIVATIONS, Dense
 
 GATES = {
     "sigmoid": Activation("sigmoid"),

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..cell import PLAIN, SLOTS, Cell
-from ..layout import Array
-from ..lstm import LSTM
-from .gates import OURS, reorder
-from .onnx_node import FUNCTIONS, GATES, PEEPHOLES, SUFFIXES, WITH_ALPHA, WITH_BETA
+from ...cell import PLAIN, SLOTS, Cell
+from ...layout import Array
+from ...lstm import LSTM
+from ..gates import OURS, reorder
+from .lstm_node import FUNCTIONS, GATES, PEEPHOLES, SUFFIXES, WITH_ALPHA, WITH_BETA
 
 OPSET = 17
 IR_VERSION = 8

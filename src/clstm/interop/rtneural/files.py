@@ -1,10 +1,4 @@
-"""RTNeural's JSON, of both kinds: layers as Keras has them, and a PyTorch state dict.
-
-The first kind is ``{"in_shape": [null, null, I], "layers": [...]}``. Matrices are transposed
-against ours, with gates in our order, and every layer has a bias. The second is an object of
-arrays: a name's part before the last dot says to which module it belongs, and the modules follow
-each other as they stand in the file. It tells of no activations: there are none between them.
-"""
+"""The public functions: RTNeural's files as models or lists of layers, and back."""
 
 import os
 from collections.abc import Sequence
@@ -13,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..configuration import Configuration
-from ..lstm import LSTM
-from . import rtneural_layers, rtneural_torch
-from .json_files import read_json, write_json
-from .layers import ACTIVATIONS, Dense, layer_name, only_lstm, require_plain
+from ...configuration import Configuration
+from ...lstm import LSTM
+from ..json_files import read_json, write_json
+from ..layers import ACTIVATIONS, Dense, layer_name, only_lstm, require_plain
+from . import layer_list, state_dict
 
 
 def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM:
@@ -68,8 +62,8 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list
     root = read_json(path)
     dtype = Configuration(input_size=1, hidden_size=1, dtype=np.dtype(dtype)).dtype
     if "layers" in root.any_members():
-        return rtneural_layers.read(root, dtype)
-    return rtneural_torch.read(root, dtype)
+        return layer_list.read(root, dtype)
+    return state_dict.read(root, dtype)
 
 
 def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = False) -> None:
@@ -103,7 +97,7 @@ def write(
     """
     parts = [part for layer in layers for part in _parts_of(layer)]
     sizes = _sizes_of(parts)
-    value = rtneural_torch.value(parts) if torch_names else rtneural_layers.value(parts, sizes)
+    value = state_dict.value(parts) if torch_names else layer_list.value(parts, sizes)
     write_json(path, value)
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ..cell import Activation
-from ..layout import Array
-from ..lstm import LSTM
-from .keras_layers import GATES
+from ...cell import Activation
+from ...layout import Array
+from ...lstm import LSTM
+from .layers import GATES
 
 
 def architecture_of(lstm: LSTM) -> dict[str, Any]:

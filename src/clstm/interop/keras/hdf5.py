@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Array
-from .keras_layers import Entry
+from ...layout import Array
+from .layers import Entry
 
 # Files keep their bytes as they are, and nothing that claims to be much larger is Keras's.
 _LARGEST_RATIO = 16

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..configuration import Configuration
-from ..layout import Array
-from ..lstm import LSTM
-from .json_files import Node
-from .layers import ACTIVATIONS, Dense, Skip
+from ...configuration import Configuration
+from ...layout import Array
+from ...lstm import LSTM
+from ..json_files import Node
+from ..layers import ACTIVATIONS, Dense, Skip
 
 # What programs write beside a model, and no result depends on.
 _NOTES = {"author", "esr", "input_batch", "metadata", "name", "output_batch", "samplerate"}

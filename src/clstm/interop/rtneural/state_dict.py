@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..lstm import LSTM
-from . import torch_names
-from .json_files import Node
-from .layers import Dense, layer_name
+from ...lstm import LSTM
+from .. import torch_names
+from ..json_files import Node
+from ..layers import Dense, layer_name
 
 _LSTM_NAME = re.compile(r"(weight|bias)_[ih]h_l\d+(_reverse)?|weight_hr_l\d+(_reverse)?")
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..cell import Activation, Cell
-from ..configuration import Configuration
-from ..layout import Array
-from ..lstm import LSTM
-from .gates import reorder
-from .onnx_graph import Graph, Scope, attributes, title
+from ...cell import Activation, Cell
+from ...configuration import Configuration
+from ...layout import Array
+from ...lstm import LSTM
+from ..gates import reorder
+from .graph import Graph, Scope, attributes, title
 
 GATES = "iofg"
 """The order of blocks in W, R and B."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Array
+from ...layout import Array
 
 Inputs = Sequence[Array | None]
 Attributes = dict[str, Any]

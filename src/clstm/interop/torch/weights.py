@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import _core
-from ..configuration import Configuration
-from ..layout import Array
-from ..parameters import Parameters
+from ... import _core
+from ...configuration import Configuration
+from ...layout import Array
+from ...parameters import Parameters
 
 if TYPE_CHECKING:
-    from .torch_module import LSTM
+    from .module import LSTM
 
 Inputs = tuple[Array, tuple[Array, Array] | None, Array | None, Array | None]
 """x, the state, lengths and dropout's factors, as the core takes them."""

@@ -1,8 +1,4 @@
-"""LSTM nodes of ONNX models: read as models, and models written as ONNX.
-
-`read` returns every LSTM node of a file, `load` the LSTM that a whole file is or one of its nodes,
-`save` writes a file that ONNX Runtime runs. It needs the package onnx: `pip install onnx`.
-"""
+"""`read` and `load`: the LSTM nodes of an ONNX file as models."""
 
 import os
 from collections.abc import Callable
@@ -10,13 +6,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import DTypeLike
 
-from ..lstm import LSTM
-from .onnx_graph import DOMAINS, Graph, Scope, name_of
-from .onnx_node import model_of
-from .onnx_whole import Layer, whole
-from .onnx_write import save
-
-__all__ = ["Node", "load", "read", "save"]
+from ...lstm import LSTM
+from .graph import DOMAINS, Graph, Scope, name_of
+from .lstm_node import model_of
+from .whole_graph import Layer, whole
 
 _T = TypeVar("_T")
 _Source = str | os.PathLike[str] | bytes | Any

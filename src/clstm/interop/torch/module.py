@@ -1,4 +1,4 @@
-"""`torch.nn.LSTM` computed by clstm: the module, which has the steps first for torch_weights.py."""
+"""`torch.nn.LSTM` computed by clstm: the module, which has the steps first for weights.py."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from ..layout import Array
-from .torch_weights import Function, Weights, inputs_of
+from ...layout import Array
+from .weights import Function, Weights, inputs_of
 
 State = tuple[Tensor, Tensor]
 

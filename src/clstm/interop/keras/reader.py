@@ -1,17 +1,4 @@
-"""Keras 3: from and to its layers, and its files, .keras and .weights.h5, without Keras.
-
-The files need h5py, the layers Keras itself with any backend. Models that were Keras's have
-``batch_first=True``, as everything of Keras; ``dropout``, initializers, regularizers and the like,
-which matter in training alone, are left behind, and so are ``stateful`` and ``return_state``: here
-the state is always handed out, and goes on where it is given to the next call.
-
-Two options of Keras do not change the model, but what Keras hands on of its output:
-
-- ``return_sequences=False``: Keras's output is that of the last step, here ``y[:, -1]``; of a
-  Bidirectional layer each direction's last h, here ``(h, c) = state; h[-2], h[-1]``.
-- ``go_backwards=True`` is ``direction="reverse"``, and Keras leaves the steps in reversed order:
-  its output is ``y[:, ::-1]`` here, and its last step ``y[:, 0]``.
-"""
+"""The public functions: models from and to Keras's layers and files."""
 
 import json
 import os
@@ -21,9 +8,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from ..layout import Array
-from ..lstm import LSTM
-from .keras_files import (
+from ...layout import Array
+from ...lstm import LSTM
+from ..layers import only_lstm
+from .hdf5 import (
     HDF5,
     WeightsFile,
     archive_bytes,
@@ -32,9 +20,8 @@ from .keras_files import (
     read_json,
     weights_bytes,
 )
-from .keras_layers import Entry, Last, Reversed, read_layers
-from .keras_saved import architecture_of, folders_of
-from .layers import only_lstm
+from .layers import Entry, Last, Reversed, read_layers
+from .writer import architecture_of, folders_of
 
 _READER = "clstm.interop.keras.read"
 _VERSION = '{"keras_version": "3.0.0"}'  # the oldest that has all that is written here
