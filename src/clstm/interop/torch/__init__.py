@@ -7,7 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import convert
-from .convert import from_torch, load, save, to_torch
+from .convert import from_torch, to_torch
+from .files import load, save
 
 if TYPE_CHECKING:
     from .module import LSTM, accelerate

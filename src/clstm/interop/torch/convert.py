@@ -1,6 +1,5 @@
-"""Models from and to `torch.nn.LSTM`, its state dicts and their files."""
+"""Models from and to `torch.nn.LSTM`, and from `torch.nn.LSTMCell` and state dicts."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ from ...cell import PLAIN
 from ...layout import Array
 from ...lstm import LSTM as Model
 from .. import torch_names
-from .files import check_size, parts_of, read_file
 
 _HEAD = "head: "  # what a Linear's parameters are called in messages; no name begins like that
 _CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -78,7 +76,7 @@ def from_torch(
     LSTM(input_size=3, hidden_size=8, output_size=1)
     """
     torch = import_torch()
-    tensors, first = _tensors(torch, source)
+    tensors, first = tensors_of(torch, source)
     taken = {name: value for name, value in tensors.items() if name.startswith(prefix)}
     if isinstance(head, str):
         taken |= {name: value for name, value in tensors.items() if name.startswith(head)}
@@ -92,7 +90,7 @@ def from_torch(
     return torch_names.read(arrays, prefix, head, batch_first=first, dtype=dtype)
 
 
-def _tensors(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
+def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
     """Return tensors by name, and whether sequences are (B, T, .)."""
     if isinstance(source, torch.nn.LSTM):
         names = source._flat_weights_names
@@ -194,75 +192,3 @@ def to_torch(lstm: Model) -> tuple[Any, Any]:
     head = torch.nn.Linear(width, outputs, **options).to_empty(device="cpu")
     head.load_state_dict(readout)
     return module, head
-
-
-# ---- Files ----
-
-
-def save(lstm: Model, path: str | os.PathLike[str]) -> None:
-    """Write a state dict by `torch.save`: that of the `torch.nn.LSTM` which `to_torch` makes.
-
-    With a readout it has the names of a model with these two parts, ``lstm.weight_ih_l0``, ... and
-    ``head.weight``, ``head.bias``. `load` reads both. A state dict does not hold `batch_first`.
-
-    Raises
-    ------
-    ValueError
-        As `to_torch` does.
-    """
-    module, head = to_torch(lstm)
-    state = module.state_dict()
-    if head is not None:
-        parts = {"lstm": state, "head": head.state_dict()}
-        state = {
-            f"{part}.{n}": value for part, values in parts.items() for n, value in values.items()
-        }
-    import_torch().save(dict(state), path)
-
-
-def load(
-    path: str | os.PathLike[str],
-    head: str | None = None,
-    *,
-    prefix: str | None = None,
-    batch_first: bool | None = None,
-    dtype: DTypeLike | None = None,
-) -> Model:
-    """Read a file of `torch.save`: a state dict, or a whole `torch.nn.LSTM`.
-
-    No code in the file is run (``weights_only=True``).
-
-    Parameters
-    ----------
-    path : str or path
-        In the format of PyTorch 1.6 and later.
-    head, prefix : str, optional
-        As in `from_torch`. Without a prefix, there must be one LSTM and nothing else but a linear
-        layer, which is the head.
-    batch_first, dtype
-        As in `from_torch`.
-
-    Raises
-    ------
-    ValueError
-        For any other file, and as `from_torch` does; the file is named.
-    OSError
-        If it cannot be read.
-    """
-    torch = import_torch()
-    try:
-        content = read_file(torch, path)
-        if isinstance(content, Mapping):
-            names = [name for name in content if isinstance(name, str)]
-            if len(names) < len(content):
-                raise ValueError("it holds no state dict: its keys are not all names")
-            if prefix is None:
-                prefix, head = parts_of(names, head)
-        tensors, first = _tensors(torch, content)
-        starts = (prefix or "", prefix or "" if head is None else head)
-        taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
-        check_size(torch, taken, os.path.getsize(path))
-        chosen = first if batch_first is None else batch_first
-        return from_torch(taken, head, prefix=prefix or "", batch_first=chosen, dtype=dtype)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None

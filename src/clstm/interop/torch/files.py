@@ -1,12 +1,86 @@
-"""Files of `torch.save`: read without running anything in them, and what is in a state dict."""
+"""Files of `torch.save`: written, and read without running anything in them."""
 
 import os
 import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
+from numpy.typing import DTypeLike
 
-def read_file(torch: Any, path: str | os.PathLike[str]) -> Any:
+from ...lstm import LSTM as Model
+from .convert import from_torch, import_torch, tensors_of, to_torch
+
+
+def save(lstm: Model, path: str | os.PathLike[str]) -> None:
+    """Write a state dict by `torch.save`: that of the `torch.nn.LSTM` which `to_torch` makes.
+
+    With a readout it has the names of a model with these two parts, ``lstm.weight_ih_l0``, ... and
+    ``head.weight``, ``head.bias``. `load` reads both. A state dict does not hold `batch_first`.
+
+    Raises
+    ------
+    ValueError
+        As `to_torch` does.
+    """
+    module, head = to_torch(lstm)
+    state = module.state_dict()
+    if head is not None:
+        parts = {"lstm": state, "head": head.state_dict()}
+        state = {
+            f"{part}.{n}": value for part, values in parts.items() for n, value in values.items()
+        }
+    import_torch().save(dict(state), path)
+
+
+def load(
+    path: str | os.PathLike[str],
+    head: str | None = None,
+    *,
+    prefix: str | None = None,
+    batch_first: bool | None = None,
+    dtype: DTypeLike | None = None,
+) -> Model:
+    """Read a file of `torch.save`: a state dict, or a whole `torch.nn.LSTM`.
+
+    No code in the file is run (``weights_only=True``).
+
+    Parameters
+    ----------
+    path : str or path
+        In the format of PyTorch 1.6 and later.
+    head, prefix : str, optional
+        As in `from_torch`. Without a prefix, there must be one LSTM and nothing else but a linear
+        layer, which is the head.
+    batch_first, dtype
+        As in `from_torch`.
+
+    Raises
+    ------
+    ValueError
+        For any other file, and as `from_torch` does; the file is named.
+    OSError
+        If it cannot be read.
+    """
+    torch = import_torch()
+    try:
+        content = _load_tensors(torch, path)
+        if isinstance(content, Mapping):
+            names = [name for name in content if isinstance(name, str)]
+            if len(names) < len(content):
+                raise ValueError("it holds no state dict: its keys are not all names")
+            if prefix is None:
+                prefix, head = _find_prefixes(names, head)
+        tensors, first = tensors_of(torch, content)
+        starts = (prefix or "", prefix or "" if head is None else head)
+        taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
+        _check_size(torch, taken, os.path.getsize(path))
+        chosen = first if batch_first is None else batch_first
+        return from_torch(taken, head, prefix=prefix or "", batch_first=chosen, dtype=dtype)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def _load_tensors(torch: Any, path: str | os.PathLike[str]) -> Any:
     """Return what a file holds: tensors, plain data, at most an nn.LSTM."""
     with open(path, "rb") as file:
         _check_archive(file)
@@ -30,7 +104,7 @@ def _check_archive(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def check_size(torch: Any, tensors: Mapping[str, Any], most: int) -> None:
+def _check_size(torch: Any, tensors: Mapping[str, Any], most: int) -> None:
     """Raise for tensors that are more than the file: repeated by strides, or by many names."""
     size = 0
     for name, tensor in tensors.items():
@@ -44,7 +118,7 @@ def check_size(torch: Any, tensors: Mapping[str, Any], most: int) -> None:
         raise ValueError(f"its tensors have {size} bytes, the file has {most}")
 
 
-def parts_of(names: list[str], head: str | None) -> tuple[str, str | None]:
+def _find_prefixes(names: list[str], head: str | None) -> tuple[str, str | None]:
     """Return the prefixes of the only LSTM and of the only linear layer beside it."""
     first = ("weight_ih_l0", "weight_ih_l0_reverse", "weight_ih")
     found = {n[: -len(end)] for n in names for end in first if n == end or n.endswith("." + end)}
