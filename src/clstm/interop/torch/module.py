@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from ...configuration import Configuration
 from ...layout import Array
-from .weights import Function, Weights, inputs_of
+from .autograd import LSTMFunction
+from .weights import Weights, inputs_of
 
 State = tuple[Tensor, Tensor]
 
@@ -133,7 +135,8 @@ class LSTM(torch.nn.LSTM):
     ) -> tuple[Tensor, Tensor, Tensor]:
         weights = self._clstm
         if weights is None or weights.dtype != x.dtype:
-            weights = self._clstm = Weights(self, x.dtype)
+            config = _config_of(self, x.dtype)
+            weights = self._clstm = Weights(config, self._flat_weights_names)
         h0, c0 = (None, None) if hx is None else hx
         masks = None if factors is None else factors.numpy()
         parameters = self._flat_weights
@@ -141,7 +144,7 @@ class LSTM(torch.nn.LSTM):
             given = (x, *parameters) if hx is None else (x, *hx, *parameters)
             if any(tensor.requires_grad for tensor in given):
                 result: tuple[Tensor, Tensor, Tensor]
-                result = Function.apply(weights, lengths, masks, x, h0, c0, *parameters)
+                result = LSTMFunction.apply(weights, lengths, masks, x, h0, c0, *parameters)
                 return result
         return weights.forward(parameters, inputs_of(x, h0, c0, lengths, masks))
 
@@ -190,6 +193,18 @@ def accelerate(module: torch.nn.Module) -> torch.nn.Module:
     for lstm in found.values():
         lstm.__class__ = LSTM
     return module
+
+
+def _config_of(module: torch.nn.LSTM, dtype: torch.dtype) -> Configuration:
+    return Configuration(
+        input_size=module.input_size,
+        hidden_size=module.hidden_size,
+        num_layers=module.num_layers,
+        bidirectional=module.bidirectional,
+        proj_size=module.proj_size,
+        bias=module.bias,
+        dtype=np.dtype(str(dtype).removeprefix("torch.")),
+    )
 
 
 def _check_weights(names: Any, weights: list[Tensor]) -> None:

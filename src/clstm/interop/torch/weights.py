@@ -5,7 +5,8 @@ Sequences are (T, B, .) here.
 
 import ctypes
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -16,9 +17,6 @@ from ... import _core
 from ...configuration import Configuration
 from ...layout import Array
 from ...parameters import Parameters
-
-if TYPE_CHECKING:
-    from .module import LSTM
 
 Inputs = tuple[Array, tuple[Array, Array] | None, Array | None, Array | None]
 """x, the state, lengths and dropout's factors, as the core takes them."""
@@ -32,11 +30,11 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 def inputs_of(
     x: Tensor, h0: Tensor | None, c0: Tensor | None, lengths: Array | None, masks: Array | None
 ) -> Inputs:
-    state = None if h0 is None or c0 is None else (_array(h0), _array(c0))
-    return _array(x), state, lengths, masks
+    state = None if h0 is None or c0 is None else (array_of(h0), array_of(c0))
+    return array_of(x), state, lengths, masks
 
 
-def _array(tensor: Tensor) -> Array:
+def array_of(tensor: Tensor) -> Array:
     """Return a tensor's own memory, or that of a contiguous copy."""
     array: Array = tensor.detach().contiguous().numpy()
     return array
@@ -52,22 +50,21 @@ class _Pass:
 
 
 class Weights:
-    """A clstm model of weights that live in PyTorch, and what runs on it."""
+    """A clstm model of weights that live in PyTorch, and what runs on it.
 
-    def __init__(self, module: "LSTM", dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self._config = Configuration(
-            input_size=module.input_size,
-            hidden_size=module.hidden_size,
-            num_layers=module.num_layers,
-            bidirectional=module.bidirectional,
-            proj_size=module.proj_size,
-            bias=module.bias,
-            dtype=np.dtype(str(dtype).removeprefix("torch.")),
-        )
-        self._names = tuple(module._flat_weights_names)
-        self._table, size = self._config.parameter_table()
-        self._flat = np.empty(size, self._config.dtype)
+    Parameters
+    ----------
+    config : Configuration
+    names : iterable of str
+        PyTorch's names of the weights, in the order in which every call gives the tensors.
+    """
+
+    def __init__(self, config: Configuration, names: Iterable[str]) -> None:
+        self.dtype: torch.dtype = getattr(torch, config.dtype.name)
+        self._config = config
+        self._names = tuple(names)
+        self._table, size = config.parameter_table()
+        self._flat = np.empty(size, config.dtype)
         ours = Parameters(self._table, self._flat)
         # What is in the model, tensor by tensor: views of the flat array, but for the two biases.
         self._known = [
@@ -97,7 +94,7 @@ class Weights:
             if self._model is not None and all(map(_same, parameters, self._places)):
                 return self._model
             for tensor, known in zip(parameters, self._known, strict=True):
-                known[...] = _array(tensor)
+                known[...] = array_of(tensor)
             for both, first, second in self._biases:
                 np.add(first, second, out=both)
             if self._model is None or not self._replace(self._model):
@@ -165,42 +162,3 @@ def _same(tensor: Tensor, place: tuple[int, int]) -> bool:
     """Whether a tensor has the bits of an array of its shape; faster than torch.equal and NumPy."""
     address, size = place
     return bool(tensor.is_contiguous() and _memcmp(tensor.data_ptr(), address, size) == 0)
-
-
-class Function(torch.autograd.Function):
-    """A pass that PyTorch's autograd goes back through."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        weights: Weights,
-        lengths: Array | None,
-        masks: Array | None,
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        *parameters: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.set_materialize_grads(False)
-        # PyTorch then refuses to go back if one of them has been changed meanwhile.
-        ctx.save_for_backward(x, h0, c0, *parameters)
-        ctx.weights, ctx.lengths, ctx.masks = weights, lengths, masks
-        ctx.done, results = weights.record(parameters, inputs_of(x, h0, c0, lengths, masks))
-        return results
-
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # else what follows would be taken for constants, in silence
-            raise RuntimeError(
-                "clstm's LSTM has no gradients of gradients: create_graph=True cannot be had"
-            )
-        x, h0, c0, *parameters = ctx.saved_tensors
-        weights, done = ctx.weights, ctx.done
-        if done.recording is None:  # by backward(retain_graph=True)
-            done, _ = weights.record(parameters, inputs_of(x, h0, c0, ctx.lengths, ctx.masks))
-        dy, dh, dc = (None if part is None else _array(part) for part in outer)
-        wanted = ctx.needs_input_grad[3:]
-        found = weights.backward(done, (dy, dh, dc), wanted[0])
-        gradients = (*found[:3], *found[3])
-        pairs = zip(gradients, wanted, strict=True)
-        return None, None, None, *(g if want else None for g, want in pairs)

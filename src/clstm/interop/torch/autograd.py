@@ -1,0 +1,48 @@
+"""A pass over a sequence as a function of PyTorch's autograd. Sequences are (T, B, .) here."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...layout import Array
+from .weights import Weights, array_of, inputs_of
+
+
+class LSTMFunction(torch.autograd.Function):
+    """A pass that PyTorch's autograd goes back through."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weights: Weights,
+        lengths: Array | None,
+        masks: Array | None,
+        x: Tensor,
+        h0: Tensor | None,
+        c0: Tensor | None,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        # PyTorch then refuses to go back if one of them has been changed meanwhile.
+        ctx.save_for_backward(x, h0, c0, *parameters)
+        ctx.weights, ctx.lengths, ctx.masks = weights, lengths, masks
+        ctx.done, results = weights.record(parameters, inputs_of(x, h0, c0, lengths, masks))
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # else what follows would be taken for constants, in silence
+            raise RuntimeError(
+                "clstm's LSTM has no gradients of gradients: create_graph=True cannot be had"
+            )
+        x, h0, c0, *parameters = ctx.saved_tensors
+        weights, done = ctx.weights, ctx.done
+        if done.recording is None:  # by backward(retain_graph=True)
+            done, _ = weights.record(parameters, inputs_of(x, h0, c0, ctx.lengths, ctx.masks))
+        dy, dh, dc = (None if part is None else array_of(part) for part in outer)
+        wanted = ctx.needs_input_grad[3:]
+        found = weights.backward(done, (dy, dh, dc), wanted[0])
+        gradients = (*found[:3], *found[3])
+        pairs = zip(gradients, wanted, strict=True)
+        return None, None, None, *(g if want else None for g, want in pairs)
