@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
+from .errors import naming
 from .json_files import Node, read_json, write_json
 from .layers import Skip, only_lstm, require_plain
 
@@ -46,10 +47,8 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
         If it cannot be read.
     """
     layers = read(path, dtype=dtype)
-    try:
+    with naming(path):
         return only_lstm(layers, "clstm.interop.guitarml.read")
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:

@@ -13,6 +13,7 @@ from ..layout import Array
 from ..lstm import LSTM
 from ..state_dict import write_file
 from . import torch_names
+from .errors import naming
 
 _FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
@@ -104,12 +105,10 @@ def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
+        with naming(path), safe_open(os.fspath(path), framework="numpy") as file:
             yield file
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)} is no safetensors file: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def _is_ours(file: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...layout import Array
 from ...lstm import LSTM
+from ..errors import naming
 from ..layers import only_lstm
 from .hdf5 import (
     HDF5,
@@ -55,10 +56,8 @@ def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LS
         If the file cannot be read; if h5py is not there.
     """
     layers = read(path, architecture=architecture)
-    try:
+    with naming(path):
         return _only_lstm(layers)
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> list[Any]:
@@ -69,14 +68,12 @@ def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> li
     `clstm.interop.layers.run` sends a sequence through the list.
     """
     data = Path(path).read_bytes()
-    try:
+    with naming(path, KeyError, TypeError, MemoryError):
         if data.startswith(HDF5):
             return _read_weights(data, architecture)
         text, weights = read_archive(data)
         with WeightsFile(weights) as file:
             return read_layers(entries(read_json(text, "config.json"), file))
-    except (ValueError, KeyError, TypeError, MemoryError) as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:

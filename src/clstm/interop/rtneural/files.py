@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from ...configuration import Configuration
 from ...lstm import LSTM
+from ..errors import naming
 from ..json_files import read_json, write_json
 from ..layers import ACTIVATIONS, Dense, layer_name, only_lstm, require_plain
 from . import layer_list, state_dict
@@ -33,10 +34,8 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
         If it cannot be read.
     """
     layers = read(path, dtype=dtype)
-    try:
+    with naming(path):
         return only_lstm(layers, "clstm.interop.rtneural.read")
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 from numpy.typing import DTypeLike
 
 from ...lstm import LSTM as Model
+from ..errors import naming
 from .convert import from_torch, import_torch, tensors_of, to_torch
 
 
@@ -62,7 +63,7 @@ def load(
         If it cannot be read.
     """
     torch = import_torch()
-    try:
+    with naming(path, ArithmeticError, AttributeError, KeyError, TypeError):
         content = _load_tensors(torch, path)
         if isinstance(content, Mapping):
             names = [name for name in content if isinstance(name, str)]
@@ -76,8 +77,6 @@ def load(
         _check_size(torch, taken, os.path.getsize(path))
         chosen = first if batch_first is None else batch_first
         return from_torch(taken, head, prefix=prefix or "", batch_first=chosen, dtype=dtype)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
 def _load_tensors(torch: Any, path: str | os.PathLike[str]) -> Any:
