@@ -13,6 +13,7 @@ Two options of Keras do not change the model, but what Keras hands on of its out
   its output is ``y[:, ::-1]`` here, and its last step ``y[:, 0]``.
 """
 
-from .reader import from_keras, load, read, save, to_keras
+from .reader import from_keras, load, read
+from .writer import save, to_keras
 
 __all__ = ["from_keras", "load", "read", "save", "to_keras"]

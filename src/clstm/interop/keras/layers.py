@@ -12,7 +12,7 @@ from ...layout import Array
 from ...lstm import LSTM
 from ..layers import ACTIVATIONS, Dense
 
-GATES = {
+LSTM_ACTIVATIONS = {
     "sigmoid": Activation("sigmoid"),
     "tanh": Activation("tanh"),
     "relu": Activation("relu"),
@@ -68,7 +68,7 @@ class Reversed:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LayerSpec:
     """One layer of a Keras model."""
 
     place: str  # for messages
@@ -95,12 +95,12 @@ class Entry:
             raise ValueError(f"{self.place}: units is {value!r}, expected a positive integer")
         return value
 
-    def inner(self, key: str) -> "Entry":
+    def inner(self, key: str) -> "LayerSpec":
         """Return the layer that a wrapper has inside."""
         layer, place = self.config.get(key), f"{self.place}.{key}"
         if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
             raise ValueError(f"{place} is no layer")
-        inner = Entry(place, str(layer.get("class_name")), layer["config"], self.weights)
+        inner = LayerSpec(place, str(layer.get("class_name")), layer["config"], self.weights)
         _check_origin(layer, place)
         return inner
 
@@ -146,37 +146,37 @@ class _Direction:
         return {f"{name}_l0{suffix}": array.T for name, array in named}
 
 
-def read_layers(entries: Iterable[Entry]) -> list[Any]:
+def read_layers(specs: Iterable[LayerSpec]) -> list[Any]:
     """Return a Keras model as a list of `LSTM`, `Dense`, `Last` and `Reversed`.
 
     Layers that do nothing outside of training are left out.
     """
     layers: list[Any] = []
     width = 0  # features of what comes next; 0 before the first layer
-    for entry in entries:
-        if entry.kind in _IDENTITIES:
+    for spec in specs:
+        if spec.kind in _IDENTITIES:
             continue
-        if entry.kind in ("LSTM", "Bidirectional"):
+        if spec.kind in ("LSTM", "Bidirectional"):
             if any(isinstance(layer, Last) for layer in layers):
-                raise ValueError(f"{entry.place}: the LSTM before it has return_sequences=False")
-            lstm, *last = _lstm(entry, width)
+                raise ValueError(f"{spec.place}: the LSTM before it has return_sequences=False")
+            lstm, *last = _lstm(spec, width)
             layers += [lstm, *last]
             width = lstm.hidden_size * (1 + lstm.bidirectional)
-        elif entry.kind in ("Dense", "TimeDistributed"):
-            dense, width = _dense(entry, width)
+        elif spec.kind in ("Dense", "TimeDistributed"):
+            dense, width = _dense(spec, width)
             layers.append(dense)
         else:
-            raise ValueError(f"{entry.place}: layers of class {entry.kind} are not supported")
+            raise ValueError(f"{spec.place}: layers of class {spec.kind} are not supported")
     return layers
 
 
-def _lstm(entry: Entry, width: int) -> list[Any]:
+def _lstm(spec: LayerSpec, width: int) -> list[Any]:
     """Return the model of a layer, and what Keras does to its y."""
-    if entry.kind == "LSTM":
-        one = _direction(entry, "cell", width)
+    if spec.kind == "LSTM":
+        one = _direction(spec, "cell", width)
         options, state = one.options, one.state()
     else:
-        one, back = _two_directions(entry, width)
+        one, back = _two_directions(spec, width)
         options, state = one.options | _BOTH, one.state() | back.state()
     config = Configuration(**options, input_size=one.arrays[0].shape[0], batch_first=True)
     lstm = LSTM.from_state(config, state)
@@ -189,67 +189,67 @@ def _lstm(entry: Entry, width: int) -> list[Any]:
 _BOTH = {"bidirectional": True, "direction": "forward"}
 
 
-def _two_directions(entry: Entry, width: int) -> tuple[_Direction, _Direction]:
-    if (mode := entry.config.get("merge_mode", "concat")) != "concat":
-        raise ValueError(f"{entry.place}: merge_mode={mode!r} is not supported, only 'concat'")
+def _two_directions(spec: LayerSpec, width: int) -> tuple[_Direction, _Direction]:
+    if (mode := spec.config.get("merge_mode", "concat")) != "concat":
+        raise ValueError(f"{spec.place}: merge_mode={mode!r} is not supported, only 'concat'")
     parts = {"layer": "forward_layer/cell", "backward_layer": "backward_layer/cell"}
-    inner = [entry.inner(key) for key in parts]
+    inner = [spec.inner(key) for key in parts]
     for layer in inner:
         if layer.kind != "LSTM":
             raise ValueError(f"{layer.place}: Bidirectional of {layer.kind} is not supported")
     forward, back = (_direction(x, p, width) for x, p in zip(inner, parts.values(), strict=True))
     directions = forward.options["direction"], back.options["direction"]
     if directions != ("forward", "reverse"):
-        raise ValueError(f"{entry.place}: go_backwards of its layers is not False and True")
+        raise ValueError(f"{spec.place}: go_backwards of its layers is not False and True")
     if (
         forward.options | _BOTH != back.options | _BOTH
         or forward.return_sequences != back.return_sequences
         or forward.arrays[0].shape != back.arrays[0].shape
     ):
-        raise ValueError(f"{entry.place}: its two layers differ in more than go_backwards")
+        raise ValueError(f"{spec.place}: its two layers differ in more than go_backwards")
     return forward, back
 
 
-def _direction(entry: Entry, part: str, width: int) -> _Direction:
-    units, bias = entry.units(), entry.flag("use_bias", True)
-    activation = _activation(entry, "activation", "tanh")
-    gate = _activation(entry, "recurrent_activation", "sigmoid")
+def _direction(spec: LayerSpec, part: str, width: int) -> _Direction:
+    units, bias = spec.units(), spec.flag("use_bias", True)
+    activation = _activation(spec, "activation", "tanh")
+    gate = _activation(spec, "recurrent_activation", "sigmoid")
     options = {
         "hidden_size": units,
-        "direction": "reverse" if entry.flag("go_backwards", False) else "forward",
+        "direction": "reverse" if spec.flag("go_backwards", False) else "forward",
         "bias": bias,
         "cell": Cell(gate=gate, cell=activation, hidden=activation),
-        "dtype": entry.dtype(),
+        "dtype": spec.dtype(),
     }
     shapes: dict[str, tuple[int, ...]] = {
         "kernel": (width, 4 * units),
         "recurrent_kernel": (units, 4 * units),
     }
-    arrays = entry.arrays(part, **shapes | ({"bias": (4 * units,)} if bias else {}))
-    return _Direction(options, arrays, entry.flag("return_sequences", False))
+    arrays = spec.arrays(part, **shapes | ({"bias": (4 * units,)} if bias else {}))
+    return _Direction(options, arrays, spec.flag("return_sequences", False))
 
 
-def _activation(entry: Entry, key: str, default: str) -> Activation:
-    name = entry.config.get(key, default)
-    if not isinstance(name, str) or name not in GATES:
-        raise ValueError(f"{entry.place}: {key}={name!r} is not supported in an LSTM")
-    return GATES[name]
+def _activation(spec: LayerSpec, key: str, default: str) -> Activation:
+    name = spec.config.get(key, default)
+    if not isinstance(name, str) or name not in LSTM_ACTIVATIONS:
+        raise ValueError(f"{spec.place}: {key}={name!r} is not supported in an LSTM")
+    return LSTM_ACTIVATIONS[name]
 
 
-def _dense(entry: Entry, width: int) -> tuple[Dense, int]:
+def _dense(spec: LayerSpec, width: int) -> tuple[Dense, int]:
     part = ""
-    if entry.kind == "TimeDistributed":
-        entry, part = entry.inner("layer"), "layer"
-        if entry.kind != "Dense":
-            raise ValueError(f"{entry.place}: TimeDistributed of {entry.kind} is not supported")
-    units, bias = entry.units(), entry.flag("use_bias", True)
-    name = entry.config.get("activation", "linear")
+    if spec.kind == "TimeDistributed":
+        spec, part = spec.inner("layer"), "layer"
+        if spec.kind != "Dense":
+            raise ValueError(f"{spec.place}: TimeDistributed of {spec.kind} is not supported")
+    units, bias = spec.units(), spec.flag("use_bias", True)
+    name = spec.config.get("activation", "linear")
     activation = "" if name == "linear" else name
     if not isinstance(activation, str) or activation not in ACTIVATIONS or name == "":
-        raise ValueError(f"{entry.place}: activation={name!r} is not supported in a Dense")
+        raise ValueError(f"{spec.place}: activation={name!r} is not supported in a Dense")
     shapes: dict[str, tuple[int, ...]] = {"kernel": (width, units)}
-    arrays = entry.arrays(part, **shapes | ({"bias": (units,)} if bias else {}))
-    arrays = [np.array(array, entry.dtype()) for array in arrays]
+    arrays = spec.arrays(part, **shapes | ({"bias": (units,)} if bias else {}))
+    arrays = [np.array(array, spec.dtype()) for array in arrays]
     return Dense(arrays[0].T.copy(), arrays[1] if bias else None, activation), units
 
 

@@ -1,6 +1,5 @@
-"""The public functions: models from and to Keras's layers and files."""
+"""Keras's files and layers, read: as a model, or as a list of layers."""
 
-import json
 import os
 import re
 import sys
@@ -12,22 +11,19 @@ from ...layout import Array
 from ...lstm import LSTM
 from ..errors import naming
 from ..layers import only_lstm
-from .hdf5 import (
-    HDF5,
-    WeightsFile,
-    archive_bytes,
-    entries,
-    read_archive,
-    read_json,
-    weights_bytes,
-)
-from .layers import Entry, Last, Reversed, read_layers
-from .writer import architecture_of, folders_of
+from .archive import json_object, read_archive
+from .hdf5 import SIGNATURE, WeightsFile
+from .layers import Last, LayerSpec, Reversed, read_layers
 
 _READER = "clstm.interop.keras.read"
-_VERSION = '{"keras_version": "3.0.0"}'  # the oldest that has all that is written here
-
 _WITHOUT_WEIGHTS = re.compile(r"(dropout|spatial_dropout1d|gaussian_(dropout|noise))(_\d+)?")
+_GROUPS = {
+    "LSTM": "lstm",
+    "Bidirectional": "bidirectional",
+    "Dense": "dense",
+    "TimeDistributed": "time_distributed",
+}
+"""A weights file's group for each class of layer; the second layer of a class has _1 appended."""
 
 
 def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LSTM:
@@ -69,31 +65,11 @@ def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> li
     """
     data = Path(path).read_bytes()
     with naming(path, KeyError, TypeError, MemoryError):
-        if data.startswith(HDF5):
+        if data.startswith(SIGNATURE):
             return _read_weights(data, architecture)
         text, weights = read_archive(data)
         with WeightsFile(weights) as file:
-            return read_layers(entries(read_json(text, "config.json"), file))
-
-
-def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
-    """Write a .keras file, or weights alone where `path` ends with .weights.h5.
-
-    One LSTM or Bidirectional layer for each layer, with ``return_sequences=True``, and a Dense for
-    the readout; ``keras.saving.load_model`` and ``Model.load_weights`` read them.
-
-    Raises
-    ------
-    ValueError
-        For what Keras does not have: peepholes, coupled gates, bounds, two functions that differ,
-        or one that Keras lacks; a projection, a learned state; more than one layer with
-        ``direction="reverse"``.
-    """
-    text = json.dumps(architecture_of(lstm))
-    data = weights_bytes(folders_of(lstm), text)
-    if not os.fspath(path).endswith(".weights.h5"):
-        data = archive_bytes(text, data, _VERSION)
-    Path(path).write_bytes(data)
+            return read_layers(_specs_of_sequential(json_object(text, "config.json"), file))
 
 
 def from_keras(layer: Any) -> LSTM:
@@ -105,22 +81,7 @@ def from_keras(layer: Any) -> LSTM:
     if not version.startswith("3."):  # functions of the same name are others in Keras 2
         raise ValueError(f"layers of Keras 3 are read, this is Keras {version}")
     layers = layer.layers if type(layer).__name__ == "Sequential" else [layer]
-    return _only_lstm(read_layers([_entry(k, each) for k, each in enumerate(layers)]))
-
-
-def to_keras(lstm: LSTM) -> Any:
-    """Return a ``keras.Sequential`` model of the layers that `save` writes, with copied weights.
-
-    Raises ValueError as `save` does, ImportError without Keras.
-    """
-    architecture = architecture_of(lstm)
-    try:
-        import keras
-    except ImportError:
-        raise ImportError("to_keras needs Keras: pip install keras, and a backend") from None
-    model = keras.Sequential.from_config(architecture["config"])
-    model.set_weights([array for _, arrays in folders_of(lstm) for array in arrays])
-    return model
+    return _only_lstm(read_layers([_spec_of_layer(k, each) for k, each in enumerate(layers)]))
 
 
 def _only_lstm(layers: list[Any]) -> LSTM:
@@ -133,7 +94,7 @@ def _only_lstm(layers: list[Any]) -> LSTM:
     return only_lstm(layers, _READER)
 
 
-def _entry(k: int, layer: Any) -> Entry:
+def _spec_of_layer(k: int, layer: Any) -> LayerSpec:
     kind, place = type(layer).__name__, f"layers[{k}] ({getattr(layer, 'name', None)})"
     if not type(layer).__module__.startswith(("keras.src.", "keras.layers")):
         raise ValueError(f"{place}: {type(layer)} is no layer of Keras")
@@ -145,7 +106,34 @@ def _entry(k: int, layer: Any) -> Entry:
             raise ValueError(f"{place} has no weights yet: build it, or call it once")
         return list(owner.get_weights())
 
-    return Entry(place, kind, layer.get_config(), weights)
+    return LayerSpec(place, kind, layer.get_config(), weights)
+
+
+def _specs_of_sequential(architecture: dict[str, Any], weights: WeightsFile) -> list[LayerSpec]:
+    """Return the layers of a Sequential model, in order, each with its weights."""
+    if architecture.get("class_name") != "Sequential":
+        raise ValueError(
+            f"it is a {architecture.get('class_name')!r} model, and only Sequential ones are read; "
+            "from_keras takes a layer of any"
+        )
+    config = architecture.get("config")
+    layers = config.get("layers") if isinstance(config, dict) else None
+    if not isinstance(layers, list):
+        raise ValueError("config.layers is no list")
+    result: list[LayerSpec] = []
+    counts: dict[str, int] = {}
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
+            raise ValueError(f"layers[{k}] is no layer")
+        kind, name = layer.get("class_name"), layer["config"].get("name")
+        place = f"layers[{k}] ({name})"
+        if layer.get("module", "keras.layers") != "keras.layers" or not isinstance(kind, str):
+            raise ValueError(f"{place}: {kind} of {layer.get('module')} is no layer of Keras")
+        count = counts[kind] = counts.get(kind, 0) + 1
+        group = _GROUPS.get(kind, "") + (f"_{count - 1}" if count > 1 else "")
+        arrays = weights.weights_of(f"layers/{group}")
+        result.append(LayerSpec(place, kind, layer["config"], arrays))
+    return result
 
 
 def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
@@ -153,7 +141,7 @@ def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
         groups = file.groups()
         text = file.architecture() if architecture is None else architecture
         if text is not None:
-            return read_layers(entries(read_json(text, "architecture"), file))
+            return read_layers(_specs_of_sequential(json_object(text, "architecture"), file))
         groups = [name for name in groups if not _WITHOUT_WEIGHTS.fullmatch(name)]
         names = [f"lstm_{k}" if k else "lstm" for k in range(len(groups))]
         if not names or sorted(groups) != sorted(names):
@@ -161,13 +149,18 @@ def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
                 f"its layers are {', '.join(groups) or 'none'}, and it does not tell their order "
                 "and functions: give architecture=, which the Keras model's to_json() returns"
             )
-        return read_layers([_default_lstm(file, name) for name in names])
+        return read_layers([_spec_of_weights(file, name) for name in names])
 
 
-def _default_lstm(file: WeightsFile, name: str) -> Entry:
+def _spec_of_weights(file: WeightsFile, name: str) -> LayerSpec:
     """Return an LSTM layer of which only the weights are known."""
-    weights = file.part(f"layers/{name}")
+    weights = file.weights_of(f"layers/{name}")
     arrays = weights("cell")
     units = arrays[1].shape[0] if len(arrays) > 1 and arrays[1].ndim == 2 else 0
-    config = {"units": units, "use_bias": len(arrays) > 2, "return_sequences": True}
-    return Entry(name, "LSTM", config | {"dtype": str(arrays[0].dtype) if arrays else ""}, weights)
+    config = {
+        "units": units,
+        "use_bias": len(arrays) > 2,
+        "return_sequences": True,
+        "dtype": str(arrays[0].dtype) if arrays else "",
+    }
+    return LayerSpec(name, "LSTM", config, weights)

@@ -1,14 +1,56 @@
-"""A model as Keras's layers: their configurations and weights, for files and for layers."""
+"""Models written as Keras's: configurations and weights, for its files and for live layers."""
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 from ...cell import Activation
 from ...layout import Array
 from ...lstm import LSTM
-from .layers import GATES
+from .archive import archive_bytes
+from .hdf5 import hdf5_bytes
+from .layers import LSTM_ACTIVATIONS
+
+_VERSION = '{"keras_version": "3.0.0"}'  # the oldest that has all that is written here
 
 
-def architecture_of(lstm: LSTM) -> dict[str, Any]:
+def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
+    """Write a .keras file, or weights alone where `path` ends with .weights.h5.
+
+    One LSTM or Bidirectional layer for each layer, with ``return_sequences=True``, and a Dense for
+    the readout; ``keras.saving.load_model`` and ``Model.load_weights`` read them.
+
+    Raises
+    ------
+    ValueError
+        For what Keras does not have: peepholes, coupled gates, bounds, two functions that differ,
+        or one that Keras lacks; a projection, a learned state; more than one layer with
+        ``direction="reverse"``.
+    """
+    text = json.dumps(_architecture_of(lstm))
+    data = hdf5_bytes(_weights_by_group(lstm), text)
+    if not os.fspath(path).endswith(".weights.h5"):
+        data = archive_bytes(text, data, _VERSION)
+    Path(path).write_bytes(data)
+
+
+def to_keras(lstm: LSTM) -> Any:
+    """Return a ``keras.Sequential`` model of the layers that `save` writes, with copied weights.
+
+    Raises ValueError as `save` does, ImportError without Keras.
+    """
+    architecture = _architecture_of(lstm)
+    try:
+        import keras
+    except ImportError:
+        raise ImportError("to_keras needs Keras: pip install keras, and a backend") from None
+    model = keras.Sequential.from_config(architecture["config"])
+    model.set_weights([array for _, arrays in _weights_by_group(lstm) for array in arrays])
+    return model
+
+
+def _architecture_of(lstm: LSTM) -> dict[str, Any]:
     """Return the configuration of a Sequential model; ValueError for what Keras does not have."""
     _check(lstm)
     dtype, bias = lstm.dtype.name, lstm.bias
@@ -47,7 +89,7 @@ def architecture_of(lstm: LSTM) -> dict[str, Any]:
     }
 
 
-def folders_of(lstm: LSTM) -> list[tuple[str, list[Array]]]:
+def _weights_by_group(lstm: LSTM) -> list[tuple[str, list[Array]]]:
     """Return the arrays of every part by its folder in a file, in the order of Keras's weights."""
     parameters, names = lstm.parameters, ("weight_ih", "weight_hh", "bias")
     folders = []
@@ -99,7 +141,7 @@ def _check(lstm: LSTM) -> None:
 
 
 def _name(slot: str, activation: Activation) -> str:
-    for name, ours in GATES.items():
+    for name, ours in LSTM_ACTIVATIONS.items():
         if ours == activation:
             return name
     raise ValueError(f"Keras has no cell.{slot}={activation}")

@@ -1,0 +1,62 @@
+"""The .keras archive: a zip file of the configuration, the weights and notes on both."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+# Keras hardly compresses: contents of more than LARGEST_RATIO * (bytes of the file) + SPARE bytes
+# are refused.
+LARGEST_RATIO = 16
+SPARE = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may grow before one can know
+
+
+def read_archive(data: bytes) -> tuple[str, bytes]:
+    """Return the configuration and the weights, an HDF5 file, of a .keras archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            parts = []
+            for name in ("metadata.json", "config.json", "model.weights.h5"):
+                if name not in members:
+                    raise ValueError(f"it has no {name}")
+                size = members[name].file_size
+                if size > LARGEST_RATIO * len(data) + SPARE:
+                    raise ValueError(f"{name} claims to be {size} bytes")
+                if members[name].compress_type not in _METHODS:
+                    raise ValueError(f"{name} is compressed as Keras never does it")
+                parts.append(archive.read(members[name]))
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:  # of many types, for what is malformed
+        raise ValueError(f"it is no sound zip archive: {error}") from None
+    version = json_object(parts[0], "metadata.json").get("keras_version")
+    if not isinstance(version, str) or not version.startswith("3."):
+        raise ValueError(f"metadata.json: keras_version is {version!r}, expected 3.x")
+    return parts[1].decode("utf-8", "replace"), parts[2]
+
+
+def json_object(text: str | bytes, place: str) -> dict[str, Any]:
+    """Return a JSON object."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{place} is no JSON object")
+    return value
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} stands in it")
+
+
+def archive_bytes(architecture: str, weights: bytes, metadata: str) -> bytes:
+    """Return a .keras archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("metadata.json", metadata)
+        archive.writestr("config.json", architecture)
+        archive.writestr("model.weights.h5", weights)
+    return buffer.getvalue()
