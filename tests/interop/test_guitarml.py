@@ -149,7 +149,7 @@ def test_a_readout_of_its_own_is_written(path):
 
 @pytest.mark.parametrize("options", NOT_PLAIN)
 def test_options_that_cannot_be_written(path, options):
-    with pytest.raises(ValueError, match=f"GuitarML has no LSTM with {next(iter(options))}="):
+    with pytest.raises(ValueError, match=f"GuitarML has no {next(iter(options))}="):
         guitarml.save(draw_model(**options), path)
     assert not path.exists()
 

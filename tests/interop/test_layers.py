@@ -142,10 +142,10 @@ def test_options_that_another_system_lacks_are_named():
     require_plain(draw_model(batch_first=True, bias=False), "X")
     lstm = draw_model(learn_state=True)
     require_plain(lstm, "X", "learn_state")
-    with pytest.raises(ValueError, match="X has no LSTM with learn_state=True"):
+    with pytest.raises(ValueError, match="X has no learn_state=True"):
         require_plain(lstm, "X", "bidirectional")
     for options in NOT_PLAIN:
-        with pytest.raises(ValueError, match=f"X has no LSTM with {next(iter(options))}="):
+        with pytest.raises(ValueError, match=f"X has no {next(iter(options))}="):
             require_plain(draw_model(**options), "X")
 
 

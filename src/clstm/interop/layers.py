@@ -135,10 +135,16 @@ def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
 def require_plain(lstm: LSTM, system: str, *also: str) -> None:
     """Raise ValueError for an option that another system's LSTM does not have.
 
-    `also` names those that it has.
+    Parameters
+    ----------
+    lstm : LSTM
+    system : str
+        The other system, for the message.
+    *also : str
+        Options that its LSTM has beside the sizes: ``"bidirectional"``, ``"cell"``, ...
     """
     config = lstm._config
     plain = Configuration(input_size=1, hidden_size=1)
     for name in ("bidirectional", "direction", "proj_size", "learn_state", "cell"):
         if name not in also and getattr(config, name) != getattr(plain, name):
-            raise ValueError(f"{system} has no LSTM with {name}={getattr(config, name)!r}")
+            raise ValueError(f"{system} has no {name}={getattr(config, name)!r}")

@@ -189,7 +189,7 @@ def test_lists_are_written(path, torch_names):
     ("layers", "reason"),
     [
         *(
-            ([draw_model(**options)], f"RTNeural has no LSTM with {next(iter(options))}=")
+            ([draw_model(**options)], f"RTNeural has no {next(iter(options))}=")
             for options in NOT_PLAIN
         ),
         ([Skip((draw_model(),))], "RTNeural's files have no Skip"),

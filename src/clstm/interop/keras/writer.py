@@ -8,6 +8,7 @@ from typing import Any
 from ...cell import Activation
 from ...layout import Array
 from ...lstm import LSTM
+from ..layers import require_plain
 from .archive import archive_bytes
 from .hdf5 import hdf5_bytes
 from .layers import LSTM_ACTIVATIONS
@@ -122,10 +123,7 @@ def _layer(kind: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
 def _check(lstm: LSTM) -> None:
     """Raise ValueError, naming the option, for what Keras does not have."""
     cell = lstm.cell
-    if lstm.proj_size:
-        raise ValueError(f"Keras has no proj_size={lstm.proj_size}")
-    if lstm.learn_state:
-        raise ValueError("Keras has no learn_state=True")
+    require_plain(lstm, "Keras", "bidirectional", "direction", "cell")
     for name in ("peephole", "coupled", "clip", "cell_clip"):
         if value := getattr(cell, name):
             raise ValueError(f"Keras has no cell.{name}={value}")

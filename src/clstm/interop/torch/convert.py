@@ -5,10 +5,10 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from ...cell import PLAIN
 from ...layout import Array
 from ...lstm import LSTM as Model
 from .. import torch_names
+from ..layers import require_plain
 
 _HEAD = "head: "  # what a Linear's parameters are called in messages; no name begins like that
 _CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -167,10 +167,7 @@ def to_torch(lstm: Model) -> tuple[Any, Any]:
     (LSTM(3, 8), Linear(in_features=8, out_features=1, bias=True))
     """
     torch = import_torch()
-    foreign = {"direction": "forward", "learn_state": False, "cell": PLAIN}
-    for name, plain in foreign.items():
-        if (value := getattr(lstm, name)) != plain:
-            raise ValueError(f"torch.nn.LSTM has no {name}={value!r}")
+    require_plain(lstm, "torch.nn.LSTM", "bidirectional", "proj_size")
     options = {"bias": lstm.bias, "dtype": getattr(torch, lstm.dtype.name), "device": "meta"}
     module = torch.nn.LSTM(
         lstm.input_size,
