@@ -74,7 +74,7 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dic
     with _open(path) as file:
         if not _is_ours(file):
             models = {}
-            for prefix, names in torch_names.parts(file.keys()).items():
+            for prefix, names in torch_names.names_by_prefix(file.keys()).items():
                 arrays = {name: _tensor(file, name) for name in names}
                 models[prefix] = torch_names.read(arrays, prefix, dtype=dtype)
             return models

@@ -113,7 +113,7 @@ def read(
     return LSTM.from_state(config, state)
 
 
-def parts(names: Iterable[str]) -> dict[str, list[str]]:
+def names_by_prefix(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the names of every LSTM among others, by its prefix."""
     found: dict[str, list[str]] = {}
     for name in sorted(names):

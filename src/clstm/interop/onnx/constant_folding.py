@@ -9,7 +9,7 @@ from ...layout import Array
 
 Inputs = Sequence[Array | None]
 Attributes = dict[str, Any]
-Take = Callable[[int], None]
+Reserve = Callable[[int], None]
 """Asked for memory before it is allocated."""
 
 CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}
@@ -45,29 +45,29 @@ def _axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return positive
 
 
-def _identity(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _identity(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     return _data(inputs)
 
 
-def _cast(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _cast(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     data = _data(inputs)
     if given["to"] not in CASTS:
         raise ValueError(f"to={given['to']} is a type that is not supported")
     dtype = np.dtype(CASTS[given["to"]])
-    take(data.size * dtype.itemsize)
+    reserve(data.size * dtype.itemsize)
     with np.errstate(all="ignore"):
         return data.astype(dtype)
 
 
-def _concat(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _concat(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     arrays = [_data([array]) for array in inputs]
     if len({array.dtype for array in arrays}) > 1:
         raise ValueError("its inputs are of several types")
-    take(sum(array.nbytes for array in arrays))
+    reserve(sum(array.nbytes for array in arrays))
     return np.concatenate(arrays, given["axis"])
 
 
-def _slice(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _slice(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     data = _data(inputs)
     parts = [_numbers(inputs, 1 + k, given, n) for k, n in enumerate(("starts", "ends", "axes"))]
     starts, ends, axes = parts
@@ -84,7 +84,7 @@ def _slice(inputs: Inputs, given: Attributes, take: Take) -> Array:
     return data[tuple(cuts)]
 
 
-def _unsqueeze(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _unsqueeze(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     data = _data(inputs)
     axes = _numbers(inputs, 1, given, "axes")
     if axes is None:
@@ -92,17 +92,17 @@ def _unsqueeze(inputs: Inputs, given: Attributes, take: Take) -> Array:
     return np.expand_dims(data, _axes(axes, data.ndim + len(axes)))
 
 
-def _squeeze(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _squeeze(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     data = _data(inputs)
     axes = _numbers(inputs, 1, given, "axes")
     return np.squeeze(data, None if axes is None else _axes(axes, data.ndim))
 
 
-def _transpose(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _transpose(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     return np.transpose(_data(inputs), given.get("perm"))
 
 
-def _reshape(inputs: Inputs, given: Attributes, take: Take) -> Array:
+def _reshape(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     data = _data(inputs)
     shape = _numbers(inputs, 1, given, "shape")
     if shape is None:
@@ -111,11 +111,11 @@ def _reshape(inputs: Inputs, given: Attributes, take: Take) -> Array:
         shape = [size or data.shape[axis] for axis, size in enumerate(shape)]
     if min(shape, default=0) < -1:
         raise ValueError(f"shape is {shape}")
-    take(data.nbytes)
+    reserve(data.nbytes)
     return data.reshape(shape)
 
 
-FOLDED: dict[str, tuple[Callable[[Inputs, Attributes, Take], Array], dict[str, str]]] = {
+OPERATORS: dict[str, tuple[Callable[[Inputs, Attributes, Reserve], Array], dict[str, str]]] = {
     "Identity": (_identity, {}),
     "Cast": (_cast, {"to": "INT", "saturate": "INT"}),  # which is about types of 8 bits
     "Concat": (_concat, {"axis": "INT"}),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...layout import Array
-from .constant_folding import FOLDED
+from .constant_folding import OPERATORS
 
 MAX_DEPTH = 64
 """Of graphs in graphs, and of folded values that depend on each other."""
@@ -53,7 +53,7 @@ class Scope:
 
 
 class Graph:
-    """All graphs of a model, and the memory that its constants may still take.
+    """All graphs of a model, and the memory that its constants may still reserve.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Graph:
         self.outputs = [output.name for output in model.graph.output]
         self._body = model.graph
 
-    def take(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         """Raise ValueError if so many bytes more are too many for the file's size."""
         self._room -= size
         if self._room < 0:
@@ -142,15 +142,15 @@ class Graph:
             return None
         if found.op_type == "Constant":
             return self._constant(scope, found, name)
-        if found.op_type not in FOLDED:
+        if found.op_type not in OPERATORS:
             return None
-        compute, allowed = FOLDED[found.op_type]
+        compute, allowed = OPERATORS[found.op_type]
         inputs = [self.fold(scope, n, depth + 1) if n else None for n in found.input]
         if any(n and array is None for n, array in zip(found.input, inputs, strict=True)):
             return None
         given = attributes(scope, found, allowed)
         try:
-            return compute(inputs, given, self.take)
+            return compute(inputs, given, self.reserve)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{title(found)}: {_message(error)}") from None
 
@@ -182,7 +182,7 @@ class Graph:
             raise ValueError(f"{name!r} has the shape {tuple(tensor.dims)}")
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor = self._external(tensor, name)
-        self.take(tensor.ByteSize())
+        self.reserve(tensor.ByteSize())
         try:
             array: Array = numpy_helper.to_array(tensor)
         except (TypeError, ValueError) as error:

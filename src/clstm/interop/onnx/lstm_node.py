@@ -12,14 +12,14 @@ from ...lstm import LSTM
 from ..gates import reorder
 from .graph import Graph, Scope, attributes, title
 
-GATES = "iofg"
+GATE_ORDER = "iofg"
 """The order of blocks in W, R and B."""
-PEEPHOLES = "iof"
+PEEPHOLE_ORDER = "iof"
 """And in P."""
 ROLES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 STATES = ("initial_h", "initial_c")
 SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
-FUNCTIONS = {
+ACTIVATIONS = {
     "Sigmoid": "sigmoid",
     "Tanh": "tanh",
     "Relu": "relu",
@@ -48,7 +48,7 @@ _ATTRIBUTES = {
 }
 
 
-def model_of(
+def read_node(
     graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None
 ) -> tuple[LSTM, tuple[str, ...]]:
     """Return the model of a node, and which inputs beside X are the caller's to give."""
@@ -68,7 +68,7 @@ def model_of(
         raise ValueError(f"attribute 'hidden_size' is {size}, R is made for {hidden_size}")
     layout = _one_of(given, "layout")
     states, computed = _states(graph, scope, names, weights["R"].shape[::2], layout)
-    functions: dict[str, Any] = _functions(given, len(SUFFIXES[direction]))
+    functions: dict[str, Any] = _activations(given, len(SUFFIXES[direction]))
     config = Configuration(
         input_size=weights["W"].shape[2],
         hidden_size=hidden_size,
@@ -85,7 +85,7 @@ def model_of(
         ),
         dtype=np.dtype(_dtype(weights["W"]) if dtype is None else dtype),
     )
-    graph.take(sum(array.nbytes for array in weights.values()))
+    graph.reserve(sum(array.nbytes for array in weights.values()))
     parameters = _parameters(weights, SUFFIXES[direction], config.dtype) | states
     return LSTM.from_state(config, parameters), computed
 
@@ -196,7 +196,7 @@ def _is_zero(graph: Graph, scope: Scope, name: str, depth: int) -> bool:
 # ---- Its cell, its parameters ----
 
 
-def _functions(given: dict[str, Any], parts: int) -> dict[str, Activation]:
+def _activations(given: dict[str, Any], parts: int) -> dict[str, Activation]:
     """Return the cell's functions: alpha and beta are listed for those that have one, in order."""
     names = given.get("activations", ["Sigmoid", "Tanh", "Tanh"] * parts)
     if len(names) != 3 * parts:
@@ -204,11 +204,11 @@ def _functions(given: dict[str, Any], parts: int) -> dict[str, Activation]:
     left = {kind: list(given.get(f"activation_{kind}", ())) for kind in ("alpha", "beta")}
     functions = []
     for name in names:
-        if name not in FUNCTIONS:
+        if name not in ACTIVATIONS:
             raise ValueError(f"attribute 'activations' has {name!r}, which is not supported")
         having = {"alpha": WITH_ALPHA, "beta": WITH_BETA}
         values = {k: left[k].pop(0) for k, those in having.items() if name in those and left[k]}
-        functions.append(Activation(FUNCTIONS[name], **values))
+        functions.append(Activation(ACTIVATIONS[name], **values))
     for kind, rest in left.items():
         if rest:
             raise ValueError(f"attribute 'activation_{kind}' has more values than functions")
@@ -226,8 +226,8 @@ def _parameters(
         if "B" in weights:  # one for each of the two products
             gates["bias"] = weights["B"][part].reshape(2, -1).astype(dtype).sum(0)
         for name, blocks in gates.items():
-            parameters[f"{name}_l0{suffix}"] = reorder(blocks, GATES)
+            parameters[f"{name}_l0{suffix}"] = reorder(blocks, GATE_ORDER)
         if "P" in weights:
-            peepholes = reorder(weights["P"][part], PEEPHOLES, "ifo")
+            peepholes = reorder(weights["P"][part], PEEPHOLE_ORDER, "ifo")
             parameters[f"weight_peephole_l0{suffix}"] = peepholes
     return parameters

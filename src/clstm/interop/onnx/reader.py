@@ -8,8 +8,8 @@ from numpy.typing import DTypeLike
 
 from ...lstm import LSTM
 from .graph import DOMAINS, Graph, Scope, name_of
-from .lstm_node import model_of
-from .whole_graph import Layer, whole
+from .lstm_node import read_node
+from .whole_graph import LayerNode, read_graph
 
 _T = TypeVar("_T")
 _Source = str | os.PathLike[str] | bytes | Any
@@ -83,9 +83,9 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
     """
 
     def every(graph: Graph) -> list[Node]:
-        return [_node(graph, scope, node, dtype) for scope, node in _lstm_nodes(graph)]
+        return [_named_node(graph, scope, node, dtype) for scope, node in _lstm_nodes(graph)]
 
-    return _from(source, every)
+    return _with_graph(source, every)
 
 
 def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None = None) -> LSTM:
@@ -117,16 +117,18 @@ def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None
         if not nodes:
             raise ValueError("it has no LSTM node")
         if node is None:
-            read = [_node(graph, scope, n, dtype) for scope, n in nodes]
+            read = [_named_node(graph, scope, n, dtype) for scope, n in nodes]
             pairs = zip(nodes, read, strict=True)
-            return whole(graph, [Layer(*place, found.lstm, found.given) for place, found in pairs])
-        scope, chosen = nodes[_index([name_of(n) for _, n in nodes], node)]
-        return _node(graph, scope, chosen, dtype).lstm
+            return read_graph(
+                graph, [LayerNode(*place, found.lstm, found.given) for place, found in pairs]
+            )
+        scope, chosen = nodes[_index_of([name_of(n) for _, n in nodes], node)]
+        return _named_node(graph, scope, chosen, dtype).lstm
 
-    return _from(source, only)
+    return _with_graph(source, only)
 
 
-def _from(source: _Source, use: Callable[[Graph], _T]) -> _T:
+def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
     """Return what `use` makes of a file; every error in it is a ValueError with its name."""
     try:
         import onnx
@@ -165,15 +167,15 @@ def _lstm_nodes(graph: Graph) -> list[tuple[Scope, Any]]:
     ]
 
 
-def _node(graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None) -> Node:
+def _named_node(graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None) -> Node:
     try:
-        lstm, given = model_of(graph, scope, node, dtype)
+        lstm, given = read_node(graph, scope, node, dtype)
     except ValueError as error:
         raise ValueError(f"LSTM node {name_of(node)!r}: {error}") from None
     return Node(name_of(node), lstm, given)
 
 
-def _index(names: list[str], node: str | int) -> int:
+def _index_of(names: list[str], node: str | int) -> int:
     listed = ", ".join(f"{k} {name!r}" for k, name in enumerate(names))
     if isinstance(node, str):
         if names.count(node) != 1:

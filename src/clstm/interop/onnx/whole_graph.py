@@ -14,7 +14,7 @@ import numpy as np
 from ...layout import Array
 from ...lstm import LSTM
 from ..layers import stacked, with_readout
-from .constant_folding import FOLDED
+from .constant_folding import OPERATORS
 from .graph import DOMAINS, Graph, Scope, attributes, name_of, title
 from .lstm_node import ROLES, STATES
 
@@ -22,7 +22,7 @@ _TRANSPOSED = [1, 0, 2]
 _ALIKE = ("hidden_size", "bidirectional", "direction", "bias", "batch_first", "cell", "dtype")
 
 
-class Layer(NamedTuple):
+class LayerNode(NamedTuple):
     """An LSTM node, its model, and which of its inputs are not constant."""
 
     scope: Scope
@@ -31,44 +31,44 @@ class Layer(NamedTuple):
     given: tuple[str, ...]
 
 
-def whole(graph: Graph, layers: Sequence[Layer]) -> LSTM:
+def read_graph(graph: Graph, layers: Sequence[LayerNode]) -> LSTM:
     """Return the model of a graph with these LSTM nodes, all there are, and a readout if any.
 
     Raises ValueError, which names what else the graph computes.
     """
     if len(layers) == 1 and layers[0].scope is not graph.main:
-        raise _more("its LSTM node stands in a body inside of the graph")
+        raise _more_than_lstm("its LSTM node stands in a body inside of the graph")
     if len(layers) > 1:
         _check_chain(graph, layers)
     lstm, node = layers[-1].lstm, layers[-1].node
-    transposed = _input(graph, layers)
+    transposed = _check_inputs(graph, layers)
     sequences = [name for name in graph.outputs if not _is_state(graph, name, layers)]
     if len(sequences) > 1:
-        raise _more(f"it has {len(sequences)} outputs beside the states")
+        raise _more_than_lstm(f"it has {len(sequences)} outputs beside the states")
     weight = bias = None
     y_transposed = transposed
-    if sequences and _same(graph, sequences[0]) not in node.output[:1]:
+    if sequences and _skip_identities(graph, sequences[0]) not in node.output[:1]:
         before, y_transposed, weight, bias = _readout(graph, sequences[0])
-        if _joined(graph, before, lstm) not in node.output[:1]:
-            raise _more(f"its output comes of {_origin(graph, before)}")
+        if _before_join(graph, before, lstm) not in node.output[:1]:
+            raise _more_than_lstm(f"its output comes of {_origin(graph, before)}")
     elif sequences:
         y_transposed = False
     if y_transposed != transposed or (transposed and lstm.batch_first):
-        raise _more("it transposes one of x and y alone")
+        raise _more_than_lstm("it transposes one of x and y alone")
     if len(layers) > 1:
-        graph.take(sum(layer.lstm.parameters.flat.nbytes for layer in layers))
-    lstm = stacked(_with_states([layer.lstm for layer in layers]))
+        graph.reserve(sum(layer.lstm.parameters.flat.nbytes for layer in layers))
+    lstm = stacked(_fill_states([layer.lstm for layer in layers]))
     if transposed:
         config = replace(lstm._config, batch_first=True)
         lstm = LSTM.from_state(config, lstm.state_dict())
     if weight is None:
         return lstm
     if (bias is not None) != lstm.bias:
-        raise _more("one of the LSTM and its readout has a bias, the other has none")
+        raise _more_than_lstm("one of the LSTM and its readout has a bias, the other has none")
     return with_readout(lstm, weight, bias)
 
 
-def _more(what: str) -> ValueError:
+def _more_than_lstm(what: str) -> ValueError:
     return ValueError(
         f"it is more than an LSTM with a linear readout: {what}. clstm.interop.onnx.read returns "
         "its LSTM nodes, and load with node= one of them"
@@ -78,7 +78,7 @@ def _more(what: str) -> ValueError:
 # ---- Layers ----
 
 
-def _check_chain(graph: Graph, layers: Sequence[Layer]) -> None:
+def _check_chain(graph: Graph, layers: Sequence[LayerNode]) -> None:
     """Check that nodes, in the file's order, are layers: each fed by the one below, and like it."""
     try:
         for layer in layers:
@@ -95,10 +95,10 @@ def _check_chain(graph: Graph, layers: Sequence[Layer]) -> None:
         ) from None
 
 
-def _check_next(graph: Graph, below: Layer, layer: Layer) -> None:
+def _check_next(graph: Graph, below: LayerNode, layer: LayerNode) -> None:
     own, other = layer.lstm._config, below.lstm._config
-    source = _same(graph, layer.node.input[0])
-    if _joined(graph, source, below.lstm) not in below.node.output[:1]:
+    source = _skip_identities(graph, layer.node.input[0])
+    if _before_join(graph, source, below.lstm) not in below.node.output[:1]:
         raise ValueError(f"X of {title(layer.node)} comes of {_origin(graph, source)}")
     for name in _ALIKE:
         if (value := getattr(own, name)) != (expected := getattr(other, name)):
@@ -114,49 +114,49 @@ def _check_next(graph: Graph, below: Layer, layer: Layer) -> None:
         raise ValueError(f"{title(layer.node)} is given {layer.given}, the one below {below.given}")
 
 
-def _check_states(graph: Graph, layers: Sequence[Layer]) -> None:
+def _check_states(graph: Graph, layers: Sequence[LayerNode]) -> None:
     """Check that what the layers are given is one input, each layer's part of it in their order."""
     for role in layers[0].given:
         sources = []
         for part, layer in enumerate(layers):
-            name = _same(graph, layer.node.input[ROLES.index(role)])
-            source = _part(graph, name, part, layer.lstm) if role in STATES else name
+            name = _skip_identities(graph, layer.node.input[ROLES.index(role)])
+            source = _sliced_states(graph, name, part, layer.lstm) if role in STATES else name
             sources.append(source)
             if source != sources[0] or source is None or graph.main.find(source)[2] is not None:
                 origin = _origin(graph, source or name)
                 raise ValueError(f"{role} of {title(layer.node)} comes of {origin}")
 
 
-def _part(graph: Graph, name: str, part: int, lstm: LSTM) -> str | None:
+def _sliced_states(graph: Graph, name: str, part: int, lstm: LSTM) -> str | None:
     """Return the value of all layers' states of which this one is a layer's part."""
-    node = _step(graph, name, ("Slice",))
+    node = _producer(graph, name, ("Slice",))
     if not node or len(node.input) < 4:
         return None
-    _given(graph, node)
+    _attributes_of(graph, node)
     directions, axis = lstm._config.num_directions, int(lstm.batch_first)
-    start, end, axes, *steps = [_constant(graph, n) for n in node.input[1:] if n]
+    start, end, axes, *steps = [_folded_list(graph, n) for n in node.input[1:] if n]
     ends = [directions * part], [directions * (part + 1)]
     if (start, end) != ends or axes not in ([axis], [axis - 3]) or steps not in ([], [[1]]):
         return None
-    return _same(graph, node.input[0])
+    return _skip_identities(graph, node.input[0])
 
 
-def _is_state(graph: Graph, name: str, layers: Sequence[Layer]) -> bool:
+def _is_state(graph: Graph, name: str, layers: Sequence[LayerNode]) -> bool:
     """Whether a value is h or c after the last step, of all layers in their order."""
-    name = _same(graph, name)
+    name = _skip_identities(graph, name)
     if len(layers) == 1:
         return name in layers[0].node.output[1:3]
-    node = _step(graph, name, ("Concat",))
+    node = _producer(graph, name, ("Concat",))
     axis = int(layers[0].lstm.batch_first)
-    if not node or _given(graph, node).get("axis") not in (axis, axis - 3):
+    if not node or _attributes_of(graph, node).get("axis") not in (axis, axis - 3):
         return False
-    parts = [_same(graph, part) for part in node.input]
+    parts = [_skip_identities(graph, part) for part in node.input]
     return any(
         parts == [name for la in layers for name in la.node.output[k : k + 1]] for k in (1, 2)
     )
 
 
-def _with_states(lstms: list[LSTM]) -> list[LSTM]:
+def _fill_states(lstms: list[LSTM]) -> list[LSTM]:
     """Return layers that all have a learned state, zero where there was none, if one has it."""
     if not any(lstm.learn_state for lstm in lstms):
         return lstms
@@ -172,46 +172,46 @@ def _with_states(lstms: list[LSTM]) -> list[LSTM]:
 # ---- Steps between values ----
 
 
-def _step(graph: Graph, name: str, kinds: tuple[str, ...]) -> Any:
+def _producer(graph: Graph, name: str, kinds: tuple[str, ...]) -> Any:
     """Return the node of one of these kinds that computes a value, or None."""
     found = graph.main.find(name)[2]
     fits = getattr(found, "op_type", "") in kinds and found.domain in DOMAINS and found.input
     return found if fits else None
 
 
-def _same(graph: Graph, name: str) -> str:
+def _skip_identities(graph: Graph, name: str) -> str:
     """Return the value of which this one is a copy."""
     seen = 0
-    while (node := _step(graph, name, ("Identity",))) and seen < 64:
+    while (node := _producer(graph, name, ("Identity",))) and seen < 64:
         name, seen = node.input[0], seen + 1
     return name
 
 
-def _back(graph: Graph, name: str) -> tuple[str, bool]:
+def _skip_transpose(graph: Graph, name: str) -> tuple[str, bool]:
     """Return what a value is transposed from, time for batch; and whether it is."""
-    name = _same(graph, name)
-    node = _step(graph, name, ("Transpose",))
-    if node and _given(graph, node).get("perm") == _TRANSPOSED:
-        return _same(graph, node.input[0]), True
+    name = _skip_identities(graph, name)
+    node = _producer(graph, name, ("Transpose",))
+    if node and _attributes_of(graph, node).get("perm") == _TRANSPOSED:
+        return _skip_identities(graph, node.input[0]), True
     return name, False
 
 
-def _given(graph: Graph, node: Any) -> dict[str, Any]:
-    return attributes(graph.main, node, FOLDED[node.op_type][1])
+def _attributes_of(graph: Graph, node: Any) -> dict[str, Any]:
+    return attributes(graph.main, node, OPERATORS[node.op_type][1])
 
 
-def _input(graph: Graph, layers: Sequence[Layer]) -> bool:
+def _check_inputs(graph: Graph, layers: Sequence[LayerNode]) -> bool:
     """Return whether x is transposed on its way to the first layer; it must not be computed.
 
     Nor must what a single layer is given; of several, `_check_states` has seen to it.
     """
     node = layers[0].node
     given = layers[0].given if len(layers) == 1 else ()
-    x, transposed = _back(graph, node.input[0])
-    others = [_same(graph, node.input[ROLES.index(role)]) for role in given]
+    x, transposed = _skip_transpose(graph, node.input[0])
+    others = [_skip_identities(graph, node.input[ROLES.index(role)]) for role in given]
     for role, name in zip(("X", *given), (x, *others), strict=True):
         if graph.main.find(name)[2] is not None:
-            raise _more(f"{role} comes of {_origin(graph, name)}")
+            raise _more_than_lstm(f"{role} comes of {_origin(graph, name)}")
     return transposed
 
 
@@ -225,18 +225,18 @@ def _origin(graph: Graph, name: str) -> str:
 
 def _readout(graph: Graph, name: str) -> tuple[str, bool, Array | None, Array | None]:
     """Return what the readout reads, whether it is transposed, and the weight (O, D R) and bias."""
-    name, after = _back(graph, name)
+    name, after = _skip_transpose(graph, name)
     weight = bias = None
-    if add := _step(graph, name, ("Add",)):
+    if add := _producer(graph, name, ("Add",)):
         name, bias = _operands(graph, add, 1)
-    if product := _step(graph, name, ("MatMul",)):
+    if product := _producer(graph, name, ("MatMul",)):
         name, weight = _operands(graph, product, 2)
         weight = weight.T
     elif add:
-        raise _more(title(add))
-    name, before = _back(graph, name)
+        raise _more_than_lstm(title(add))
+    name, before = _skip_transpose(graph, name)
     if weight is not None and bias is not None and bias.shape != weight.shape[:1]:
-        raise _more(f"{title(add)} adds an array of shape {bias.shape}")
+        raise _more_than_lstm(f"{title(add)} adds an array of shape {bias.shape}")
     return name, before != after, weight, bias
 
 
@@ -248,44 +248,44 @@ def _operands(graph: Graph, node: Any, rank: int) -> tuple[str, Array]:
         first, second = second, first
     constant = graph.fold(graph.main, second)
     if constant is None or constant.ndim != rank or constant.dtype.kind != "f":
-        raise _more(title(node))
-    return _same(graph, first), constant
+        raise _more_than_lstm(title(node))
+    return _skip_identities(graph, first), constant
 
 
-def _joined(graph: Graph, name: str, lstm: LSTM) -> str | None:
+def _before_join(graph: Graph, name: str, lstm: LSTM) -> str | None:
     """Return the Y, (T, D, B, H) or (B, T, D, H), that has its directions in one axis here."""
-    return _squeezed(graph, name, lstm) or _reshaped(graph, name, lstm)
+    return _before_squeeze(graph, name, lstm) or _before_reshape(graph, name, lstm)
 
 
-def _squeezed(graph: Graph, name: str, lstm: LSTM) -> str | None:
+def _before_squeeze(graph: Graph, name: str, lstm: LSTM) -> str | None:
     """Return the value that has one axis more, of the one direction that there is."""
-    node = _step(graph, name, ("Squeeze",))
+    node = _producer(graph, name, ("Squeeze",))
     if not node or lstm.bidirectional:
         return None
-    axes = _given(graph, node).get("axes")
+    axes = _attributes_of(graph, node).get("axes")
     if len(node.input) == 2:
-        axes = _constant(graph, node.input[1])
+        axes = _folded_list(graph, node.input[1])
     axis = 2 if lstm.batch_first else 1
-    return _same(graph, node.input[0]) if axes in ([axis], [axis - 4]) else None
+    return _skip_identities(graph, node.input[0]) if axes in ([axis], [axis - 4]) else None
 
 
-def _reshaped(graph: Graph, name: str, lstm: LSTM) -> str | None:
+def _before_reshape(graph: Graph, name: str, lstm: LSTM) -> str | None:
     """Return the value of which two axes, the directions moved beside the units, are one here."""
-    node = _step(graph, name, ("Reshape",))
-    if not node or len(node.input) != 2 or _given(graph, node).get("allowzero"):
+    node = _producer(graph, name, ("Reshape",))
+    if not node or len(node.input) != 2 or _attributes_of(graph, node).get("allowzero"):
         return None
     width = lstm.hidden_size * (1 + lstm.bidirectional)
-    if _constant(graph, node.input[1]) not in ([0, 0, -1], [0, 0, width]):
+    if _folded_list(graph, node.input[1]) not in ([0, 0, -1], [0, 0, width]):
         return None
-    moved = _same(graph, node.input[0])
+    moved = _skip_identities(graph, node.input[0])
     if lstm.batch_first:
         return moved
-    transpose = _step(graph, moved, ("Transpose",))
-    if not transpose or _given(graph, transpose).get("perm") != [0, 2, 1, 3]:
+    transpose = _producer(graph, moved, ("Transpose",))
+    if not transpose or _attributes_of(graph, transpose).get("perm") != [0, 2, 1, 3]:
         return None
-    return _same(graph, transpose.input[0])
+    return _skip_identities(graph, transpose.input[0])
 
 
-def _constant(graph: Graph, name: str) -> Any:
+def _folded_list(graph: Graph, name: str) -> Any:
     array = graph.fold(graph.main, name)
     return None if array is None else array.tolist()

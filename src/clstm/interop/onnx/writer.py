@@ -9,12 +9,12 @@ from ...cell import PLAIN, SLOTS, Cell
 from ...layout import Array
 from ...lstm import LSTM
 from ..gates import OURS, reorder
-from .lstm_node import FUNCTIONS, GATES, PEEPHOLES, SUFFIXES, WITH_ALPHA, WITH_BETA
+from .lstm_node import ACTIVATIONS, GATE_ORDER, PEEPHOLE_ORDER, SUFFIXES, WITH_ALPHA, WITH_BETA
 
 OPSET = 17
 IR_VERSION = 8
 _LARGEST = 2**31 - 2**20  # of a protobuf message, with room for what is no weight
-_NAMES = {ours: theirs for theirs, ours in FUNCTIONS.items()}
+_NAMES = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 
 def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
@@ -104,9 +104,9 @@ class _Writer:
             self._node("Transpose", [value], "y", perm=[1, 0, 2])
         else:
             self._node("Identity", [value], "y")
-        return self._made()
+        return self._with_inputs_and_outputs()
 
-    def _made(self) -> Any:
+    def _with_inputs_and_outputs(self) -> Any:
         from onnx import TensorProto, helper
 
         lstm = self._lstm
@@ -183,12 +183,15 @@ def _weights(lstm: LSTM, suffixes: list[str]) -> dict[str, Array]:
     def stacked(name: str, order: str, target: str) -> Array:
         return np.stack([reorder(lstm.parameters[name + s], order, target) for s in suffixes])
 
-    weights = {"W": stacked("weight_ih", OURS, GATES), "R": stacked("weight_hh", OURS, GATES)}
+    weights = {
+        "W": stacked("weight_ih", OURS, GATE_ORDER),
+        "R": stacked("weight_hh", OURS, GATE_ORDER),
+    }
     if lstm.bias:
-        bias = stacked("bias", OURS, GATES)  # of both products: the second has none
+        bias = stacked("bias", OURS, GATE_ORDER)  # of both products: the second has none
         weights["B"] = np.concatenate([bias, np.zeros_like(bias)], 1)
     if lstm.cell.peephole:
-        weights["P"] = stacked("weight_peephole", "ifo", PEEPHOLES)
+        weights["P"] = stacked("weight_peephole", "ifo", PEEPHOLE_ORDER)
     return weights
 
 

@@ -96,7 +96,7 @@ def write(
     """
     parts = [part for layer in layers for part in _parts_of(layer)]
     sizes = _sizes_of(parts)
-    value = state_dict.value(parts) if torch_names else layer_list.value(parts, sizes)
+    value = state_dict.to_json(parts) if torch_names else layer_list.to_json(parts, sizes)
     write_json(path, value)
 
 

@@ -76,7 +76,7 @@ def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
     return LSTM.from_state(config, state), features
 
 
-def value(layers: Sequence[Any], sizes: list[int]) -> dict[str, Any]:
+def to_json(layers: Sequence[Any], sizes: list[int]) -> dict[str, Any]:
     """Return what a file of these layers holds; `sizes` as `rtneural` checked them."""
     entries = []
     for layer, size in zip(layers, sizes[1:], strict=True):

@@ -61,7 +61,7 @@ def _read_module(
     return Dense(weight, bias), weight.shape[1], weight.shape[0]
 
 
-def value(layers: Sequence[Any]) -> dict[str, Any]:
+def to_json(layers: Sequence[Any]) -> dict[str, Any]:
     """Return what a file of these layers holds: the modules lstm, dense, lstm2, ..."""
     state: dict[str, Any] = {}
     counts = {"lstm": 0, "dense": 0}
