@@ -157,11 +157,11 @@ def test_options_that_cannot_be_written(path, options):
 @pytest.mark.parametrize(
     ("layers", "reason"),
     [
-        ([draw_model(output_size=None)], "no LSTM without a linear layer"),
-        ([], "an LSTM with a linear layer, or a Skip around it, and no more"),
-        ([draw_model(), Skip(())], "and no more"),
-        ([Skip((Skip((draw_model(),)),))], "and no more"),
-        ([Dense(np.ones((1, 1)))], "and no more"),
+        ([draw_model(output_size=None)], "needs a linear layer"),
+        ([], "one LSTM with a linear layer, or a Skip around it"),
+        ([draw_model(), Skip(())], "one LSTM with a linear layer, or a Skip"),
+        ([Skip((Skip((draw_model(),)),))], "one LSTM with a linear layer, or a Skip"),
+        ([Dense(np.ones((1, 1)))], "one LSTM with a linear layer, or a Skip"),
     ],
 )
 def test_lists_that_cannot_be_written(path, layers, reason):
@@ -193,8 +193,8 @@ def test_lists_that_cannot_be_written(path, layers, reason):
         (("state_dict", "rec.weight_ih_l2"), [], "state_dict has 11 arrays"),
         (("state_dict", "rec.weight_hh_l1"), [[1.0] * 3] * 11, r"rec\.weight_hh_l1 has shape"),
         (("state_dict", "rec.bias_hh_l1"), [1.0], r"rec\.bias_hh_l1 has shape \(1,\)"),
-        (("state_dict", "rec.bias_ih_l0", 2), None, r"rec\.bias_ih_l0 holds what is no number"),
-        (("state_dict", "lin.bias"), 1.0, r"lin\.bias is no array of 1 axes"),
+        (("state_dict", "rec.bias_ih_l0", 2), None, r"rec\.bias_ih_l0 contains a value"),
+        (("state_dict", "lin.bias"), 1.0, r"lin\.bias is not an array of 1 axes"),
     ],
 )  # fmt: skip
 def test_bad_files(path, steps, to, reason):

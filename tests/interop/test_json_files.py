@@ -11,18 +11,18 @@ from clstm.interop.json_files import Node, read_json, write_json
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no valid JSON"),
-        (b"{", "no valid JSON"),
-        (b"[1, 2] 3", "no valid JSON: Extra data"),
-        (b"\xff\xfe\xff", "no valid JSON"),
-        (b"\x80\x81", "no valid JSON"),
-        (b'{"a": NaN}', "NaN is no number"),
-        (b"[-Infinity]", "-Infinity is no number"),
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[1, 2] 3", "not valid JSON: Extra data"),
+        (b"\xff\xfe\xff", "not valid JSON"),
+        (b"\x80\x81", "not valid JSON"),
+        (b'{"a": NaN}', "NaN is not a number"),
+        (b"[-Infinity]", "-Infinity is not a number"),
         (b'{"a": 1, "b": 2, "a": 3}', "an object has 'a' twice"),
         (b'[{"b": {"c": 1, "c": 1}}]', "an object has 'c' twice"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a":' * 200_000, "nested too deeply"),
-        (b"1" * 5000, "no valid JSON"),  # Python reads no integer of so many digits
+        (b"1" * 5000, "not valid JSON"),  # Python reads no integer of so many digits
     ],
 )
 def test_no_json(tmp_path, data, reason):
@@ -41,20 +41,20 @@ def test_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("value", "shape", "reason"),
     [
-        (1.0, (1,), "is no array of 1 axes"),
-        ([1.0], (1, 1), "is no array of 2 axes"),
-        ([[1.0], 2.0], (2, 1), "is no array of 2 axes"),
-        ({"a": 1}, (1,), "is no array of 1 axes"),
+        (1.0, (1,), "is not an array of 1 axes"),
+        ([1.0], (1, 1), "is not an array of 2 axes"),
+        ([[1.0], 2.0], (2, 1), "is not an array of 2 axes"),
+        ({"a": 1}, (1,), "is not an array of 1 axes"),
         ([1.0, 2.0], (3,), r"has shape \(2,\), expected \(3,\)"),
         ([[1.0, 2.0]], (2, 1), r"has shape \(1, 2\), expected \(2, 1\)"),
         ([[1.0, 2.0]], (None, 1), r"has shape \(1, 2\), expected \(any, 1\)"),
         ([], (1, 1), r"has shape \(0,\), expected \(1, 1\)"),
         ([1.0], (10**400,), r"has shape \(1,\), expected \(a very large number,\)"),
         ([[1.0], [1.0, 2.0]], (2, 1), "has rows of different lengths"),
-        ([1.0, "2.0"], (2,), "holds what is no number"),
-        ([1.0, None], (2,), "holds what is no number"),
-        ([1.0, True], (2,), "holds what is no number"),
-        ([[1.0], [[2.0]]], (2, 1), "holds what is no number"),
+        ([1.0, "2.0"], (2,), "value that is not a number"),
+        ([1.0, None], (2,), "value that is not a number"),
+        ([1.0, True], (2,), "value that is not a number"),
+        ([[1.0], [[2.0]]], (2, 1), "value that is not a number"),
         ([1.0, 1e39], (2,), "holds a number that is too large for float32"),
         ([1.0, float("inf")], (2,), "holds a number that is too large"),  # from 1e999
         ([1.0, 10**400], (2,), "holds a number that is too large"),
@@ -110,7 +110,7 @@ def test_round_trip(tmp_path):
 def test_nothing_is_written_for_numbers_that_json_does_not_have(tmp_path):
     path = tmp_path / "model.json"
     path.write_text("before")
-    with pytest.raises(ValueError, match="JSON has no NaN"):
+    with pytest.raises(ValueError, match="the model has NaN or infinity"):
         write_json(path, {"a": [1.0, float("nan")]})
     assert path.read_text() == "before"
     write_json(path, [1.0])

@@ -143,7 +143,7 @@ def test_options_that_cannot_be_written(path, options):
 
 
 def test_a_model_without_a_head_cannot_be_written(path):
-    with pytest.raises(ValueError, match="no LSTM without a head, and output_size is None"):
+    with pytest.raises(ValueError, match="needs a head, but output_size is None"):
         nam.save(draw_model(output_size=None), path)
     assert not path.exists()
 
@@ -156,9 +156,9 @@ def test_versions(path, version):
 @pytest.mark.parametrize(
     ("steps", "to", "reason"),
     [
-        (("version",), "0.4.0", "version is not 0.5, 0.6 or 0.7"),
-        (("version",), "0.8.0", "version is not 0.5, 0.6 or 0.7"),
-        (("version",), "0.5.0\n", "version is not 0.5, 0.6 or 0.7"),
+        (("version",), "0.4.0", "version is not supported, only 0.5, 0.6 and 0.7 are"),
+        (("version",), "0.8.0", "version is not supported, only 0.5, 0.6 and 0.7 are"),
+        (("version",), "0.5.0\n", "version is not supported, only 0.5, 0.6 and 0.7 are"),
         (("version",), 0.5, "version is a number, expected a string"),
         (("architecture",), "WaveNet", "architecture is 'WaveNet', expected 'LSTM'"),
         (("more",), 1, "has 'more', which is not supported"),
@@ -174,11 +174,11 @@ def test_versions(path, version):
         (("config", "input_size"), True, "input_size is true, expected an integer"),
         (("config", "in_channels"), 1, "in_channels is not input_size=2"),
         (("config", "out_channels"), 2, f"expected \\({COUNT + 4},\\)"),
-        (("weights",), None, "weights is no array of 1 axes"),
+        (("weights",), None, "weights is not an array of 1 axes"),
         (("weights",), [[1.0]], "weights has shape"),
         (("weights",), FILE["weights"][:-1], f"weights has shape \\({COUNT - 1},\\)"),
         (("weights",), [*FILE["weights"], 0.0], f"weights has shape \\({COUNT + 1},\\)"),
-        (("weights", 3), "1", "weights holds what is no number"),
+        (("weights", 3), "1", "weights value that is not a number"),
     ],
 )  # fmt: skip
 def test_bad_files(path, steps, to, reason):

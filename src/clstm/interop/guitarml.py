@@ -114,11 +114,11 @@ def write(layers: Sequence[Any], path: str | os.PathLike[str]) -> None:
         lstm = only_lstm(layers[0].layers if skips else layers, "read")
     except ValueError:
         raise ValueError(
-            "GuitarML's files have an LSTM with a linear layer, or a Skip around it, and no more"
+            "GuitarML's files hold one LSTM with a linear layer, or a Skip around it"
         ) from None
     require_plain(lstm, "GuitarML")
     if lstm.output_size is None:
-        raise ValueError("GuitarML has no LSTM without a linear layer, and output_size is None")
+        raise ValueError("GuitarML's LSTM needs a linear layer, but output_size is None")
     data = {
         "model": "SimpleRNN",
         "input_size": lstm.input_size,

@@ -78,7 +78,7 @@ class Node:
         """Return a list of numbers, or of lists of numbers; a None of the shape is any size."""
         rows = self.value if len(shape) == 2 else [self.value]
         if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-            self.fail(f"is no array of {len(shape)} axes")
+            self.fail(f"is not an array of {len(shape)} axes")
         lengths = set(map(len, rows))
         if len(lengths) > 1:
             self.fail("has rows of different lengths")
@@ -89,7 +89,7 @@ class Node:
             expected = ", ".join("any" if size is None else _shortened(size) for size in shape)
             self.fail(f"has shape {found}, expected ({expected}{',' * (len(shape) == 1)})")
         if not set(map(type, chain.from_iterable(rows))) <= {int, float}:
-            self.fail("holds what is no number")
+            self.fail("contains a value that is not a number")
         try:
             with np.errstate(over="ignore"):
                 array = np.array(self.value, np.float64).astype(dtype)
@@ -109,7 +109,7 @@ def read_json(path: str | os.PathLike[str]) -> Node:
     except RecursionError:
         raise ValueError(f"{file}: it is nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
-        raise ValueError(f"{file}: it is no valid JSON: {error}") from None
+        raise ValueError(f"{file}: it is not valid JSON: {error}") from None
     return Node(value, file)
 
 
@@ -119,12 +119,12 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
-        raise ValueError(f"{file}: JSON has no NaN and no infinity, the model has") from None
+        raise ValueError(f"{file}: the model has NaN or infinity, which JSON cannot hold") from None
     Path(file).write_text(text + "\n", encoding="utf-8")
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
         {"version", "architecture", "config", "weights"}, {"metadata", "sample_rate"}
     )
     if not _KNOWN_VERSION.fullmatch(parts["version"].text()):
-        parts["version"].fail("is not 0.5, 0.6 or 0.7, which are supported")
+        parts["version"].fail("is not supported, only 0.5, 0.6 and 0.7 are")
     parts["architecture"].text("LSTM")
     config = _read_config(parts["config"], dtype)
     weights = parts["weights"].array((_count(config),), config.dtype)
@@ -84,7 +84,7 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, sample_rate: float | None 
     """
     require_plain(lstm, "Neural Amp Modeler", "learn_state")
     if lstm.output_size is None:
-        raise ValueError("Neural Amp Modeler has no LSTM without a head, and output_size is None")
+        raise ValueError("Neural Amp Modeler's LSTM needs a head, but output_size is None")
     config = {name: getattr(lstm, name) for name in ("input_size", "hidden_size", "num_layers")}
     if (lstm.input_size, lstm.output_size) != (1, 1):
         config |= {"in_channels": lstm.input_size, "out_channels": lstm.output_size}

@@ -47,7 +47,9 @@ def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
     shapes = _named(shapes, prefix)
     places = [match for match in map(_LAYER.fullmatch, shapes) if match]
     if unknown := sorted(shapes.keys() - _OTHER - {place[0] for place in places}):
-        raise ValueError(f"{prefix}{unknown[0]} is no parameter of an LSTM{_hint(shapes, prefix)}")
+        raise ValueError(
+            f"{prefix}{unknown[0]} is not a parameter of an LSTM{_hint(shapes, prefix)}"
+        )
     layers = {int(place["layer"]) for place in places}
     if missing := set(range(max(len(layers), 1))) - layers:
         raise ValueError(f"there is no {prefix}weight_ih_l{min(missing)}{_hint(shapes, prefix)}")
@@ -185,7 +187,7 @@ def _check(shapes: Mapping[str, Shape], config: Configuration, prefix: str) -> N
         if tuple(shapes[name]) != shape:
             raise ValueError(f"{prefix}{name} has shape {tuple(shapes[name])}, expected {shape}")
     if unknown := sorted(shapes.keys() - expected.keys()):
-        raise ValueError(f"{prefix}{unknown[0]} does not belong to a model of the other parameters")
+        raise ValueError(f"{prefix}{unknown[0]} does not fit the other parameters")
 
 
 def _head(arrays: Mapping[str, Any], head: str) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def _head(arrays: Mapping[str, Any], head: str) -> dict[str, Any]:
     if "weight" not in linear:
         raise ValueError(f"there is no {head}weight")
     if unknown := sorted(linear.keys() - {"weight", "bias"}):
-        raise ValueError(f"{head}{unknown[0]} is no parameter of a linear layer")
+        raise ValueError(f"{head}{unknown[0]} is not a parameter of a linear layer")
     return linear
 
 

@@ -72,16 +72,16 @@ def sequential(*layers, **changes):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("{", "config.json is no JSON"),
-        ("[]", "config.json is no JSON object"),
-        ("[" * 100_000, "config.json is no JSON"),
-        ('{"class_name": NaN}', "config.json is no JSON: NaN"),
+        ("{", "config.json is not JSON"),
+        ("[]", "config.json is not a JSON object"),
+        ("[" * 100_000, "config.json is not JSON"),
+        ('{"class_name": NaN}', "config.json is not JSON: it contains NaN"),
         (sequential(class_name="Functional"), "it is a 'Functional' model"),
         (sequential(class_name=None), "it is a None model"),
-        (sequential(config=[]), "config.layers is no list"),
-        (sequential(config={"layers": {}}), "config.layers is no list"),
-        (architecture(7), r"layers\[0\] is no layer"),
-        (architecture({"class_name": "LSTM", "config": []}), r"layers\[0\] is no layer"),
+        (sequential(config=[]), "config.layers is not a list"),
+        (sequential(config={"layers": {}}), "config.layers is not a list"),
+        (architecture(7), r"layers\[0\] is not a layer"),
+        (architecture({"class_name": "LSTM", "config": []}), r"layers\[0\] is not a layer"),
         (architecture(lstm() | {"module": "own"}), r"layers\[0\] \(rnn\): LSTM of own is no"),
         (architecture(lstm() | {"class_name": []}), r"layers\[0\] \(rnn\): \[\] of"),
         (architecture(lstm() | {"class_name": "GRU"}), "class GRU are not supported"),
@@ -104,8 +104,8 @@ def sequential(*layers, **changes):
         (architecture(lstm(dtype=[])), r"dtype \[\] is neither"),
         (architecture(lstm(), lstm()), "there is no layers/lstm_1"),
         (architecture(lstm(return_sequences=False), lstm()), "has return_sequences=False"),
-        (architecture(entry("Bidirectional", layer=7)), r"\.layer is no layer"),
-        (architecture(entry("Bidirectional", layer=lstm())), r"\.backward_layer is no layer"),
+        (architecture(entry("Bidirectional", layer=7)), r"\.layer is not a layer"),
+        (architecture(entry("Bidirectional", layer=lstm())), r"\.backward_layer is not a layer"),
         (architecture(lstm(), entry("Dense", units=2)), "there is no layers/dense"),
         (architecture(), "more than an LSTM with a linear readout: layer 0 is missing"),
     ],
@@ -161,9 +161,12 @@ def many(file):
     [
         (lambda file: file.__delitem__("layers"), "there is no layers/lstm|group 'layers'"),
         (lambda file: file.__delitem__(f"{CELL}/0"), r"has \['1', '2'\], expected 0, 1"),
-        (replace("layers/lstm", [1.0]), "layers/lstm/cell/vars is no group"),
-        (replace(f"{CELL}/0", np.zeros((3, 8), np.int32)), "is no plain array of floating-point"),
-        (replace(f"{CELL}/0", "text"), "is no plain array of floating-point"),
+        (replace("layers/lstm", [1.0]), "layers/lstm/cell/vars is not a group"),
+        (
+            replace(f"{CELL}/0", np.zeros((3, 8), np.int32)),
+            "is not a plain array of floating-point",
+        ),
+        (replace(f"{CELL}/0", "text"), "is not a plain array of floating-point"),
         (replace(f"{CELL}/0", h5py.Empty("f")), "claims shape None"),
         (replace(f"{CELL}/0", np.zeros((3, 7))), r"kernel has shape \(3, 7\)"),
         (replace(f"{CELL}/0", np.zeros((0, 8))), r"kernel has shape \(0, 8\)"),
@@ -173,8 +176,8 @@ def many(file):
         (linked(h5py.SoftLink("/missing")), "vars/0 is a link"),
         (linked(h5py.SoftLink(f"/{CELL}/1")), "vars/0 is a link"),
         (linked(h5py.ExternalLink("other.h5", "/x")), "vars/0 is a link"),
-        (virtual, "vars/0 is no plain array"),
-        (external, "vars/0 is no plain array"),
+        (virtual, "vars/0 is not a plain array"),
+        (external, "vars/0 is not a plain array"),
         (huge, r"vars/0 claims shape \(1073741824, 8\)"),
         (many, "vars/1 claims shape|kernel has shape"),
     ],
@@ -193,7 +196,7 @@ def test_bad_weights(change, words, path, tmp_path):
         ({"metadata": ""}, "it has no metadata.json"),
         ({"config": ""}, "it has no config.json"),
         ({"data": ""}, "it has no model.weights.h5"),
-        ({"data": b"PK"}, "it is no sound HDF5 file"),
+        ({"data": b"PK"}, "it is not a valid HDF5 file"),
         ({"metadata": "{}"}, "keras_version is None, expected 3"),
         ({"metadata": '{"keras_version": "2.15.0"}'}, "keras_version is '2.15.0', expected 3"),
         ({"metadata": '{"keras_version": 3}'}, "keras_version is 3, expected 3"),
@@ -211,13 +214,16 @@ def test_an_archive_that_grows_is_refused(path):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compression_is_refused(method, path):
-    refused(archive(path, compression=method), "metadata.json is compressed as Keras never does it")
+    refused(
+        archive(path, compression=method),
+        "metadata.json is compressed by a method that Keras does not use",
+    )
 
 
 def test_files_that_are_no_archive_are_refused(path, tmp_path):
     for content in (b"", b"PK\3\4", b"no", archive(path).read_bytes()[:-30]):
         path.write_bytes(content)
-        refused(path, "no sound zip archive")
+        refused(path, "not a valid zip archive")
     with pytest.raises(FileNotFoundError):
         interop.load(tmp_path / "none.keras")
 

@@ -228,7 +228,7 @@ def own_lstm():
     [
         (lambda: [layers.GRU(4)], "GRU are not supported"),
         (lambda: [layers.Masking(), layers.LSTM(4)], "Masking are not supported"),
-        (lambda: [own_lstm()], "is no layer of Keras"),
+        (lambda: [own_lstm()], "is not a layer of Keras"),
         (lambda: [layers.LSTM(4, activation="gelu")], "activation='gelu' is not supported"),
         (lambda: [layers.LSTM(4, recurrent_activation="hard_silu")], "recurrent_activation='hard"),
         (lambda: [layers.LSTM(4), layers.Dense(2, activation="gelu")], "activation='gelu'"),
@@ -281,7 +281,7 @@ def test_only_sequential_models_are_read(tmp_path):
     x = keras.Input((None, 3))
     theirs = keras.Model(x, layers.LSTM(4)(x))
     theirs.save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match="it is a 'Functional' model, and only Sequential"):
+    with pytest.raises(ValueError, match="it is a 'Functional' model, only Sequential"):
         interop.load(tmp_path / "model.keras")
     assert interop.from_keras(theirs.layers[1]).hidden_size == 4
 

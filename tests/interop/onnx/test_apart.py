@@ -128,7 +128,7 @@ def test_a_middle_layer_that_is_an_output_too(saved, value):
 
     model = saved()
     model.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
-    assert_apart(model, "2 outputs beside the states", "more than an LSTM")
+    assert_apart(model, "2 outputs besides the states", "more than an LSTM")
 
 
 def test_a_middle_layer_that_is_added_to_the_last(saved):
@@ -143,7 +143,7 @@ def test_a_middle_layer_that_is_added_to_the_last(saved):
 def test_a_middle_layer_that_is_the_output(saved):
     model = saved()
     node_of(model, "y").input[0] = "y_l0"
-    assert_apart(model, "its output comes of Reshape node 'y_l0'", "more than an LSTM")
+    assert_apart(model, "its output comes from Reshape node 'y_l0'", "more than an LSTM")
 
 
 def between(kind):
@@ -170,7 +170,7 @@ def test_something_between_layers(saved, kind, place):
     node_of(model, place).input[0] = "between"
     hold(model, **held)
     found = "Transpose node 'extra'" if kind == "Transpose" and place == "lstm_l1" else "node"
-    assert_apart(model, f"X of LSTM node 'lstm_l1' comes of .*{found}")
+    assert_apart(model, f"X of LSTM node 'lstm_l1' comes from .*{found}")
 
 
 def test_an_identity_between_layers_is_none(saved):
@@ -193,23 +193,23 @@ def test_directions_in_the_other_order(saved):
     )
     insert(model, "moved_l0", turned)
     node_of(model, "moved_l0").input[0] = "turned"
-    assert_apart(model, "X of LSTM node 'lstm_l1' comes of Reshape node 'y_l0'")
+    assert_apart(model, "X of LSTM node 'lstm_l1' comes from Reshape node 'y_l0'")
     model = saved()
     halves = helper.make_node("Split", ["y_l0"], ["left", "right"], axis=2, num_outputs=2)
     swapped = helper.make_node("Concat", ["right", "left"], ["swapped"], name="swap", axis=2)
     insert(model, "lstm_l1", halves, swapped)
     node_of(model, "lstm_l1").input[0] = "swapped"
-    assert_apart(model, "X of LSTM node 'lstm_l1' comes of Concat node 'swap'")
+    assert_apart(model, "X of LSTM node 'lstm_l1' comes from Concat node 'swap'")
     model = saved()
     set_attribute(model, "moved_l0", perm=[0, 2, 3, 1])  # units beside units, of both directions
-    assert_apart(model, "X of LSTM node 'lstm_l1' comes of Reshape node 'y_l0'")
+    assert_apart(model, "X of LSTM node 'lstm_l1' comes from Reshape node 'y_l0'")
 
 
 @pytest.mark.parametrize("shape", [[0, -1, 3], [-1, 0, 6], [0, 6, -1], [1, 3, 6]])
 def test_axes_that_are_joined_otherwise(saved, shape):
     model = saved()
     hold(model, shape_l0=np.array(shape))
-    assert_apart(model, "X of LSTM node 'lstm_l1' comes of Reshape node 'y_l0'")
+    assert_apart(model, "X of LSTM node 'lstm_l1' comes from Reshape node 'y_l0'")
 
 
 def test_two_chains(saved, onnx):
@@ -218,7 +218,7 @@ def test_two_chains(saved, onnx):
         other = onnx.compose.add_prefix(saved(), "b_").graph
         for field in ("node", "input", "initializer", *["output"] * kept):
             getattr(model.graph, field).extend(getattr(other, field))
-        message = "X of LSTM node 'b_lstm_l0' comes of the input 'b_x'"
+        message = "X of LSTM node 'b_lstm_l0' comes from the input 'b_x'"
         assert_apart(model, message, "4 LSTM nodes, give node=")
 
 
@@ -236,7 +236,7 @@ def test_layers_in_a_body():
     outside = lstm_node("outside", outputs=("Y2",))
     held = {name: weights()[name] for name in ("W", "R", "B")} | {"condition": np.array(True)}
     model = model_of(graph_of([*body.node, outside], held, outputs=["Y2"]))
-    assert_apart(model, "LSTM node 'lstm' stands in a body")
+    assert_apart(model, "LSTM node 'lstm' is in a nested graph")
 
 
 # ---- States ----
@@ -264,17 +264,17 @@ def test_another_part_of_the_state(saved, name, numbers):
     hold(model, **{name: np.array(numbers)})
     part, role = name.rpartition("_")[0][:5], "initial_h" if name[0] == "h" else "initial_c"
     layer = part[-1]
-    assert_apart(model, f"{role} of LSTM node 'lstm_l{layer}' comes of Slice node '{part}'")
+    assert_apart(model, f"{role} of LSTM node 'lstm_l{layer}' comes from Slice node '{part}'")
 
 
 def test_a_state_of_several_inputs(saved):
     model = saved()
     node_of(model, "h0_l1").input[0] = "c0"
-    assert_apart(model, "initial_h of LSTM node 'lstm_l1' comes of the input 'c0'")
+    assert_apart(model, "initial_h of LSTM node 'lstm_l1' comes from the input 'c0'")
     model = saved()
     for layer in (0, 1):
         node_of(model, f"lstm_l{layer}").input[5] = "h0"
-    assert_apart(model, "initial_h of LSTM node 'lstm_l0' comes of the input 'h0'")
+    assert_apart(model, "initial_h of LSTM node 'lstm_l0' comes from the input 'h0'")
 
 
 def test_a_state_that_is_computed(saved):
@@ -283,14 +283,14 @@ def test_a_state_that_is_computed(saved):
     model = saved()
     insert(model, "h0_l1", helper.make_node("Neg", ["h0"], ["minus"], name="negative"))
     node_of(model, "h0_l1").input[0] = "minus"
-    assert_apart(model, "initial_h of LSTM node 'lstm_l1' comes of Neg node 'negative'")
+    assert_apart(model, "initial_h of LSTM node 'lstm_l1' comes from Neg node 'negative'")
 
 
 def test_every_step_of_the_state_is_taken(saved):
     model = saved()
     hold(model, backwards=np.array([-1]))
     node_of(model, "h0_l1").input.append("backwards")
-    assert_apart(model, "initial_h of LSTM node 'lstm_l1' comes of Slice node 'h0_l1'")
+    assert_apart(model, "initial_h of LSTM node 'lstm_l1' comes from Slice node 'h0_l1'")
 
 
 def test_lengths_are_those_of_all_layers(saved):
@@ -307,7 +307,7 @@ def test_lengths_are_those_of_all_layers(saved):
 
     assert interop.load(given("lengths", "lengths")).num_layers == 2
     assert_apart(given("lengths", ""), "LSTM node 'lstm_l1' is given")
-    assert_apart(given("a", "b"), "sequence_lens of LSTM node 'lstm_l1' comes of the input 'b'")
+    assert_apart(given("a", "b"), "sequence_lens of LSTM node 'lstm_l1' comes from the input 'b'")
 
 
 @pytest.mark.parametrize("change", ["order", "axis", "twice", "mixed"])
@@ -320,13 +320,13 @@ def test_final_states_in_another_order(saved, change):
         node.input[1] = "c_n_l1"
     if change == "axis":
         set_attribute(model, "h_n", axis=1)
-    assert_apart(model, "2 outputs beside the states", "more than an LSTM")
+    assert_apart(model, "2 outputs besides the states", "more than an LSTM")
 
 
 def test_an_output_that_is_an_input(saved):
     model = saved()
     node_of(model, "y").input[0] = "x"
-    assert_apart(model, "its output comes of the input 'x'", "more than an LSTM")
+    assert_apart(model, "its output comes from the input 'x'", "more than an LSTM")
 
 
 def test_layout_1(saved):
@@ -347,4 +347,4 @@ def test_layout_1(saved):
     loaded, expected = interop.load(changed(1)), case.model(batch_first=True)
     assert loaded._config == expected._config
     np.testing.assert_array_equal(loaded.parameters.flat, expected.parameters.flat)
-    assert_apart(changed(0), "initial_h of LSTM node 'lstm_l0' comes of Slice node 'h0_l0'")
+    assert_apart(changed(0), "initial_h of LSTM node 'lstm_l0' comes from Slice node 'h0_l0'")

@@ -78,21 +78,24 @@ def more_than_an_lstm(helper):
         return lstm_node(given=("W", "R", "B", *roles))
 
     yield readout_model(helper, node("Relu", "y", "z"), outputs=["z"]), "Relu node 'extra'"
-    yield readout_model(helper, outputs=["y", "h"]), "2 outputs beside the states"
+    yield readout_model(helper, outputs=["y", "h"]), "2 outputs besides the states"
     yield (
         readout_model(helper, before=[node("Tanh", "x", "X")], held={"x": weights()["W"]}),
-        "X comes of Tanh node 'extra'",
+        "X comes from Tanh node 'extra'",
     )
-    yield readout_model(helper, held={"X": weights()["W"]}), "X comes of the constant 'X'"
+    yield readout_model(helper, held={"X": weights()["W"]}), "X comes from the constant 'X'"
     yield readout_model(helper, held={"axes": np.array([0])}), "Squeeze node 'h'"
     yield (
         readout_model(helper, held={"v": np.ones(1, np.float32)}),
         r"adds an array of shape \(1,\)",
     )
-    yield readout_model(helper, node=lstm_node(given=("W", "R"))), "has a bias, the other has none"
+    yield (
+        readout_model(helper, node=lstm_node(given=("W", "R"))),
+        "only one of the LSTM and its readout has a bias",
+    )
     yield (
         readout_model(helper, node("Transpose", "y", "z", perm=[1, 0, 2]), outputs=["z"]),
-        "transposes one of x and y alone",
+        "transposes only one of x and y",
     )
     for perm, shape in (([0, 1, 2, 3], [0, 0, -1]), ([0, 2, 1, 3], [0, -1, 3])):
         joined = [node("Transpose", "Y", "T", perm=perm), node("Reshape", "T shape", "R3")]
@@ -102,20 +105,20 @@ def more_than_an_lstm(helper):
                     [lstm_node(), *joined], weights() | {"shape": np.array(shape)}, ["X"], ["R3"]
                 )
             ),
-            "output comes of Reshape node 'extra'",
+            "output comes from Reshape node 'extra'",
         )
     both = lstm_node(direction="bidirectional")
     squeezed = [both, node("Squeeze", "Y axes", "R3")]
     yield (
         model_of(graph_of(squeezed, weights(parts=2) | {"axes": np.array([1])}, ["X"], ["R3"])),
-        "output comes of Squeeze node 'extra'",
+        "output comes from Squeeze node 'extra'",
     )
     half = [node("Abs", "X", "initial_h")]
     yield (
         readout_model(helper, before=half, node=given("initial_h")),
-        "initial_h comes of Abs node 'extra'",
+        "initial_h comes from Abs node 'extra'",
     )
-    yield in_body("If", lstm_node(), weights()), "stands in a body"
+    yield in_body("If", lstm_node(), weights()), "is in a nested graph"
 
 
 def test_a_file_with_more_than_an_lstm_is_refused_and_the_rest_named(onnx):

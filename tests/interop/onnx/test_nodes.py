@@ -235,7 +235,7 @@ def test_an_initial_state_of_other_constants_is_not_taken_for_zero():
     zeros = np.zeros((1, 4, UNITS), np.float32)
     model = state_model([ones], size=np.array([1, 4, UNITS]), initial_c=zeros)
     assert only(model).given == ("initial_h",)
-    with pytest.raises(ValueError, match="initial_h comes of ConstantOfShape node"):
+    with pytest.raises(ValueError, match="initial_h comes from ConstantOfShape node"):
         interop.load(model)
 
 
@@ -275,7 +275,7 @@ def test_external_data(tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
     assert_holds(only(path).lstm, weights())
-    with pytest.raises(ValueError, match="in a file of its own"):
+    with pytest.raises(ValueError, match="in an external file"):
         interop.read(path.read_bytes())
     (tmp_path / "weights").unlink()
     with pytest.raises(ValueError, match=r"model\.onnx: .*'W', external data"):

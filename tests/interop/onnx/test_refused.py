@@ -53,7 +53,7 @@ REFUSED = {  # attributes, what is changed of the inputs, what the message says
     "bytes": ({}, {"W": np.zeros((1, 12, 2), np.int8)}, "elements of the type INT8"),
     "nothing": ({}, {"R": np.zeros((1, 0, 0), np.float32)}, r"W has shape .* expected \(1, 0"),
     "lengths": ({}, {"sequence_lens": np.array([1], np.int32)}, "sequence_lens is a constant"),
-    "rows": ({}, {"initial_h": DIFFERENT}, "initial_h is a constant with other values"),
+    "rows": ({}, {"initial_h": DIFFERENT}, "initial_h is a constant that differs between rows"),
     "state": ({}, {"initial_h": STATE[0]}, r"initial_h is an array .* \(1, 3\)"),
     "mixed": ({}, {"initial_h": STATE, "initial_c": "computed"}, "initial_c is not constant"),
 }
@@ -199,11 +199,11 @@ def bomb(kind):
     ("kind", "message"),
     {
         "doubled": "times the size",
-        "chained": "in a row",
-        "circular": "in a row",
+        "chained": "in a chain",
+        "circular": "in a chain",
         "shared": "times the size",
-        "recursive": "deep in each other",
-        "called": "nodes, with those of functions",
+        "recursive": "nested more than .* deep",
+        "called": "nodes, counting those of functions at every call",
     }.items(),
 )
 def test_a_small_file_does_not_take_much(kind, message):

@@ -112,8 +112,8 @@ def mixed():
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(4, 1).double(), "dtype"),
         (lambda: torch.nn.LSTM(3, 4).state_dict(), lambda: "fc.", "there is no fc.weight"),
         (mixed, None, "weight_hh_l0 has dtype float64, weight_ih_l0 float32"),
-        (lambda: {"weight_ih_l0": [1.0]}, None, "weight_ih_l0 is no tensor but list"),
-        (lambda: torch.nn.LSTM(3, 4).state_dict() | {"a": torch.ones(1)}, None, "a is no param"),
+        (lambda: {"weight_ih_l0": [1.0]}, None, "weight_ih_l0 is list, expected a tensor"),
+        (lambda: torch.nn.LSTM(3, 4).state_dict() | {"a": torch.ones(1)}, None, "a is not a param"),
     ],
 )
 def test_refusals_name_the_tensor(source, head, message):
@@ -240,14 +240,17 @@ def expanded():
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: path.write_bytes(b""), "no file of torch.save"),
-        (lambda path: path.write_bytes(b"PK\3\4 and more"), "no file of torch.save"),
-        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "no file of torch.save"),
-        (old_format, r"no file of torch\.save, as PyTorch 1\.6"),
+        (lambda path: path.write_bytes(b""), "not a file of torch.save"),
+        (lambda path: path.write_bytes(b"PK\3\4 and more"), "not a file of torch.save"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "not a file of torch.save"),
+        (old_format, r"not a file of torch\.save in the format of PyTorch 1\.6"),
         (compressed, "is compressed"),
         (save(lambda: [torch.ones(2)]), "got list"),
-        (save(lambda: {1: torch.ones(2)}), "not all names"),
-        (save(lambda: {"state_dict": {"a": torch.ones(2)}, "epoch": 3}), "state_dict is no tensor"),
+        (save(lambda: {1: torch.ones(2)}), "some keys are not strings"),
+        (
+            save(lambda: {"state_dict": {"a": torch.ones(2)}, "epoch": 3}),
+            "state_dict is dict, expected a tensor",
+        ),
         (save(lambda: torch.nn.GRU(3, 4)), "weights_only=True refuses it"),
         (save(two_lstms), "prefix must be one of 'a.', 'b.'"),
         (save(beside), "b.weight belongs to another layer"),

@@ -25,12 +25,12 @@ def read_archive(data: bytes) -> tuple[str, bytes]:
                 if size > LARGEST_RATIO * len(data) + SPARE:
                     raise ValueError(f"{name} claims to be {size} bytes")
                 if members[name].compress_type not in _METHODS:
-                    raise ValueError(f"{name} is compressed as Keras never does it")
+                    raise ValueError(f"{name} is compressed by a method that Keras does not use")
                 parts.append(archive.read(members[name]))
     except ValueError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # of many types, for what is malformed
-        raise ValueError(f"it is no sound zip archive: {error}") from None
+        raise ValueError(f"it is not a valid zip archive: {error}") from None
     version = json_object(parts[0], "metadata.json").get("keras_version")
     if not isinstance(version, str) or not version.startswith("3."):
         raise ValueError(f"metadata.json: keras_version is {version!r}, expected 3.x")
@@ -42,14 +42,14 @@ def json_object(text: str | bytes, place: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place} is no JSON: {error}") from None
+        raise ValueError(f"{place} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{place} is no JSON object")
+        raise ValueError(f"{place} is not a JSON object")
     return value
 
 
 def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} stands in it")
+    raise ValueError(f"it contains {constant}")
 
 
 def archive_bytes(architecture: str, weights: bytes, metadata: str) -> bytes:

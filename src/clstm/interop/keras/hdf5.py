@@ -64,10 +64,10 @@ class WeightsFile:
             if name not in group:
                 raise ValueError(f"there is no {folder}")
             if not isinstance(group.get(name, getlink=True), h5py().HardLink):
-                raise ValueError(f"{folder} is a link to another place")
+                raise ValueError(f"{folder} is a link")
             group = group[name]
             if not isinstance(group, h5py().Group):
-                raise ValueError(f"{folder} is no group")
+                raise ValueError(f"{folder} is not a group")
         return group
 
     def _array(self, path: str) -> Array:
@@ -75,12 +75,12 @@ class WeightsFile:
             folder, name = path.rsplit("/", 1)
             group = self._group(folder)
             if not isinstance(group.get(name, getlink=True), h5py().HardLink):
-                raise ValueError(f"{path} is a link to another place")  # maybe in another file
+                raise ValueError(f"{path} is a link")  # maybe in another file
             value = group[name]
             if not isinstance(value, h5py().Dataset):
-                raise ValueError(f"{path} is no array")
+                raise ValueError(f"{path} is not an array")
             if value.is_virtual or value.external or value.dtype.kind != "f":
-                raise ValueError(f"{path} is no plain array of floating-point numbers")
+                raise ValueError(f"{path} is not a plain array of floating-point numbers")
             if value.shape is None or value.nbytes > self._left:
                 raise ValueError(f"{path} claims shape {value.shape}, the file is smaller")
             self._left -= value.nbytes
@@ -98,7 +98,7 @@ class WeightsFile:
         except ValueError as error:
             raise ValueError(str(error)) from None
         except Exception as error:  # likewise
-            raise ValueError(f"it is no sound HDF5 file: {error}") from None
+            raise ValueError(f"it is not a valid HDF5 file: {error}") from None
 
 
 def hdf5_bytes(groups: Sequence[tuple[str, Sequence[Array]]], architecture: str) -> bytes:

@@ -78,7 +78,7 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.config, dict):
-            raise ValueError(f"{self.place}: its config is no dictionary")
+            raise ValueError(f"{self.place}: its config is not a dictionary")
         for key, value in self.config.items():
             if key not in _KEYS.get(self.kind, self.config) and value is not None:
                 raise ValueError(f"{self.place}: {key}={value!r} of {self.kind} is not supported")
@@ -99,7 +99,7 @@ class LayerSpec:
         """Return the layer that a wrapper has inside."""
         layer, place = self.config.get(key), f"{self.place}.{key}"
         if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
-            raise ValueError(f"{place} is no layer")
+            raise ValueError(f"{place} is not a layer")
         inner = LayerSpec(place, str(layer.get("class_name")), layer["config"], self.weights)
         _check_origin(layer, place)
         return inner

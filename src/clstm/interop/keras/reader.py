@@ -79,7 +79,7 @@ def from_keras(layer: Any) -> LSTM:
     """
     version = getattr(sys.modules.get("keras"), "__version__", "0")
     if not version.startswith("3."):  # functions of the same name are others in Keras 2
-        raise ValueError(f"layers of Keras 3 are read, this is Keras {version}")
+        raise ValueError(f"only layers of Keras 3 are supported, this is Keras {version}")
     layers = layer.layers if type(layer).__name__ == "Sequential" else [layer]
     return _only_lstm(read_layers([_spec_of_layer(k, each) for k, each in enumerate(layers)]))
 
@@ -97,7 +97,7 @@ def _only_lstm(layers: list[Any]) -> LSTM:
 def _spec_of_layer(k: int, layer: Any) -> LayerSpec:
     kind, place = type(layer).__name__, f"layers[{k}] ({getattr(layer, 'name', None)})"
     if not type(layer).__module__.startswith(("keras.src.", "keras.layers")):
-        raise ValueError(f"{place}: {type(layer)} is no layer of Keras")
+        raise ValueError(f"{place}: {type(layer)} is not a layer of Keras")
 
     def weights(part: str) -> list[Array]:
         names = part.split("/") if part else []
@@ -113,22 +113,22 @@ def _specs_of_sequential(architecture: dict[str, Any], weights: WeightsFile) -> 
     """Return the layers of a Sequential model, in order, each with its weights."""
     if architecture.get("class_name") != "Sequential":
         raise ValueError(
-            f"it is a {architecture.get('class_name')!r} model, and only Sequential ones are read; "
+            f"it is a {architecture.get('class_name')!r} model, only Sequential is supported; "
             "from_keras takes a layer of any"
         )
     config = architecture.get("config")
     layers = config.get("layers") if isinstance(config, dict) else None
     if not isinstance(layers, list):
-        raise ValueError("config.layers is no list")
+        raise ValueError("config.layers is not a list")
     result: list[LayerSpec] = []
     counts: dict[str, int] = {}
     for k, layer in enumerate(layers):
         if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
-            raise ValueError(f"layers[{k}] is no layer")
+            raise ValueError(f"layers[{k}] is not a layer")
         kind, name = layer.get("class_name"), layer["config"].get("name")
         place = f"layers[{k}] ({name})"
         if layer.get("module", "keras.layers") != "keras.layers" or not isinstance(kind, str):
-            raise ValueError(f"{place}: {kind} of {layer.get('module')} is no layer of Keras")
+            raise ValueError(f"{place}: {kind} of {layer.get('module')} is not a layer of Keras")
         count = counts[kind] = counts.get(kind, 0) + 1
         group = _GROUPS.get(kind, "") + (f"_{count - 1}" if count > 1 else "")
         arrays = weights.weights_of(f"layers/{group}")

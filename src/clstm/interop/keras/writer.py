@@ -129,11 +129,10 @@ def _check(lstm: LSTM) -> None:
             raise ValueError(f"Keras has no cell.{name}={value}")
     if cell.cell != cell.hidden:
         raise ValueError(
-            f"Keras has one function in both places: cell.cell={cell.cell}, "
-            f"cell.hidden={cell.hidden}"
+            f"Keras has one function for both: cell.cell={cell.cell}, cell.hidden={cell.hidden}"
         )
     if lstm.direction == "reverse" and lstm.num_layers > 1:
-        raise ValueError("Keras hands on reversed steps: direction='reverse' takes one layer there")
+        raise ValueError("Keras leaves steps reversed: direction='reverse' takes one layer")
     for slot in ("gate", "cell"):
         _name(slot, getattr(cell, slot))
 

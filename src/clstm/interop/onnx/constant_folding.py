@@ -41,7 +41,7 @@ def _axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
         raise ValueError(f"axes are {list(axes)}, there are {rank}")
     positive = tuple(axis % rank for axis in axes)
     if len(set(positive)) < len(positive):
-        raise ValueError(f"axes are {list(axes)}, one of them twice")
+        raise ValueError(f"axes are {list(axes)}, with a duplicate")
     return positive
 
 
@@ -62,7 +62,7 @@ def _cast(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
 def _concat(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     arrays = [_data([array]) for array in inputs]
     if len({array.dtype for array in arrays}) > 1:
-        raise ValueError("its inputs are of several types")
+        raise ValueError("its inputs have different types")
     reserve(sum(array.nbytes for array in arrays))
     return np.concatenate(arrays, given["axis"])
 

@@ -49,7 +49,7 @@ class Scope:
                 scope, name = found
             else:
                 return scope, name, found
-        raise ValueError(f"{name!r} stands behind too many others")
+        raise ValueError(f"{name!r} is passed through too many functions")
 
 
 class Graph:
@@ -85,10 +85,12 @@ class Graph:
 
     def _nodes(self, scope: Scope, body: Any, depth: int) -> Iterator[tuple[Scope, Any]]:
         if depth > MAX_DEPTH:
-            raise ValueError(f"graphs stand more than {MAX_DEPTH} deep in each other")
+            raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
         self._count += len(body.node)
         if self._count > MAX_NODES:
-            raise ValueError(f"there are more than {MAX_NODES} nodes, with those of functions")
+            raise ValueError(
+                f"there are more than {MAX_NODES} nodes, counting those of functions at every call"
+            )
         for node in body.node:
             function = self._functions.get((node.domain, node.op_type, _overload(node)))
             if function is not None:
@@ -97,7 +99,7 @@ class Graph:
             yield scope, node
             for attribute in node.attribute:
                 if attribute.ref_attr_name and attribute.type in _GRAPHS:
-                    raise ValueError(f"{title(node)} has a graph of its function's call")
+                    raise ValueError(f"{title(node)} takes a graph from its function's call")
                 for graph in (attribute.g, *attribute.graphs):
                     if graph.node:
                         yield from self._nodes(self._scope(graph, scope), graph, depth + 1)
@@ -129,7 +131,7 @@ class Graph:
         scope, name, found = scope.find(name)
         if name not in scope.folded:
             if depth > MAX_DEPTH:
-                raise ValueError(f"{name!r} depends on more than {MAX_DEPTH} values in a row")
+                raise ValueError(f"{name!r} depends on more than {MAX_DEPTH} values in a chain")
             scope.folded[name] = self._folded(scope, name, found, depth)
         return scope.folded[name]
 
@@ -196,7 +198,7 @@ class Graph:
         from onnx.external_data_helper import load_external_data_for_tensor
 
         if self._folder is None:
-            raise ValueError(f"{name!r} is in a file of its own: read the model by its path")
+            raise ValueError(f"{name!r} is in an external file: read the model by its path")
         filled = TensorProto()
         filled.CopyFrom(tensor)  # the caller's model stays as it is
         try:

@@ -155,7 +155,7 @@ def _states(
         if rows.ndim != 3 or rows.shape[::2] != shape or not rows.size or rows.dtype.kind != "f":
             raise ValueError(f"{role} is an array of {array.dtype}, of shape {array.shape}")
         if (rows != rows[:, :1]).any():
-            raise ValueError(f"{role} is a constant with other values for other rows of the batch")
+            raise ValueError(f"{role} is a constant that differs between rows of the batch")
         known[role] = rows[:, 0]
     if not known:
         return {}, tuple(computed)

@@ -54,8 +54,8 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
     Raises
     ------
     ValueError
-        For a file that is no ONNX model, is malformed, or has an LSTM node of which anything is not
-        supported: the node and the attribute or input are named.
+        For a file that is not an ONNX model or is malformed, and for an LSTM node with anything
+        that is not supported; the message names the node and the attribute or input.
     OSError
         If the file cannot be read.
     ImportError
@@ -152,7 +152,7 @@ def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
             raise ValueError("it has no graph")
         return use(Graph(model, folder))
     except DecodeError as error:
-        raise ValueError(f"{name} is no ONNX model: {error}") from None
+        raise ValueError(f"{name} is not an ONNX model: {error}") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 

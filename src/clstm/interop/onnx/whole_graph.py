@@ -37,24 +37,24 @@ def read_graph(graph: Graph, layers: Sequence[LayerNode]) -> LSTM:
     Raises ValueError, which names what else the graph computes.
     """
     if len(layers) == 1 and layers[0].scope is not graph.main:
-        raise _more_than_lstm("its LSTM node stands in a body inside of the graph")
+        raise _more_than_lstm("its LSTM node is in a nested graph")
     if len(layers) > 1:
         _check_chain(graph, layers)
     lstm, node = layers[-1].lstm, layers[-1].node
     transposed = _check_inputs(graph, layers)
     sequences = [name for name in graph.outputs if not _is_state(graph, name, layers)]
     if len(sequences) > 1:
-        raise _more_than_lstm(f"it has {len(sequences)} outputs beside the states")
+        raise _more_than_lstm(f"it has {len(sequences)} outputs besides the states")
     weight = bias = None
     y_transposed = transposed
     if sequences and _skip_identities(graph, sequences[0]) not in node.output[:1]:
         before, y_transposed, weight, bias = _readout(graph, sequences[0])
         if _before_join(graph, before, lstm) not in node.output[:1]:
-            raise _more_than_lstm(f"its output comes of {_origin(graph, before)}")
+            raise _more_than_lstm(f"its output comes from {_origin(graph, before)}")
     elif sequences:
         y_transposed = False
     if y_transposed != transposed or (transposed and lstm.batch_first):
-        raise _more_than_lstm("it transposes one of x and y alone")
+        raise _more_than_lstm("it transposes only one of x and y")
     if len(layers) > 1:
         graph.reserve(sum(layer.lstm.parameters.flat.nbytes for layer in layers))
     lstm = stacked(_fill_states([layer.lstm for layer in layers]))
@@ -64,7 +64,7 @@ def read_graph(graph: Graph, layers: Sequence[LayerNode]) -> LSTM:
     if weight is None:
         return lstm
     if (bias is not None) != lstm.bias:
-        raise _more_than_lstm("one of the LSTM and its readout has a bias, the other has none")
+        raise _more_than_lstm("only one of the LSTM and its readout has a bias")
     return with_readout(lstm, weight, bias)
 
 
@@ -83,7 +83,7 @@ def _check_chain(graph: Graph, layers: Sequence[LayerNode]) -> None:
     try:
         for layer in layers:
             if layer.scope is not graph.main:
-                raise ValueError(f"{title(layer.node)} stands in a body inside of the graph")
+                raise ValueError(f"{title(layer.node)} is in a nested graph")
         for below, layer in itertools.pairwise(layers):
             _check_next(graph, below, layer)
         _check_states(graph, layers)
@@ -99,7 +99,7 @@ def _check_next(graph: Graph, below: LayerNode, layer: LayerNode) -> None:
     own, other = layer.lstm._config, below.lstm._config
     source = _skip_identities(graph, layer.node.input[0])
     if _before_join(graph, source, below.lstm) not in below.node.output[:1]:
-        raise ValueError(f"X of {title(layer.node)} comes of {_origin(graph, source)}")
+        raise ValueError(f"X of {title(layer.node)} comes from {_origin(graph, source)}")
     for name in _ALIKE:
         if (value := getattr(own, name)) != (expected := getattr(other, name)):
             raise ValueError(
@@ -124,7 +124,7 @@ def _check_states(graph: Graph, layers: Sequence[LayerNode]) -> None:
             sources.append(source)
             if source != sources[0] or source is None or graph.main.find(source)[2] is not None:
                 origin = _origin(graph, source or name)
-                raise ValueError(f"{role} of {title(layer.node)} comes of {origin}")
+                raise ValueError(f"{role} of {title(layer.node)} comes from {origin}")
 
 
 def _sliced_states(graph: Graph, name: str, part: int, lstm: LSTM) -> str | None:
@@ -211,7 +211,7 @@ def _check_inputs(graph: Graph, layers: Sequence[LayerNode]) -> bool:
     others = [_skip_identities(graph, node.input[ROLES.index(role)]) for role in given]
     for role, name in zip(("X", *given), (x, *others), strict=True):
         if graph.main.find(name)[2] is not None:
-            raise _more_than_lstm(f"{role} comes of {_origin(graph, name)}")
+            raise _more_than_lstm(f"{role} comes from {_origin(graph, name)}")
     return transposed
 
 

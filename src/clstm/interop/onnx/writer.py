@@ -219,5 +219,5 @@ def _single(name: str, value: float) -> float:
     with np.errstate(over="ignore", under="ignore"):
         single = float(np.float32(value))
     if not np.isfinite(single) or (value and not single):
-        raise ValueError(f"{name} is {value}: single precision, which ONNX has, does not hold it")
+        raise ValueError(f"{name} is {value}: ONNX's single precision cannot hold it")
     return single

@@ -115,7 +115,7 @@ def _parts_of(layer: Any) -> list[Any]:
 def _sizes_of(layers: Sequence[Any]) -> list[int]:
     """Return the features that the first layer takes, and those that each one gives."""
     if not layers or (isinstance(layers[0], Dense) and layers[0].weight is None):
-        raise ValueError("the first layer must be one with weights")
+        raise ValueError("the first layer must have weights")
     sizes: list[int] = []
     for k, layer in enumerate(layers):
         if isinstance(layer, LSTM):

@@ -22,7 +22,7 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
     parts = root.members({"in_shape", "layers"}, {"in_skip", "in_gain", "out_gain"} | _NOTES)
     for gain in parts.keys() & {"in_gain", "out_gain"}:
         if parts[gain].value not in (0, None):
-            parts[gain].fail("is not 0 dB, which is not supported")
+            parts[gain].fail("is not 0 dB: other gains are not supported")
     size = _last_of_shape(parts["in_shape"])
     layers: list[Any] = []
     for node in parts["layers"].items(1):

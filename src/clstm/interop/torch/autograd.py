@@ -34,7 +34,7 @@ class LSTMFunction(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # else what follows would be taken for constants, in silence
             raise RuntimeError(
-                "clstm's LSTM has no gradients of gradients: create_graph=True cannot be had"
+                "clstm's LSTM has no second derivatives: create_graph=True is not supported"
             )
         x, h0, c0, *parameters = ctx.saved_tensors
         weights, done = ctx.weights, ctx.done

@@ -119,7 +119,7 @@ def _linear(torch: Any, head: Any) -> dict[str, Any]:
 def _array(torch: Any, name: str, value: Any) -> Array:
     """Return a tensor's own memory as an array."""
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is no tensor but {type(value).__name__}")
+        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor")
     if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized:
         where = value.device if value.device.type != "cpu" else "sparse or quantized"
         raise ValueError(f"{name} is {where}, expected a plain tensor on the CPU")
@@ -134,7 +134,8 @@ def _check_one_dtype(arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
         if array.dtype != arrays[first].dtype:
             raise ValueError(
-                f"{name} has dtype {array.dtype}, {first} {arrays[first].dtype}: dtype= chooses one"
+                f"{name} has dtype {array.dtype}, {first} {arrays[first].dtype}: choose one "
+                "by dtype="
             )
 
 

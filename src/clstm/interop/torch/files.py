@@ -68,7 +68,7 @@ def load(
         if isinstance(content, Mapping):
             names = [name for name in content if isinstance(name, str)]
             if len(names) < len(content):
-                raise ValueError("it holds no state dict: its keys are not all names")
+                raise ValueError("it is not a state dict: some keys are not strings")
             if prefix is None:
                 prefix, head = _find_prefixes(names, head)
         tensors, first = tensors_of(torch, content)
@@ -97,7 +97,9 @@ def _check_archive(file: BinaryIO) -> None:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except Exception:  # BadZipFile, and others for what is malformed
-        raise ValueError("it is no file of torch.save, as PyTorch 1.6 and later write it") from None
+        raise ValueError(
+            "it is not a file of torch.save in the format of PyTorch 1.6 and later"
+        ) from None
     if packed := [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
         raise ValueError(f"{packed[0].filename} is compressed, which torch.save never does")
     file.seek(0)
@@ -109,8 +111,8 @@ def _check_size(torch: Any, tensors: Mapping[str, Any], most: int) -> None:
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(
-                f"{name} is no tensor but {type(tensor).__name__}. Of a checkpoint that holds more "
-                "than a state dict give that part to from_torch"
+                f"{name} is {type(tensor).__name__}, expected a tensor. If the checkpoint holds "
+                "more than a state dict, give the state dict to from_torch"
             )
         size += tensor.numel() * tensor.element_size()
     if size > most:
