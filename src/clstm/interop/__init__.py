@@ -1,1 +1,1 @@
-"""Models of other programs, one file a format. Nothing here is imported before it is used."""
+"""Models of other programs, one module per format. `import clstm` imports none of them."""

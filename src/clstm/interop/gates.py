@@ -5,18 +5,18 @@ import numpy as np
 from ..layout import Array
 
 OURS = "ifgo"
-"""Input, forget, cell, output gate; o-peepholes leave the cell out."""
+"""Input, forget, cell and output gate. Peepholes are "ifo": the cell has none."""
 
 
 def reorder(blocks: Array, order: str, target: str = OURS, axis: int = 0) -> Array:
-    """Return gate blocks, equal parts of an axis in the order of the letters, in another order.
+    """Return an array with its gate blocks, equal parts of one axis, in another order.
 
     Parameters
     ----------
     blocks : ndarray
-        As many equal blocks along `axis` as `order` has letters.
+        One block for each letter of `order`, along `axis`.
     order, target : str
-        The same letters: i, f, g and o, or those of them that there are.
+        The letters i, f, g and o, or some of them, in the present order and the new one.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""GuitarML's and Proteus' JSON: one PyTorch LSTM, a linear layer, and the input added to both.
+"""GuitarML's and Proteus' JSON: a PyTorch LSTM, a linear layer, and an optional skip.
 
-``{"model_data": {...}, "state_dict": {...}}`` has sizes in the first and arrays in the second:
-``rec.weight_ih_l{k}`` and the other names of PyTorch, ``lin.weight`` and ``lin.bias``. Where
-``skip`` is 1, the first feature of the input is added to the output.
+``{"model_data": {...}, "state_dict": {...}}``: the first holds sizes, the second arrays,
+``rec.weight_ih_l{k}`` and PyTorch's other names, ``lin.weight`` and ``lin.bias``. With ``skip`` 1
+the first feature of the input is added to the output.
 """
 
 import os
@@ -41,8 +41,8 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     Raises
     ------
     ValueError
-        If the file holds something else, a skip (see `read`), or contradicts itself; it is named,
-        and the place in it.
+        If the file holds something else or a skip (see `read`), or contradicts itself; the message
+        names the place.
     OSError
         If it cannot be read.
     """
@@ -97,9 +97,9 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        For what the format does not have: a model without a readout, two directions or a reverse
-        one, a projection, a learned initial state, a `Cell` of other than the usual functions; for
-        numbers that are not finite. Nothing is written then.
+        For an option that the format does not have: no readout, two directions or a reverse one,
+        a projection, a learned initial state, a `Cell` other than the plain one; for numbers that
+        are not finite. Nothing is written then.
     """
     write([lstm], path)
 
@@ -133,7 +133,7 @@ def write(layers: Sequence[Any], path: str | os.PathLike[str]) -> None:
 
 
 def _names(config: Configuration) -> dict[str, tuple[str, ...]]:
-    """Return for each of our parameters what adds up to it in a file."""
+    """Return the names in a file whose arrays add up to each of our parameters."""
     names: dict[str, tuple[str, ...]] = {
         "weight_out": ("lin.weight",),
         "bias_out": ("lin.bias",),
@@ -147,7 +147,7 @@ def _names(config: Configuration) -> dict[str, tuple[str, ...]]:
 
 def _read_state(node: Node, config: Configuration, linear_bias: bool) -> dict[str, Array]:
     found, expected = len(node.any_members()), 4 * config.num_layers + 1 + linear_bias
-    if found != expected:  # before there is a name for each layer that the file claims
+    if found != expected:  # checked before a name is made for each layer that the file claims
         node.fail(f"has {found} arrays, expected {expected}")
     names = _names(config)
     present = {name for parts in names.values() for name in parts}
@@ -162,9 +162,10 @@ def _read_state(node: Node, config: Configuration, linear_bias: bool) -> dict[st
 
 
 def _state_dict_of(lstm: LSTM) -> dict[str, Any]:
-    """Return all arrays as lists; the second bias is zero, and the first where the model has none.
+    """Return all arrays as lists.
 
-    PyTorch's LSTM has both in every file, the linear layer only has one if the model does.
+    A file always has both biases of PyTorch's LSTM: the second is zero, without a bias the first,
+    too. The linear layer has a bias only if the model does.
     """
     p, state = lstm.parameters, {}
     for name, parts in _names(lstm._config).items():

@@ -1,4 +1,4 @@
-"""JSON files of models: read with checks that name the place, written so that no number changes."""
+"""JSON files of models: checks name the place of a bad value; numbers are written exactly."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from ..layout import Array
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a JSON file, and where it stands; every check raises ValueError that says so."""
+    """A value of a JSON file and its place, which the ValueError of every check names."""
 
     value: Any
     file: str
     place: str = ""  # layers[2].weights[0]
 
     def fail(self, what: str) -> NoReturn:
-        """Raise what is wrong with the value: "model.json: layers[2].weights[0] has ..."."""
+        """Raise ValueError with the place: "model.json: layers[2].weights[0] has ..."."""
         raise ValueError(f"{self.file}: {self.place or 'the file'} {what}")
 
     def _inner(self, key: str | int) -> "Node":
@@ -48,7 +48,7 @@ class Node:
         return {key: self._inner(key) for key in self.value}
 
     def items(self, least: int = 0, largest: int | None = None) -> Iterator["Node"]:
-        """Check a list and how many items it has, and go through them one by one."""
+        """Check the length of a list and return an iterator over its items."""
         if not isinstance(self.value, list):
             self.fail(f"is {_kind(self.value)}, expected a list")
         count = len(self.value)
@@ -57,7 +57,7 @@ class Node:
         return (self._inner(k) for k in range(count))
 
     def text(self, *choices: str) -> str:
-        """Return a string, one of these if there are any."""
+        """Return a string; with choices, one of them."""
         expected = " or ".join(map(repr, choices)) or "a string"
         if not isinstance(self.value, str):
             self.fail(f"is {_kind(self.value)}, expected {expected}")
@@ -66,7 +66,7 @@ class Node:
         return self.value
 
     def integer(self, least: int, largest: int | None = None) -> int:
-        """Return an integer from a range."""
+        """Return an integer within a range."""
         if type(self.value) is not int:
             found = self.value if isinstance(self.value, float) else _kind(self.value)
             self.fail(f"is {found}, expected an integer")
@@ -75,7 +75,7 @@ class Node:
         return self.value
 
     def array(self, shape: tuple[int | None, ...], dtype: DTypeLike) -> Array:
-        """Return a list of numbers, or of lists of numbers; a None of the shape is any size."""
+        """Return a list of numbers, or a list of such lists; None in the shape allows any size."""
         rows = self.value if len(shape) == 2 else [self.value]
         if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
             self.fail(f"is not an array of {len(shape)} axes")
@@ -101,20 +101,20 @@ class Node:
 
 
 def read_json(path: str | os.PathLike[str]) -> Node:
-    """Read a file; ValueError if it is no JSON, has NaN or infinities, or a member twice."""
+    """Read a file; ValueError for invalid JSON, NaN, infinities and duplicate members."""
     file = os.fspath(path)
     data = Path(file).read_bytes()
     try:
         value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except RecursionError:
         raise ValueError(f"{file}: it is nested too deeply") from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
+    except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
         raise ValueError(f"{file}: it is not valid JSON: {error}") from None
     return Node(value, file)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a file, of lists and not of arrays; nothing is written if a number is not finite."""
+    """Write lists, not arrays; with a number that is not finite nothing is written."""
     file = os.fspath(path)
     try:
         text = json.dumps(value, allow_nan=False)
@@ -129,14 +129,14 @@ def _no_constant(name: str) -> NoReturn:
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    if len(members) < len(pairs):  # json would take the last one
+    if len(members) < len(pairs):  # json keeps the last one
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"an object has {reprlib.repr(twice)} twice")
     return members
 
 
 def _kind(value: Any) -> str:
-    """Say what a value is, in JSON's words."""
+    """Return the kind of a value, in JSON's words."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}

@@ -1,4 +1,4 @@
-"""What stands around an LSTM in other programs' models: dense layers and skips, in NumPy.
+"""Layers around an LSTM in other programs' models: dense layers and skips, in NumPy.
 
 A model that is more than an LSTM is a list of layers, each a function of a sequence.
 """
@@ -38,7 +38,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Skip:
-    """y = what the layers inside make of x, plus the first feature of x in every feature."""
+    """y = layers(x) + x[..., :1]: the first feature of x is added to every feature."""
 
     layers: tuple[Any, ...]
 
@@ -56,10 +56,10 @@ def run(layers: Sequence[Any], x: Array) -> Array:
 
 
 def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
-    """Return the LSTM that a list of layers is, a linear `Dense` after it as its readout.
+    """Return a list of layers as one LSTM; a linear `Dense` after it becomes the readout.
 
-    LSTMs that follow each other become the layers of one where they are alike. Raises ValueError,
-    which names what else there is and the reader that returns all of it.
+    Consecutive LSTMs that are alike become the layers of one. Raises ValueError, which names the
+    first layer that does not fit and the reader that returns the list.
     """
     count = 0
     for below, layer in zip([None, *layers], layers, strict=False):
@@ -79,7 +79,7 @@ def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
 
 
 def layer_name(layer: Any) -> str:
-    """Say what a layer is, for messages."""
+    """Return the kind of a layer, for messages."""
     activation = getattr(layer, "activation", "")
     return type(layer).__name__ + (f" with {activation}" if activation else "")
 
@@ -90,7 +90,7 @@ def _is_readout(layer: Any, lstm: LSTM) -> bool:
 
 
 def _continues(below: LSTM | None, layer: Any) -> bool:
-    """Tell whether a layer is an LSTM that differs from the one below in nothing but weights."""
+    """Return whether a layer is an LSTM that differs from the one below only in weights."""
     if not isinstance(layer, LSTM) or below is None:
         return isinstance(layer, LSTM)
     own, config = layer._config, below._config
@@ -100,9 +100,9 @@ def _continues(below: LSTM | None, layer: Any) -> bool:
 
 
 def stacked(lstms: Sequence[LSTM]) -> LSTM:
-    """Return LSTMs that continue each other as one of all their layers.
+    """Return one LSTM with the layers of several that follow each other.
 
-    All have a learned state, or none.
+    Either all have a learned state or none has.
     """
     if len(lstms) == 1:
         return lstms[0]
@@ -121,9 +121,9 @@ def stacked(lstms: Sequence[LSTM]) -> LSTM:
 
 
 def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
-    """Return the same model with a readout, weight (O, D R) and bias (O,), which it has none of.
+    """Return a model with a readout added: weight (O, D R) and bias (O,).
 
-    Where only one of them has a bias, the other's is zero.
+    If only one of the LSTM and the readout has a bias, the other gets zeros.
     """
     has_bias = lstm.bias or bias is not None
     config = replace(lstm._config, output_size=len(weight), bias=has_bias)

@@ -1,8 +1,8 @@
 """Neural Amp Modeler's files, ``.nam``: the architecture "LSTM", with its start state and head.
 
-One flat list of numbers has for every layer a matrix (4H, I + H), input and recurrent weights side
-by side, then the bias (4H,), h0 (H,) and c0 (H,), and at the end the head's weight (O, H) and bias
-(O,). Gates are in our order.
+All numbers are one flat list: for every layer a matrix (4H, I + H) of the input and recurrent
+weights side by side, the bias (4H,), h0 (H,) and c0 (H,); at the end the head's weight (O, H) and
+bias (O,). The gates are in our order.
 """
 
 import os
@@ -38,13 +38,13 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     -------
     LSTM
         With the head as its readout, and with `learn_state`: the stored start state is where a
-        call or a stream begins. Plug-ins then play half a second of silence to it, which is not
-        done here. The sample rate and other notes are left behind.
+        call or a stream begins. Plug-ins then feed half a second of silence to it; `load` does
+        not. The sample rate and other notes are dropped.
 
     Raises
     ------
     ValueError
-        If the file holds something else or contradicts itself; it is named, and the place in it.
+        If the file holds something else or contradicts itself; the message names the place.
     OSError
         If it cannot be read.
     """
@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
 
 
 def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:
-    """Return what `load` does as a list of one layer: there is never more in a file."""
+    """Return the model that `load` returns, as a list of one layer."""
     return [load(path, dtype=dtype)]
 
 
@@ -73,14 +73,14 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, sample_rate: float | None 
         With a readout. `batch_first` is not kept; without `learn_state` it starts from zeros.
     path : path-like
     sample_rate : float, optional
-        Of the sound that the model is for, in Hz; programs take 48000 where there is none.
+        Of the sound that the model is for, in Hz; programs assume 48000 without it.
 
     Raises
     ------
     ValueError
-        For what the format does not have: a model without a readout, two directions or a reverse
-        one, a projection, a `Cell` of other than the usual functions; for numbers that are not
-        finite. Nothing is written then.
+        For an option that the format does not have: no readout, two directions or a reverse one,
+        a projection, a `Cell` other than the plain one; for numbers that are not finite. Nothing is
+        written then.
     """
     require_plain(lstm, "Neural Amp Modeler", "learn_state")
     if lstm.output_size is None:
@@ -108,7 +108,7 @@ def _read_config(node: Node, dtype: DTypeLike) -> Configuration:
 
 
 def _count(config: Configuration) -> int:
-    """Return how many numbers a model has; nothing is allocated for sizes that a file claims."""
+    """Return the number of parameters, without allocating for the sizes that a file claims."""
     hidden, outputs = config.hidden_size, config.output_width
     first, later = config.input_size + hidden, 2 * hidden
     rows = 4 * hidden * (first + (config.num_layers - 1) * later)
@@ -141,7 +141,7 @@ def _state_of(config: Configuration, weights: Array) -> dict[str, Array]:
 
 
 def _weights_of(lstm: LSTM) -> Array:
-    """Return all numbers in the file's order; what the model does not have is zero."""
+    """Return all numbers in the file's order; parameters that the model lacks are zero."""
     p, parts = lstm.parameters, []
     zeros = np.zeros((lstm.num_layers, lstm.hidden_size))
     h0, c0 = (p["h0"], p["c0"]) if lstm.learn_state else (zeros, zeros)

@@ -1,4 +1,4 @@
-"""safetensors files of any program that has PyTorch's names in them, and ours."""
+"""safetensors files with PyTorch's names, of any program, and files of `LSTM.save`."""
 
 import os
 from collections.abc import Iterator
@@ -26,15 +26,15 @@ def load(
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
 ) -> LSTM:
-    """Return a model whose parameters have PyTorch's names, or ours, in the file.
+    """Read a model from a file whose tensors have PyTorch's names, or ours.
 
     Parameters
     ----------
     path : path
-        A file of any origin. Its numbers are float16, float32 or float64.
+        A file of any program, with numbers of float16, float32 or float64.
     prefix : str
-        Where the LSTM is a part of a larger model: ``"encoder.lstm."``; the rest of the file is
-        not read then. Without it the file must have nothing else.
+        The prefix of the LSTM in a larger model: ``"encoder.lstm."``; the rest of the file is not
+        read. Without a prefix the file must contain nothing else.
     head : str, optional
         The prefix of a linear layer that becomes the readout: ``"decoder."`` for
         ``decoder.weight`` (O, D R) and ``decoder.bias`` (O,), or without a bias.
@@ -46,13 +46,14 @@ def load(
     Returns
     -------
     LSTM
-        Options are told by names and shapes, as `torch_names.config_of` does it. A file of
-        `LSTM.save` or `save` has all of them, the cell's functions and bounds too.
+        Names and shapes give the options (`torch_names.config_of`). A file of `LSTM.save` or
+        `save` contains all of them, also the cell's functions and bounds.
 
     Raises
     ------
     ValueError
-        If the file is no safetensors file, or a name, shape or dtype does not fit; it is named.
+        If the file is not a safetensors file, or a name, shape or dtype does not fit; the message
+        names it.
     OSError
         If it cannot be read.
     """
@@ -67,7 +68,7 @@ def load(
 
 
 def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dict[str, LSTM]:
-    """Return every LSTM that there is in a file by its prefix, whatever else there is.
+    """Return every LSTM of a file by its prefix; other tensors are ignored.
 
     Raises ValueError and OSError as `load` does, for each of them.
     """
@@ -94,8 +95,9 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = True) 
 
     Notes
     -----
-    What PyTorch's LSTM does not have keeps our names: ``weight_out``, ``bias_out``, ``h0``, ``c0``
-    and peepholes. The metadata has the configuration, by which `load` returns the same model.
+    Parameters that PyTorch's LSTM does not have keep our names: ``weight_out``, ``bias_out``,
+    ``h0``, ``c0`` and peepholes. The metadata holds the configuration, so that `load` returns the
+    same model.
     """
     write_file(path, lstm.parameters, lstm._config.to_metadata(), torch_names)
 
@@ -124,7 +126,7 @@ def _tensor(file: Any, name: str) -> Array:
 
 
 def _changed(lstm: LSTM, batch_first: bool | None, dtype: DTypeLike | None) -> LSTM:
-    """Return a model with these options in place of its own, where they are given."""
+    """Return a model with `batch_first` and `dtype` replaced where they are given."""
     config = lstm._config
     if batch_first is not None:
         config = replace(config, batch_first=batch_first)

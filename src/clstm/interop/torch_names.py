@@ -1,4 +1,4 @@
-"""A model from arrays with PyTorch's names, or ours: its options are told by names and shapes."""
+"""Models from arrays with PyTorch's names, or ours; names and shapes give the options."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -31,18 +31,18 @@ def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
     shapes : mapping from name to shape
         With the names of PyTorch's ``LSTM`` or ``LSTMCell``, or those of `Parameters`.
     prefix : str
-        Only names that begin with it count, without it.
+        Only names with this prefix are used; it is removed from them.
 
     Returns
     -------
     dict
-        Of what shapes tell: all but `batch_first`, `dtype` and the functions and bounds of `cell`.
+        All arguments but `batch_first`, `dtype` and the functions and bounds of `cell`.
 
     Raises
     ------
     ValueError
-        If a name is missing or not known, or a shape does not fit the others. What passes can be
-        given to `LSTM.from_state`, and is no larger than the arrays are.
+        If a name is missing or unknown, or a shape does not fit the others. Arrays of shapes that
+        pass are accepted by `LSTM.from_state`, and the model is no larger than the arrays.
     """
     shapes = _named(shapes, prefix)
     places = [match for match in map(_LAYER.fullmatch, shapes) if match]
@@ -75,7 +75,7 @@ def read(
     batch_first: bool = False,
     dtype: DTypeLike | None = None,
 ) -> LSTM:
-    """Return the model that arrays with PyTorch's names, or ours, make; they are copied.
+    """Return a model with copies of arrays that have PyTorch's names, or ours.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def read(
 
 
 def names_by_prefix(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the names of every LSTM among others, by its prefix."""
+    """Return the names of each LSTM's parameters by its prefix; other names are ignored."""
     found: dict[str, list[str]] = {}
     for name in sorted(names):
         last = name.rpartition(".")[2]
@@ -126,7 +126,7 @@ def names_by_prefix(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return what the prefix has, by the names of an LSTM's layers."""
+    """Return the values under a prefix, by the names of an LSTM's layers."""
     named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
     if named and named.keys() <= _LSTM_CELL.keys():
         return {_LSTM_CELL[name]: value for name, value in named.items()}
@@ -134,7 +134,7 @@ def _named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _hint(names: Iterable[str], prefix: str) -> str:
-    """Say where an LSTM's names begin with something else."""
+    """Return a suggestion of prefixes for a message, or an empty string."""
     found = {n.removesuffix("_l0").removesuffix("weight_ih") for n in names if _FIRST.search(n)}
     if not (found - {""}):
         return ""
@@ -142,7 +142,7 @@ def _hint(names: Iterable[str], prefix: str) -> str:
 
 
 def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, Any]:
-    """Return the sizes that the first layer and the readout tell."""
+    """Return the sizes, from the shapes of the first layer and the readout."""
 
     def matrix(name: str) -> Shape:
         if name not in shapes:
@@ -173,7 +173,7 @@ def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, An
 
 
 def _check(shapes: Mapping[str, Shape], config: Configuration, prefix: str) -> None:
-    """Raise unless these are exactly the parameters of a model, with our biases or pairs."""
+    """Raise unless these are exactly the parameters of a model, each bias one or a pair."""
     expected: dict[str, Shape] = {}
     for name, shape, _ in config.parameter_table()[0]:
         if name.startswith("bias_l") and name not in shapes:
@@ -203,7 +203,7 @@ def _head(arrays: Mapping[str, Any], head: str) -> dict[str, Any]:
 def _add_head(
     options: dict[str, Any], state: dict[str, Any], linear: dict[str, Array], head: str
 ) -> None:
-    """Make a linear layer the readout; who has no bias gets zeros where the other has one."""
+    """Make a linear layer the readout; if only one of both has a bias, the other gets zeros."""
     if options["output_size"] is not None:
         raise ValueError(f"{head}weight would be a second readout, there is weight_out already")
     width = Configuration(**options).width

@@ -1,16 +1,16 @@
 """Keras 3: from and to its layers, and its files, .keras and .weights.h5, without Keras.
 
-The files need h5py, the layers Keras itself with any backend. Models that were Keras's have
-``batch_first=True``, as everything of Keras; ``dropout``, initializers, regularizers and the like,
-which matter in training alone, are left behind, and so are ``stateful`` and ``return_state``: here
-the state is always handed out, and goes on where it is given to the next call.
+Files need h5py, live layers need Keras itself with any backend. Models from Keras have
+``batch_first=True``. Options that only matter in training are dropped: ``dropout``, initializers,
+regularizers. So are ``stateful`` and ``return_state``: a model here always returns its state, and
+continues from the state that the next call is given.
 
-Two options of Keras do not change the model, but what Keras hands on of its output:
+Two options of Keras change which part of the output Keras returns:
 
-- ``return_sequences=False``: Keras's output is that of the last step, here ``y[:, -1]``; of a
-  Bidirectional layer each direction's last h, here ``(h, c) = state; h[-2], h[-1]``.
-- ``go_backwards=True`` is ``direction="reverse"``, and Keras leaves the steps in reversed order:
-  its output is ``y[:, ::-1]`` here, and its last step ``y[:, 0]``.
+- ``return_sequences=False``: only the last step, here ``y[:, -1]``; for a Bidirectional layer the
+  last h of each direction, here ``(h, c) = state; h[-2], h[-1]``.
+- ``go_backwards=True`` is ``direction="reverse"``. Keras leaves the steps in reversed order: its
+  output is ``y[:, ::-1]`` here, and its last step ``y[:, 0]``.
 """
 
 from .reader import from_keras, load, read

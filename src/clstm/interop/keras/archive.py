@@ -9,7 +9,7 @@ from typing import Any
 # are refused.
 LARGEST_RATIO = 16
 SPARE = 1 << 20
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may grow before one can know
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the size of others is only known afterwards
 
 
 def read_archive(data: bytes) -> tuple[str, bytes]:
@@ -29,7 +29,7 @@ def read_archive(data: bytes) -> tuple[str, bytes]:
                 parts.append(archive.read(members[name]))
     except ValueError as error:
         raise ValueError(str(error)) from None
-    except Exception as error:  # of many types, for what is malformed
+    except Exception as error:  # zipfile has many types for malformed files
         raise ValueError(f"it is not a valid zip archive: {error}") from None
     version = json_object(parts[0], "metadata.json").get("keras_version")
     if not isinstance(version, str) or not version.startswith("3."):

@@ -42,14 +42,14 @@ class WeightsFile:
         return text if isinstance(text, str) else None
 
     def groups(self) -> list[str]:
-        """Return what stands for layers with weights, in the order of names."""
+        """Return the names of the groups of layers with weights, sorted."""
         if not self._try(lambda: "layers" in self._file):
             raise ValueError("it has no group 'layers', as weights that Keras 3 saved have")
         names: list[str] = self._try(lambda: list(self._group("layers")))
         return names
 
     def weights_of(self, folder: str) -> Callable[[str], list[Array]]:
-        """Return the function from a part's name to its arrays."""
+        """Return a function that returns the arrays of a part by its name."""
         return lambda part: self._read(f"{folder}/{part}/vars" if part else f"{folder}/vars")
 
     def _read(self, folder: str) -> list[Array]:
@@ -90,14 +90,14 @@ class WeightsFile:
         return array
 
     def _try(self, read: Callable[[], Any]) -> Any:
-        """Call a function of h5py, which has errors of many kinds for broken files."""
+        """Call h5py; its errors for broken files, of many types, become ValueError."""
         try:
             return read()
         except ImportError:
             raise
         except ValueError as error:
             raise ValueError(str(error)) from None
-        except Exception as error:  # likewise
+        except Exception as error:
             raise ValueError(f"it is not a valid HDF5 file: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""Keras layers, by their configurations and weights, as ours; and ours as configurations."""
+"""Keras's layers as ours, from their configurations and weights."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ LSTM_ACTIVATIONS = {
     "softsign": Activation("softsign"),
     "softplus": Activation("softplus"),
 }
-"""Keras's activations of an LSTM that a `Cell` has, by Keras's names."""
+"""The activations that both Keras's LSTM and `Cell` have, by Keras's names."""
 
 _IDENTITIES = {"InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise"}
 _COMMON = {"name", "trainable", "dtype", "activity_regularizer"} | {
@@ -46,7 +46,7 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Last:
-    """What Keras makes of y where ``return_sequences=False``: each direction's last h."""
+    """Keras's output with ``return_sequences=False``: the last h of each direction."""
 
     bidirectional: bool
     reverse: bool
@@ -61,7 +61,7 @@ class Last:
 
 @dataclass(frozen=True)
 class Reversed:
-    """What Keras makes of y where ``go_backwards=True``: the last step of the input comes first."""
+    """Keras's output with ``go_backwards=True``: the last step of the input comes first."""
 
     def __call__(self, y: Array) -> Array:
         return y[..., ::-1, :]
@@ -74,7 +74,7 @@ class LayerSpec:
     place: str  # for messages
     kind: str  # the name of its class
     config: dict[str, Any]
-    weights: Callable[[str], list[Array]]  # of the layer itself, "", or of a part: "cell"
+    weights: Callable[[str], list[Array]]  # by part: "" for the layer itself, "cell", ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.config, dict):
@@ -96,7 +96,7 @@ class LayerSpec:
         return value
 
     def inner(self, key: str) -> "LayerSpec":
-        """Return the layer that a wrapper has inside."""
+        """Return the layer inside a wrapper."""
         layer, place = self.config.get(key), f"{self.place}.{key}"
         if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
             raise ValueError(f"{place} is not a layer")
@@ -115,7 +115,7 @@ class LayerSpec:
         return np.dtype(str(policy))
 
     def arrays(self, part: str, **shapes: tuple[int, ...]) -> list[Array]:
-        """Return the weights of a part, which must have these shapes; 0 stands for any size."""
+        """Return the weights of a part after a check of their shapes; 0 allows any size."""
         arrays = self.weights(part)
         if len(arrays) != len(shapes):
             raise ValueError(f"{self.place} has {len(arrays)} weights, expected {len(shapes)}")
@@ -140,7 +140,7 @@ class _Direction:
     return_sequences: bool
 
     def state(self) -> dict[str, Array]:
-        """Return the parameters by our names; the order of the gates, i, f, c, o, is ours."""
+        """Return the parameters by our names; Keras's order of gates, i, f, c, o, is ours."""
         suffix = "_reverse" if self.options["direction"] == "reverse" else ""
         named = zip(("weight_ih", "weight_hh", "bias"), self.arrays, strict=False)
         return {f"{name}_l0{suffix}": array.T for name, array in named}
@@ -149,10 +149,10 @@ class _Direction:
 def read_layers(specs: Iterable[LayerSpec]) -> list[Any]:
     """Return a Keras model as a list of `LSTM`, `Dense`, `Last` and `Reversed`.
 
-    Layers that do nothing outside of training are left out.
+    Layers that only act in training are left out.
     """
     layers: list[Any] = []
-    width = 0  # features of what comes next; 0 before the first layer
+    width = 0  # of the next layer's input; 0 before the first layer
     for spec in specs:
         if spec.kind in _IDENTITIES:
             continue
@@ -171,7 +171,7 @@ def read_layers(specs: Iterable[LayerSpec]) -> list[Any]:
 
 
 def _lstm(spec: LayerSpec, width: int) -> list[Any]:
-    """Return the model of a layer, and what Keras does to its y."""
+    """Return the model of a layer, and `Last` or `Reversed` if Keras applies it to y."""
     if spec.kind == "LSTM":
         one = _direction(spec, "cell", width)
         options, state = one.options, one.state()
@@ -254,7 +254,7 @@ def _dense(spec: LayerSpec, width: int) -> tuple[Dense, int]:
 
 
 def _check_origin(layer: dict[str, Any], place: str) -> None:
-    """Raise for a class that only has the name of one of Keras's."""
+    """Raise for a class of another module with the name of a Keras class."""
     module = layer.get("module", "keras.layers")
     if module not in ("keras.layers", "keras"):
         raise ValueError(f"{place}: class {layer.get('class_name')} of {module} is not supported")

@@ -35,9 +35,9 @@ def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LS
         A file of a Sequential model that Keras 3 or `save` wrote. Layers may be LSTM, Bidirectional
         ones with ``merge_mode="concat"``, and a linear Dense, also TimeDistributed, as the readout.
     architecture : str, optional
-        For .weights.h5, which does not hold it: what the Keras model's ``to_json()`` returned.
-        Without it the file may have LSTM layers alone, and they are taken to have Keras's default
-        activations and ``return_sequences=True``.
+        For .weights.h5, which does not contain it: the result of the Keras model's ``to_json()``.
+        Without it the file may only have LSTM layers; Keras's default activations and
+        ``return_sequences=True`` are assumed.
 
     Returns
     -------
@@ -47,9 +47,9 @@ def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LS
     Raises
     ------
     ValueError
-        If the file holds anything else; the layer is named, and `read` where that can read it.
+        If the file holds anything else; the message names the layer, and `read` if it can read it.
     OSError, ImportError
-        If the file cannot be read; if h5py is not there.
+        If the file cannot be read; if h5py is not installed.
     """
     layers = read(path, architecture=architecture)
     with naming(path):
@@ -59,9 +59,9 @@ def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LS
 def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> list[Any]:
     """Return all layers of a file: `LSTM`, `Dense`, `Last` and `Reversed`, in order.
 
-    Where Keras hands on the last step alone a `Last` follows the `LSTM`, and a `Reversed` where it
-    leaves the steps in reversed order, so that the list computes what the Keras model does.
-    `clstm.interop.layers.run` sends a sequence through the list.
+    An `LSTM` is followed by `Last` if Keras returns only the last step, and by `Reversed` if Keras
+    leaves the steps in reversed order, so that `clstm.interop.layers.run` computes what the Keras
+    model does.
     """
     data = Path(path).read_bytes()
     with naming(path, KeyError, TypeError, MemoryError):
@@ -78,18 +78,18 @@ def from_keras(layer: Any) -> LSTM:
     Weights are copied. Raises ValueError as `load` does.
     """
     version = getattr(sys.modules.get("keras"), "__version__", "0")
-    if not version.startswith("3."):  # functions of the same name are others in Keras 2
+    if not version.startswith("3."):  # functions of the same name differ in Keras 2
         raise ValueError(f"only layers of Keras 3 are supported, this is Keras {version}")
     layers = layer.layers if type(layer).__name__ == "Sequential" else [layer]
     return _only_lstm(read_layers([_spec_of_layer(k, each) for k, each in enumerate(layers)]))
 
 
 def _only_lstm(layers: list[Any]) -> LSTM:
-    """Return the LSTM that the layers are, but for which of its steps Keras hands on."""
+    """Return the layers as one LSTM, ignoring a `Last` or `Reversed` after all LSTMs."""
     k = next((k for k, layer in enumerate(layers) if isinstance(layer, (Last, Reversed))), None)
     if k is not None and not any(isinstance(layer, LSTM) for layer in layers[k:]):
         both = isinstance(layers[k], Last) and layers[k].bidirectional
-        if not both or k == len(layers) - 1:  # a readout of both directions' last h is none of y
+        if not both or k == len(layers) - 1:  # a Dense of both last h is no readout of y
             layers = layers[:k] + layers[k + 1 :]
     return only_lstm(layers, _READER)
 
@@ -110,7 +110,7 @@ def _spec_of_layer(k: int, layer: Any) -> LayerSpec:
 
 
 def _specs_of_sequential(architecture: dict[str, Any], weights: WeightsFile) -> list[LayerSpec]:
-    """Return the layers of a Sequential model, in order, each with its weights."""
+    """Return the layers of a Sequential model in order, each with its weights."""
     if architecture.get("class_name") != "Sequential":
         raise ValueError(
             f"it is a {architecture.get('class_name')!r} model, only Sequential is supported; "
@@ -153,7 +153,7 @@ def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
 
 
 def _spec_of_weights(file: WeightsFile, name: str) -> LayerSpec:
-    """Return an LSTM layer of which only the weights are known."""
+    """Return an LSTM layer from its weights alone, with default options."""
     weights = file.weights_of(f"layers/{name}")
     arrays = weights("cell")
     units = arrays[1].shape[0] if len(arrays) > 1 and arrays[1].ndim == 2 else 0

@@ -13,7 +13,7 @@ from .archive import archive_bytes
 from .hdf5 import hdf5_bytes
 from .layers import LSTM_ACTIVATIONS
 
-_VERSION = '{"keras_version": "3.0.0"}'  # the oldest that has all that is written here
+_VERSION = '{"keras_version": "3.0.0"}'  # the oldest version with all that is written here
 
 
 def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
@@ -25,9 +25,9 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        For what Keras does not have: peepholes, coupled gates, bounds, two functions that differ,
-        or one that Keras lacks; a projection, a learned state; more than one layer with
-        ``direction="reverse"``.
+        For an option that Keras does not have: peepholes, coupled gates, bounds, a cell function
+        unlike the hidden one, a function that Keras lacks, a projection, a learned state, more than
+        one layer with ``direction="reverse"``.
     """
     text = json.dumps(_architecture_of(lstm))
     data = hdf5_bytes(_weights_by_group(lstm), text)
@@ -52,7 +52,7 @@ def to_keras(lstm: LSTM) -> Any:
 
 
 def _architecture_of(lstm: LSTM) -> dict[str, Any]:
-    """Return the configuration of a Sequential model; ValueError for what Keras does not have."""
+    """Return the configuration of a Sequential model; ValueError for an option Keras lacks."""
     _check(lstm)
     dtype, bias = lstm.dtype.name, lstm.bias
     shape = [None, None, lstm.input_size]
@@ -91,7 +91,7 @@ def _architecture_of(lstm: LSTM) -> dict[str, Any]:
 
 
 def _weights_by_group(lstm: LSTM) -> list[tuple[str, list[Array]]]:
-    """Return the arrays of every part by its folder in a file, in the order of Keras's weights."""
+    """Return each group of a weights file with its arrays, in Keras's order of weights."""
     parameters, names = lstm.parameters, ("weight_ih", "weight_hh", "bias")
     folders = []
     for k in range(lstm.num_layers):
@@ -121,7 +121,7 @@ def _layer(kind: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(lstm: LSTM) -> None:
-    """Raise ValueError, naming the option, for what Keras does not have."""
+    """Raise ValueError for an option that Keras does not have; the message names it."""
     cell = lstm.cell
     require_plain(lstm, "Keras", "bidirectional", "direction", "cell")
     for name in ("peephole", "coupled", "clip", "cell_clip"):

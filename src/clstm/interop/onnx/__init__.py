@@ -1,7 +1,7 @@
 """LSTM nodes of ONNX models: read as models, and models written as ONNX.
 
-`read` returns every LSTM node of a file, `load` the LSTM that a whole file is or one of its nodes,
-`save` writes a file that ONNX Runtime runs. It needs the package onnx: `pip install onnx`.
+`read` returns every LSTM node of a file, `load` a whole file as one LSTM or one of its nodes, and
+`save` writes a file that ONNX Runtime runs. The package onnx is needed: `pip install onnx`.
 """
 
 from .reader import Node, load, read

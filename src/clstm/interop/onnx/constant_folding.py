@@ -1,4 +1,4 @@
-"""The operators of ONNX that may stand between an initializer and an LSTM's weights, in NumPy."""
+"""Constant folding: the operators that lead from initializers to an LSTM's weights, in NumPy."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from ...layout import Array
 Inputs = Sequence[Array | None]
 Attributes = dict[str, Any]
 Reserve = Callable[[int], None]
-"""Asked for memory before it is allocated."""
+"""A function that is called with a number of bytes before they are allocated."""
 
 CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}
-"""By the number of the element type."""
+"""NumPy's types by the numbers of ONNX's element types."""
 
 
 def _argument(inputs: Inputs, index: int) -> Array | None:
@@ -27,7 +27,7 @@ def _data(inputs: Inputs) -> Array:
 
 
 def _numbers(inputs: Inputs, index: int, given: Attributes, name: str) -> list[int] | None:
-    """Return integers that are an input in later versions of an operator, an attribute before."""
+    """Return integers from an input (later versions of an operator) or an attribute (earlier)."""
     array = _argument(inputs, index)
     if array is None:
         return given.get(name)
@@ -78,7 +78,7 @@ def _slice(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
     cuts = [slice(None)] * data.ndim
     steps = [1] * len(starts) if steps is None else steps
     for axis, start, end, step in zip(where, starts, ends, steps, strict=True):
-        # Backwards from before the array ONNX takes the first element, NumPy nothing.
+        # A start before the array: with a negative step ONNX takes the first element, NumPy none.
         begin = max(start, -data.shape[axis]) if step < 0 else start
         cuts[axis] = slice(begin, end, step)
     return data[tuple(cuts)]
@@ -117,7 +117,7 @@ def _reshape(inputs: Inputs, given: Attributes, reserve: Reserve) -> Array:
 
 OPERATORS: dict[str, tuple[Callable[[Inputs, Attributes, Reserve], Array], dict[str, str]]] = {
     "Identity": (_identity, {}),
-    "Cast": (_cast, {"to": "INT", "saturate": "INT"}),  # which is about types of 8 bits
+    "Cast": (_cast, {"to": "INT", "saturate": "INT"}),  # saturate only concerns 8-bit types
     "Concat": (_concat, {"axis": "INT"}),
     "Slice": (_slice, {"axes": "INTS", "starts": "INTS", "ends": "INTS"}),
     "Unsqueeze": (_unsqueeze, {"axes": "INTS"}),

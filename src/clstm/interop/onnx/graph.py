@@ -1,8 +1,8 @@
-"""An ONNX graph as far as constants go: what every name in it stands for.
+"""The values of an ONNX graph: the meaning of every name, and the constants.
 
-Graphs nest, in the bodies of If, Loop and Scan and in functions; each is a `Scope` of names. Values
-are folded through the few operators that stand between initializers and the weights of an LSTM;
-every other value is one of run time.
+Graphs are nested in the bodies of If, Loop and Scan and in functions; each is a `Scope` of names.
+Constants are folded by the few operators that lead from initializers to the weights of an LSTM;
+every other value is only known at run time.
 """
 
 import math
@@ -16,11 +16,11 @@ from ...layout import Array
 from .constant_folding import OPERATORS
 
 MAX_DEPTH = 64
-"""Of graphs in graphs, and of folded values that depend on each other."""
+"""Limit of nested graphs, and of chains of folded values."""
 MAX_NODES = 300_000
-"""With each function's nodes counted at every call: a small file can have very many."""
+"""Limit of nodes; a function's count at every call, so a small file can have very many."""
 COPIES = 64
-"""So many bytes of folded values and models there may be for each of the file."""
+"""Limit of the bytes of folded values and models, as a multiple of the file's size."""
 ELEMENTS = {"FLOAT", "DOUBLE", "FLOAT16", "INT32", "INT64"}
 DOMAINS = ("", "ai.onnx")
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
@@ -28,17 +28,17 @@ _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
 
 @dataclass
 class Scope:
-    """The names of one graph, or of a function as it is called at one place."""
+    """The names of one graph, or of one call of a function."""
 
     outer: "Scope | None" = None
     names: dict[str, Any] = field(default_factory=dict)
-    """A tensor, the node that computes it, a pair of scope and name for an argument, or None."""
+    """For each a tensor, the node that computes it, (scope, name) of an argument, or None."""
     attributes: dict[str, Any] | None = None
     """Those of the function's call; None outside of functions."""
     folded: dict[str, Array | None] = field(default_factory=dict)
 
     def find(self, name: str) -> tuple["Scope", str, Any]:
-        """Return where a name stands, which name it has there, and what it is."""
+        """Return the scope that defines a name, the name there, and its value."""
         scope: Scope | None = self
         for _ in range(2 * MAX_DEPTH * MAX_DEPTH):
             if scope is None:
@@ -53,13 +53,13 @@ class Scope:
 
 
 class Graph:
-    """All graphs of a model, and the memory that its constants may still reserve.
+    """All graphs of a model, and a limit on the memory of its constants.
 
     Parameters
     ----------
     model : onnx.ModelProto
     folder : str, optional
-        Where files of external data are.
+        The folder of the files of external data.
     """
 
     def __init__(self, model: Any, folder: str | None) -> None:
@@ -72,7 +72,7 @@ class Graph:
         self._body = model.graph
 
     def reserve(self, size: int) -> None:
-        """Raise ValueError if so many bytes more are too many for the file's size."""
+        """Count bytes that will be allocated; ValueError if they exceed the limit."""
         self._room -= size
         if self._room < 0:
             raise ValueError(f"its constants fill more than {COPIES} times the size of the file")
@@ -108,7 +108,7 @@ class Graph:
         scope = Scope(outer, attributes=outer.attributes if outer else None)
         scope.names |= {value.name: None for value in graph.input}
         scope.names |= {tensor.name: tensor for tensor in graph.initializer}
-        # Never folded, but never taken for a value of run time either.
+        # These are refused when they are folded, not treated as values of run time.
         scope.names |= {tensor.values.name: tensor for tensor in graph.sparse_initializer}
         scope.names |= {name: node for node in graph.node for name in node.output if name}
         return scope
@@ -249,7 +249,7 @@ def attributes(scope: Scope, node: Any, allowed: dict[str, str]) -> dict[str, An
 
 
 def _resolved(scope: Scope, node: Any) -> Iterator[Any]:
-    """Yield a node's attributes, those of a function's call in place of references to them."""
+    """Yield a node's attributes; references to those of a function's call are resolved."""
     for attribute in node.attribute:
         if not attribute.ref_attr_name:
             yield attribute
@@ -263,7 +263,7 @@ def _resolved(scope: Scope, node: Any) -> Iterator[Any]:
 
 
 def _overload(proto: Any) -> str:
-    """Return which of several functions of one name it is; older versions of onnx have one."""
+    """Return the overload name of a function; older versions of onnx have none."""
     return getattr(proto, "overload", "")
 
 

@@ -13,9 +13,9 @@ from ..gates import reorder
 from .graph import Graph, Scope, attributes, title
 
 GATE_ORDER = "iofg"
-"""The order of blocks in W, R and B."""
+"""Order of the gates in W, R and B."""
 PEEPHOLE_ORDER = "iof"
-"""And in P."""
+"""Order of the gates in P."""
 ROLES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 STATES = ("initial_h", "initial_c")
 SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
@@ -44,14 +44,14 @@ _ATTRIBUTES = {
     "hidden_size": "INT",
     "input_forget": "INT",
     "layout": "INT",
-    "output_sequence": "INT",  # of version 1: whether Y is an output, which changes no number
+    "output_sequence": "INT",  # version 1: whether Y is an output
 }
 
 
 def read_node(
     graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None
 ) -> tuple[LSTM, tuple[str, ...]]:
-    """Return the model of a node, and which inputs beside X are the caller's to give."""
+    """Return the model of a node, and the inputs besides X that are not constant."""
     if node.op_type != "LSTM":
         raise ValueError(f"{node.op_type} is not supported: its weights are quantised")
     if len(node.input) > len(ROLES):
@@ -105,7 +105,7 @@ def _dtype(array: Array) -> np.dtype[Any]:
 
 
 def _weights(graph: Graph, scope: Scope, names: dict[str, str], parts: int) -> dict[str, Array]:
-    """Return W, R, and B and P where they are, all checked."""
+    """Return W and R, and B and P if present, after checks."""
     weights: dict[str, Array] = {}
     for role in ("W", "R", "B", "P"):
         if role in names:
@@ -138,7 +138,7 @@ def _origin(scope: Scope, name: str) -> str:
 def _states(
     graph: Graph, scope: Scope, names: dict[str, str], shape: tuple[int, int], layout: int
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return h0 and c0 if they are constants other than zero; and what the caller gives."""
+    """Return h0 and c0 if they are constants other than zero, and the inputs that are not."""
     known, computed = {}, []
     if "sequence_lens" in names:
         if graph.fold(scope, names["sequence_lens"]) is not None:
@@ -166,7 +166,7 @@ def _states(
 
 
 def _rows(graph: Graph, scope: Scope, name: str) -> Array | None:
-    """Return a constant state, also one that is expanded to the size of a batch."""
+    """Return a constant state, also if it is expanded to the size of a batch."""
     array = graph.fold(scope, name)
     within, _, found = scope.find(name)
     if array is None and getattr(found, "op_type", "") == "Expand" and len(found.input) == 2:
@@ -179,7 +179,7 @@ def _rows(graph: Graph, scope: Scope, name: str) -> Array | None:
 
 
 def _is_zero(graph: Graph, scope: Scope, name: str, depth: int) -> bool:
-    """Whether a value is zero whatever its shape: how PyTorch writes that there is no state."""
+    """Return whether a value is zero in any shape, as PyTorch exports a missing state."""
     if (array := graph.fold(scope, name)) is not None:
         return not array.any()
     within, _, found = scope.find(name)
@@ -197,7 +197,7 @@ def _is_zero(graph: Graph, scope: Scope, name: str, depth: int) -> bool:
 
 
 def _activations(given: dict[str, Any], parts: int) -> dict[str, Activation]:
-    """Return the cell's functions: alpha and beta are listed for those that have one, in order."""
+    """Return the cell's functions; alpha and beta are only listed for functions that have them."""
     names = given.get("activations", ["Sigmoid", "Tanh", "Tanh"] * parts)
     if len(names) != 3 * parts:
         raise ValueError(f"attribute 'activations' names {len(names)} functions, not {3 * parts}")
@@ -223,7 +223,7 @@ def _parameters(
     parameters = {}
     for part, suffix in enumerate(suffixes):
         gates = {"weight_ih": weights["W"][part], "weight_hh": weights["R"][part]}
-        if "B" in weights:  # one for each of the two products
+        if "B" in weights:  # one bias for each of the two products
             gates["bias"] = weights["B"][part].reshape(2, -1).astype(dtype).sum(0)
         for name, blocks in gates.items():
             parameters[f"{name}_l0{suffix}"] = reorder(blocks, GATE_ORDER)

@@ -21,12 +21,12 @@ class Node(NamedTuple):
     Attributes
     ----------
     name : str
-        Its own, or where it has none that of its first output.
+        The name of the node, or without one that of its first output.
     lstm : LSTM
         Of one layer, and without a readout.
     given : tuple of str
-        Which of the inputs ``sequence_lens``, ``initial_h`` and ``initial_c`` the graph computes,
-        or is given: they are the caller's to give to `lstm`, as `lengths` and `state`.
+        The inputs among ``sequence_lens``, ``initial_h`` and ``initial_c`` that are not constant.
+        The caller gives them to `lstm`, as `lengths` and `state`.
     """
 
     name: str
@@ -40,16 +40,15 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
     Parameters
     ----------
     source : str, path, bytes, or onnx.ModelProto
-        Of bytes or a ModelProto all weights must be inside; beside a file they may be in others.
+        Bytes and a ModelProto must contain all weights; a file may have others beside it.
     dtype : float32 or float64, optional
-        Of the models; by default that of each node's weights, float32 for float16.
+        Of the models; by default that of each node's weights, but float32 for float16.
 
     Returns
     -------
     list of Node
-        In the file's order, those in the bodies of If, Loop and Scan too, and those of functions
-        once for each call. Nodes that feed each other are not joined into one model of several
-        layers.
+        In the order of the file, with those in the bodies of If, Loop and Scan, and those of
+        functions once per call. Nodes that feed each other are not joined into one model.
 
     Raises
     ------
@@ -63,12 +62,12 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
 
     Notes
     -----
-    Weights are initializers, or come of them through Constant, Identity, Cast, Concat, Slice,
+    Weights are initializers, or computed from them by Constant, Identity, Cast, Concat, Slice,
     Squeeze, Unsqueeze, Transpose and Reshape. An initializer counts as constant, also where it is
     the default of an input.
 
-    An initial state that is constant, with the same values for all rows of its batch, is the
-    model's own, `learn_state`; one of zeros is that of any model.
+    A constant initial state, with the same values for all rows of its batch, becomes the model's
+    learned state (`learn_state`); a state of zeros needs none.
 
     Y (T, D, B, H) of a node is y (T, B, D H) of its model, or (B, T, D, H) and (B, T, D H) of one
     with ``layout = 1``, which is `batch_first`; its states are (B, D, H) then, the model's are (D,
@@ -96,18 +95,17 @@ def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None
     source, dtype
         As in `read`.
     node : str or int, optional
-        Name of an LSTM node, or its index among them: the model is that node, whatever else the
-        file holds. By default the file must be no more than one LSTM and a linear readout, a
-        product with weights (MatMul) and a bias (Add); with x and y transposed it is `batch_first`.
-        Several nodes are its layers if each takes Y of the one before, the directions joined in
-        one axis, and differs from it in nothing but weights; their states are parts of one input,
-        or constant.
+        Name of an LSTM node, or its index among them; the rest of the file is ignored. By default
+        the file must hold only one LSTM and at most a linear readout: a product with weights
+        (MatMul) and a bias (Add). If x and y are transposed, the model is `batch_first`. Several
+        nodes are its layers if each takes Y of the one before, with the directions joined in one
+        axis, and differs from it only in weights; their states are parts of one input, or constant.
 
     Raises
     ------
     ValueError
-        As `read` does; for a file that is more, naming what else it is, or has several LSTM nodes
-        that are not layers of one, which are listed; for a `node` that is not there.
+        As `read` does; for a file with other computations, one of which the message names; for
+        several LSTM nodes that are not layers of one, which it lists; for an unknown `node`.
     OSError, ImportError
         As `read` does.
     """
@@ -129,7 +127,7 @@ def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None
 
 
 def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
-    """Return what `use` makes of a file; every error in it is a ValueError with its name."""
+    """Call `use` with the graph of a file; every error becomes a ValueError that names it."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -158,7 +156,7 @@ def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
 
 
 def _lstm_nodes(graph: Graph) -> list[tuple[Scope, Any]]:
-    """Return the nodes that are an LSTM, the quantised kind too, which is refused by name."""
+    """Return the LSTM nodes, also quantised ones, so that these are refused by name."""
     return [
         (scope, node)
         for scope, node in graph.nodes()

@@ -1,7 +1,7 @@
-"""Whether an ONNX graph is one LSTM with a linear readout, and nothing else.
+"""An ONNX graph that is one LSTM with a linear readout, as one model.
 
-Its LSTM nodes are the layers, each fed by the one below. Transposes may make it `batch_first`, and
-what joins Y's directions into one axis stands between layers, and between the last and the readout.
+The LSTM nodes are the layers, each fed by the one below. Transposes of x and y make the model
+`batch_first`. Operators that join the directions of Y into one axis follow each node.
 """
 
 import itertools
@@ -23,7 +23,7 @@ _ALIKE = ("hidden_size", "bidirectional", "direction", "bias", "batch_first", "c
 
 
 class LayerNode(NamedTuple):
-    """An LSTM node, its model, and which of its inputs are not constant."""
+    """An LSTM node, its model, and its inputs that are not constant."""
 
     scope: Scope
     node: Any
@@ -32,9 +32,9 @@ class LayerNode(NamedTuple):
 
 
 def read_graph(graph: Graph, layers: Sequence[LayerNode]) -> LSTM:
-    """Return the model of a graph with these LSTM nodes, all there are, and a readout if any.
+    """Return the model of a graph with these LSTM nodes, which are all it has.
 
-    Raises ValueError, which names what else the graph computes.
+    Raises ValueError, which names another computation of the graph.
     """
     if len(layers) == 1 and layers[0].scope is not graph.main:
         raise _more_than_lstm("its LSTM node is in a nested graph")
@@ -79,7 +79,7 @@ def _more_than_lstm(what: str) -> ValueError:
 
 
 def _check_chain(graph: Graph, layers: Sequence[LayerNode]) -> None:
-    """Check that nodes, in the file's order, are layers: each fed by the one below, and like it."""
+    """Check that the nodes are layers in order: each fed by the one below, and like it."""
     try:
         for layer in layers:
             if layer.scope is not graph.main:
@@ -115,7 +115,7 @@ def _check_next(graph: Graph, below: LayerNode, layer: LayerNode) -> None:
 
 
 def _check_states(graph: Graph, layers: Sequence[LayerNode]) -> None:
-    """Check that what the layers are given is one input, each layer's part of it in their order."""
+    """Check that the layers' inputs are consecutive parts of one input of the graph."""
     for role in layers[0].given:
         sources = []
         for part, layer in enumerate(layers):
@@ -128,7 +128,7 @@ def _check_states(graph: Graph, layers: Sequence[LayerNode]) -> None:
 
 
 def _sliced_states(graph: Graph, name: str, part: int, lstm: LSTM) -> str | None:
-    """Return the value of all layers' states of which this one is a layer's part."""
+    """Return the value that holds all layers' states and that this layer's is sliced from."""
     node = _producer(graph, name, ("Slice",))
     if not node or len(node.input) < 4:
         return None
@@ -142,7 +142,7 @@ def _sliced_states(graph: Graph, name: str, part: int, lstm: LSTM) -> str | None
 
 
 def _is_state(graph: Graph, name: str, layers: Sequence[LayerNode]) -> bool:
-    """Whether a value is h or c after the last step, of all layers in their order."""
+    """Return whether a value is h or c after the last step, of all layers in order."""
     name = _skip_identities(graph, name)
     if len(layers) == 1:
         return name in layers[0].node.output[1:3]
@@ -157,7 +157,7 @@ def _is_state(graph: Graph, name: str, layers: Sequence[LayerNode]) -> bool:
 
 
 def _fill_states(lstms: list[LSTM]) -> list[LSTM]:
-    """Return layers that all have a learned state, zero where there was none, if one has it."""
+    """If one layer has a learned state, return all with one, zero for the others."""
     if not any(lstm.learn_state for lstm in lstms):
         return lstms
     filled = []
@@ -169,18 +169,18 @@ def _fill_states(lstms: list[LSTM]) -> list[LSTM]:
     return filled
 
 
-# ---- Steps between values ----
+# ---- From a value to its producers ----
 
 
 def _producer(graph: Graph, name: str, kinds: tuple[str, ...]) -> Any:
-    """Return the node of one of these kinds that computes a value, or None."""
+    """Return the node that computes a value if it is of one of these kinds, else None."""
     found = graph.main.find(name)[2]
     fits = getattr(found, "op_type", "") in kinds and found.domain in DOMAINS and found.input
     return found if fits else None
 
 
 def _skip_identities(graph: Graph, name: str) -> str:
-    """Return the value of which this one is a copy."""
+    """Return the value that this one is a copy of."""
     seen = 0
     while (node := _producer(graph, name, ("Identity",))) and seen < 64:
         name, seen = node.input[0], seen + 1
@@ -188,7 +188,7 @@ def _skip_identities(graph: Graph, name: str) -> str:
 
 
 def _skip_transpose(graph: Graph, name: str) -> tuple[str, bool]:
-    """Return what a value is transposed from, time for batch; and whether it is."""
+    """Return the value before a transpose of time and batch, and whether there is one."""
     name = _skip_identities(graph, name)
     node = _producer(graph, name, ("Transpose",))
     if node and _attributes_of(graph, node).get("perm") == _TRANSPOSED:
@@ -201,9 +201,10 @@ def _attributes_of(graph: Graph, node: Any) -> dict[str, Any]:
 
 
 def _check_inputs(graph: Graph, layers: Sequence[LayerNode]) -> bool:
-    """Return whether x is transposed on its way to the first layer; it must not be computed.
+    """Return whether x is transposed before the first layer.
 
-    Nor must what a single layer is given; of several, `_check_states` has seen to it.
+    Raises ValueError if x is computed by the graph, or lengths or states of a single layer; for
+    several layers `_check_states` has checked the latter.
     """
     node = layers[0].node
     given = layers[0].given if len(layers) == 1 else ()
@@ -216,7 +217,7 @@ def _check_inputs(graph: Graph, layers: Sequence[LayerNode]) -> bool:
 
 
 def _origin(graph: Graph, name: str) -> str:
-    """Return how a message names where a value comes from."""
+    """Return the name of the origin of a value, for messages."""
     found = graph.main.find(name)[2]
     if found is None:
         return f"the input {name!r}"
@@ -224,7 +225,7 @@ def _origin(graph: Graph, name: str) -> str:
 
 
 def _readout(graph: Graph, name: str) -> tuple[str, bool, Array | None, Array | None]:
-    """Return what the readout reads, whether it is transposed, and the weight (O, D R) and bias."""
+    """Return the readout's input, whether it is transposed, and the weight (O, D R) and bias."""
     name, after = _skip_transpose(graph, name)
     weight = bias = None
     if add := _producer(graph, name, ("Add",)):
@@ -241,7 +242,7 @@ def _readout(graph: Graph, name: str) -> tuple[str, bool, Array | None, Array | 
 
 
 def _operands(graph: Graph, node: Any, rank: int) -> tuple[str, Array]:
-    """Return the computed operand and the constant one, which is the second of a product."""
+    """Return the computed operand and the constant one, which is second in a product."""
     attributes(graph.main, node, {})
     first, second = node.input
     if node.op_type == "Add" and graph.fold(graph.main, second) is None:
@@ -253,12 +254,12 @@ def _operands(graph: Graph, node: Any, rank: int) -> tuple[str, Array]:
 
 
 def _before_join(graph: Graph, name: str, lstm: LSTM) -> str | None:
-    """Return the Y, (T, D, B, H) or (B, T, D, H), that has its directions in one axis here."""
+    """Return the Y, (T, D, B, H) or (B, T, D, H), whose directions are joined in this value."""
     return _before_squeeze(graph, name, lstm) or _before_reshape(graph, name, lstm)
 
 
 def _before_squeeze(graph: Graph, name: str, lstm: LSTM) -> str | None:
-    """Return the value that has one axis more, of the one direction that there is."""
+    """Return the value before a squeeze of the axis of the only direction."""
     node = _producer(graph, name, ("Squeeze",))
     if not node or lstm.bidirectional:
         return None
@@ -270,7 +271,7 @@ def _before_squeeze(graph: Graph, name: str, lstm: LSTM) -> str | None:
 
 
 def _before_reshape(graph: Graph, name: str, lstm: LSTM) -> str | None:
-    """Return the value of which two axes, the directions moved beside the units, are one here."""
+    """Return the value before a transpose and reshape that join directions and units."""
     node = _producer(graph, name, ("Reshape",))
     if not node or len(node.input) != 2 or _attributes_of(graph, node).get("allowzero"):
         return None

@@ -1,4 +1,4 @@
-"""A model as an ONNX graph."""
+"""`save`: a model as an ONNX graph."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ from .lstm_node import ACTIVATIONS, GATE_ORDER, PEEPHOLE_ORDER, SUFFIXES, WITH_A
 
 OPSET = 17
 IR_VERSION = 8
-_LARGEST = 2**31 - 2**20  # of a protobuf message, with room for what is no weight
+_LARGEST = 2**31 - 2**20  # bytes of a protobuf message, less room for the rest of the graph
 _NAMES = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 
@@ -35,9 +35,9 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        For what ONNX's LSTM does not have: a projection (`proj_size`), a bound of the cell state
-        (`cell_clip`); for float64, which ONNX Runtime lacks; for numbers of the cell that single
-        precision does not have; for more than 2 GB.
+        For options that ONNX's LSTM does not have: a projection (`proj_size`), a bound of the cell
+        state (`cell_clip`); for float64, which ONNX Runtime lacks; for numbers of the cell that
+        single precision cannot represent; for more than 2 GB.
     OSError
         If the file cannot be written.
     ImportError
@@ -45,9 +45,9 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    ONNX Runtime 1.32 computes some functions otherwise at the edges: ThresholdedRelu of alpha
-    itself is 0 there, Softplus is infinite above 88. Numbers of the cell, `clip` and alpha and beta
-    of the functions, are written in single precision, as ONNX has them.
+    ONNX Runtime 1.32 computes some functions differently at the edges: ThresholdedRelu of alpha
+    itself is 0, Softplus is infinite above 88. Numbers of the cell (`clip`, alpha and beta of the
+    functions) are written in single precision, as ONNX requires.
     """
     try:
         import onnx
@@ -71,7 +71,7 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
 
 
 class _Writer:
-    """The nodes and constants of a graph, as they come."""
+    """The nodes and constants of a graph that is being written."""
 
     def __init__(self, lstm: LSTM) -> None:
         self._lstm = lstm
@@ -113,7 +113,7 @@ class _Writer:
         first = ["batch", "time"] if lstm.batch_first else ["time", "batch"]
         parts = lstm.num_layers * (1 + lstm.bidirectional)
         state = [parts, "batch", lstm.hidden_size]
-        # A learned state has one row, or as many as there are; so its size has a name of its own.
+        # A learned state has one row or B rows, so this axis has its own name.
         initial = [parts, "rows", lstm.hidden_size] if lstm.learn_state else state
         shapes = {"x": [*first, lstm.input_size], "h0": initial, "c0": initial}
         results = {"y": [*first, lstm._config.output_width], "h_n": state, "c_n": state}
@@ -139,7 +139,7 @@ class _Writer:
         return self._constant(name, np.array(numbers, np.int64))
 
     def _batch(self, x: str) -> None:
-        """Compute what a learned state of one row is expanded to: 1, B, 1."""
+        """Compute the shape that a learned state of one row is expanded to: 1, B, 1."""
         one = self._integers("one", [1])
         shape = self._node("Shape", [x], "batch", start=1, end=2)
         self._node("Concat", [one, shape, one], "state_shape", axis=0)
@@ -188,7 +188,7 @@ def _weights(lstm: LSTM, suffixes: list[str]) -> dict[str, Array]:
         "R": stacked("weight_hh", OURS, GATE_ORDER),
     }
     if lstm.bias:
-        bias = stacked("bias", OURS, GATE_ORDER)  # of both products: the second has none
+        bias = stacked("bias", OURS, GATE_ORDER)  # both products share it: the second bias is zero
         weights["B"] = np.concatenate([bias, np.zeros_like(bias)], 1)
     if lstm.cell.peephole:
         weights["P"] = stacked("weight_peephole", "ifo", PEEPHOLE_ORDER)
@@ -196,7 +196,7 @@ def _weights(lstm: LSTM, suffixes: list[str]) -> dict[str, Array]:
 
 
 def _attributes(cell: Cell, parts: int) -> dict[str, Any]:
-    """Return what a node says of its cell, where it is not the plain one."""
+    """Return a node's attributes for a cell other than the plain one."""
     given: dict[str, Any] = {}
     if cell.coupled:
         given["input_forget"] = 1
@@ -215,7 +215,7 @@ def _attributes(cell: Cell, parts: int) -> dict[str, Any]:
 
 
 def _single(name: str, value: float) -> float:
-    """Return a number as single precision has it, if it has."""
+    """Return a number rounded to single precision; ValueError if it overflows or underflows."""
     with np.errstate(over="ignore", under="ignore"):
         single = float(np.float32(value))
     if not np.isfinite(single) or (value and not single):

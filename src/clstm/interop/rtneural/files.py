@@ -1,4 +1,4 @@
-"""The public functions: RTNeural's files as models or lists of layers, and back."""
+"""Reading and writing RTNeural's files, of either kind."""
 
 import os
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     Raises
     ------
     ValueError
-        If the file holds something else, or something more (see `read`); it is named, and the
-        place in it.
+        If the file holds something else, or more than that (see `read`); the message names the
+        place.
     OSError
         If it cannot be read.
     """
@@ -49,9 +49,9 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list
     Returns
     -------
     list of LSTM, Dense and Skip
-        In the order in which a sequence goes through them, as `clstm.interop.layers.run` sends it:
-        an `LSTM` for each of Keras' or PyTorch's, which may have several layers. A `Skip` around
-        all of them stands for ``in_skip``, with which some programs add the input to the output.
+        In the order of computation, for `clstm.interop.layers.run`. An `LSTM` of a state dict may
+        have several layers. ``in_skip``, with which some programs add the input to the output, is a
+        `Skip` around all layers.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = False)
     Raises
     ------
     ValueError
-        For what RTNeural does not have: two directions or a reverse one, a projection, a learned
-        initial state, a `Cell` of other than the usual functions; for numbers that are not finite.
+        For an option that RTNeural does not have: two directions or a reverse one, a projection, a
+        learned initial state, a `Cell` other than the plain one; for numbers that are not finite.
         Nothing is written then.
     """
     write([lstm], path, torch_names=torch_names)
@@ -91,8 +91,8 @@ def write(
 ) -> None:
     """Write a list of layers, LSTM and Dense, as `read` returns them.
 
-    Parameters and errors are those of `save`; ValueError also for a `Skip`, which RTNeural leaves
-    to the program around it, and for an activation in a PyTorch state dict, which has none.
+    Parameters and errors are those of `save`. ValueError also for a `Skip`, which the program
+    around RTNeural computes, and for an activation, which a PyTorch state dict cannot hold.
     """
     parts = [part for layer in layers for part in _parts_of(layer)]
     sizes = _sizes_of(parts)
@@ -101,7 +101,7 @@ def write(
 
 
 def _parts_of(layer: Any) -> list[Any]:
-    """Return a layer, and its readout if it has one, checked."""
+    """Check a layer and return it, followed by its readout if it has one."""
     if isinstance(layer, LSTM):
         require_plain(layer, "RTNeural")
         p = layer.parameters
@@ -113,7 +113,7 @@ def _parts_of(layer: Any) -> list[Any]:
 
 
 def _sizes_of(layers: Sequence[Any]) -> list[int]:
-    """Return the features that the first layer takes, and those that each one gives."""
+    """Return the input size of the first layer, then the output size of each one."""
     if not layers or (isinstance(layers[0], Dense) and layers[0].weight is None):
         raise ValueError("the first layer must have weights")
     sizes: list[int] = []

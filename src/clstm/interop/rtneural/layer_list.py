@@ -1,4 +1,4 @@
-"""RTNeural's JSON of the first kind: layers as Keras has them."""
+"""RTNeural's JSON of the first kind: a list of Keras's layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from ...lstm import LSTM
 from ..json_files import Node
 from ..layers import ACTIVATIONS, Dense, Skip
 
-# What programs write beside a model, and no result depends on.
+# Entries that programs write beside a model and that change no result.
 _NOTES = {"author", "esr", "input_batch", "metadata", "name", "output_batch", "samplerate"}
 _DENSE = ("dense", "time-distributed-dense")
 _LAYER = {"type", "shape", "weights"}
@@ -38,7 +38,7 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
 
 
 def _last_of_shape(node: Node) -> int:
-    """Return the number of features: [null, null, I], of which the others may be numbers."""
+    """Return I of [null, null, I]; the first two may also be numbers."""
     axes = list(node.items(1, 3))
     for axis in axes[:-1]:
         if axis.value is not None:
@@ -47,7 +47,7 @@ def _last_of_shape(node: Node) -> int:
 
 
 def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
-    """Return a layer that takes `size` features, and the number of those that it gives."""
+    """Return a layer with `size` input features, and its output size."""
     parts = node.any_members()
     if "type" not in parts:
         node.fail("has no 'type'")
@@ -77,7 +77,7 @@ def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
 
 
 def to_json(layers: Sequence[Any], sizes: list[int]) -> dict[str, Any]:
-    """Return what a file of these layers holds; `sizes` as `rtneural` checked them."""
+    """Return the content of a file; `sizes` are the input size and each output size."""
     entries = []
     for layer, size in zip(layers, sizes[1:], strict=True):
         if isinstance(layer, LSTM):

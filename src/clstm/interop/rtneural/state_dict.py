@@ -38,7 +38,7 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
 def _read_module(
     root: Node, prefix: str, parts: dict[str, Node], dtype: np.dtype[Any]
 ) -> tuple[Any, int, int]:
-    """Return a layer, and the numbers of features that it takes and gives."""
+    """Return a layer, its input size and its output size."""
     if all(map(_LSTM_NAME.fullmatch, parts)):
         arrays = {
             prefix + name: node.array((None, None)[: 1 + name.startswith("weight")], dtype)
@@ -62,7 +62,7 @@ def _read_module(
 
 
 def to_json(layers: Sequence[Any]) -> dict[str, Any]:
-    """Return what a file of these layers holds: the modules lstm, dense, lstm2, ..."""
+    """Return the content of a file: the modules lstm, dense, lstm2, ..."""
     state: dict[str, Any] = {}
     counts = {"lstm": 0, "dense": 0}
     for layer in layers:

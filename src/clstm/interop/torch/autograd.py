@@ -24,7 +24,7 @@ class LSTMFunction(torch.autograd.Function):
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        # PyTorch then refuses to go back if one of them has been changed meanwhile.
+        # backward then raises if one of them has been changed in place meanwhile.
         ctx.save_for_backward(x, h0, c0, *parameters)
         ctx.weights, ctx.lengths, ctx.masks = weights, lengths, masks
         ctx.done, results = weights.record(parameters, inputs_of(x, h0, c0, lengths, masks))
@@ -32,13 +32,13 @@ class LSTMFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # else what follows would be taken for constants, in silence
+        if torch.is_grad_enabled():  # else the gradients would silently count as constants
             raise RuntimeError(
                 "clstm's LSTM has no second derivatives: create_graph=True is not supported"
             )
         x, h0, c0, *parameters = ctx.saved_tensors
         weights, done = ctx.weights, ctx.done
-        if done.recording is None:  # by backward(retain_graph=True)
+        if done.recording is None:  # a second backward, after retain_graph=True
             done, _ = weights.record(parameters, inputs_of(x, h0, c0, ctx.lengths, ctx.masks))
         dy, dh, dc = (None if part is None else array_of(part) for part in outer)
         wanted = ctx.needs_input_grad[3:]

@@ -10,7 +10,7 @@ from ...lstm import LSTM as Model
 from .. import torch_names
 from ..layers import require_plain
 
-_HEAD = "head: "  # what a Linear's parameters are called in messages; no name begins like that
+_HEAD = "head: "  # prefix of a Linear's parameters in messages; no state dict has it
 _CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -34,21 +34,21 @@ def from_torch(
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
 ) -> Model:
-    """Return a model with the weights of a PyTorch one. They are copied, and both biases added up.
+    """Return a model with the weights of a PyTorch one: copies, with both biases added up.
 
     Parameters
     ----------
     source : torch.nn.LSTM, torch.nn.LSTMCell, or mapping from name to tensor
-        A mapping is a state dict; the options are told by its names and shapes.
+        A mapping is a state dict; its names and shapes give the options.
     head : torch.nn.Linear or str, optional
-        A linear layer after the LSTM, which becomes the readout; of a state dict also the prefix of
-        its names: ``"decoder."`` for ``decoder.weight`` and ``decoder.bias``. Where only one of the
-        two has a bias, the other gets zeros.
+        A linear layer after the LSTM, which becomes the readout; for a state dict also the prefix
+        of its names: ``"decoder."`` for ``decoder.weight`` and ``decoder.bias``. If only one of the
+        LSTM and the layer has a bias, the other gets zeros.
     prefix : str
-        Take only names that begin with this, as in the state dict of a larger model:
-        ``"encoder.lstm."``.
+        Of the LSTM's names in the state dict of a larger model: ``"encoder.lstm."``. Other names
+        are ignored.
     batch_first : bool, optional
-        By default that of the module; a state dict says nothing of it, and False is meant.
+        By default that of the module; False for a state dict, which does not hold it.
     dtype : float32 or float64, optional
         By default that of the weights.
 
@@ -61,7 +61,7 @@ def from_torch(
     ------
     ValueError
         For another module; for a tensor that is not on the CPU, not of float32 or float64, or of
-        another type than the others; for a name or shape that does not fit. What is wrong is named.
+        another dtype than the others; for a name or shape that does not fit. The message names it.
     ImportError
         Without PyTorch.
 
@@ -179,7 +179,7 @@ def to_torch(lstm: Model) -> tuple[Any, Any]:
         proj_size=lstm.proj_size,
         **options,
     )
-    module.to_empty(device="cpu")  # and nothing was drawn from PyTorch's generator
+    module.to_empty(device="cpu")  # draws nothing from PyTorch's generator
     arrays = lstm.state_dict(torch_names=True)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     readout = {n: state.pop(f"{n}_out") for n in ("weight", "bias") if f"{n}_out" in state}

@@ -15,8 +15,8 @@ from .convert import from_torch, import_torch, tensors_of, to_torch
 def save(lstm: Model, path: str | os.PathLike[str]) -> None:
     """Write a state dict by `torch.save`: that of the `torch.nn.LSTM` which `to_torch` makes.
 
-    With a readout it has the names of a model with these two parts, ``lstm.weight_ih_l0``, ... and
-    ``head.weight``, ``head.bias``. `load` reads both. A state dict does not hold `batch_first`.
+    With a readout the names are ``lstm.weight_ih_l0``, ..., ``head.weight`` and ``head.bias``.
+    `load` reads both forms. A state dict does not hold `batch_first`.
 
     Raises
     ------
@@ -50,15 +50,15 @@ def load(
     path : str or path
         In the format of PyTorch 1.6 and later.
     head, prefix : str, optional
-        As in `from_torch`. Without a prefix, there must be one LSTM and nothing else but a linear
-        layer, which is the head.
+        As in `from_torch`. Without a prefix the file must hold one LSTM and at most a linear
+        layer, which becomes the head.
     batch_first, dtype
         As in `from_torch`.
 
     Raises
     ------
     ValueError
-        For any other file, and as `from_torch` does; the file is named.
+        For any other file, and as `from_torch` does; the message names the file.
     OSError
         If it cannot be read.
     """
@@ -86,17 +86,17 @@ def _load_tensors(torch: Any, path: str | os.PathLike[str]) -> Any:
         try:
             with torch.serialization.safe_globals([torch.nn.LSTM]):
                 return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # of many types, for what is malformed
+        except Exception as error:  # torch has many types for malformed files
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"torch.load with weights_only=True refuses it: {first}") from None
 
 
 def _check_archive(file: BinaryIO) -> None:
-    """Raise unless it is an archive that holds nothing which grows when it is read."""
+    """Raise unless the file is an archive without compressed entries."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except Exception:  # BadZipFile, and others for what is malformed
+    except Exception:  # BadZipFile, and others for malformed files
         raise ValueError(
             "it is not a file of torch.save in the format of PyTorch 1.6 and later"
         ) from None
@@ -106,7 +106,7 @@ def _check_archive(file: BinaryIO) -> None:
 
 
 def _check_size(torch: Any, tensors: Mapping[str, Any], most: int) -> None:
-    """Raise for tensors that are more than the file: repeated by strides, or by many names."""
+    """Raise for tensors larger than the file: repeated by strides or by several names."""
     size = 0
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):

@@ -1,4 +1,4 @@
-"""`torch.nn.LSTM` computed by clstm: the module, which has the steps first for weights.py."""
+"""The module: `torch.nn.LSTM` computed by clstm. It passes sequences on as (T, B, .)."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ State = tuple[Tensor, Tensor]
 class LSTM(torch.nn.LSTM):
     """`torch.nn.LSTM`, computed by clstm: its arguments, parameters, results and gradients.
 
-    State dicts go both ways, and an instance is one of `torch.nn.LSTM`. Weights may be changed by
-    any means, also through ``.data``: every call compares them with those that it knows.
+    State dicts are interchangeable, and an instance is also one of `torch.nn.LSTM`. Weights may be
+    changed in any way, also through ``.data``: every call compares them with its copy.
 
     Parameters
     ----------
@@ -37,13 +37,14 @@ class LSTM(torch.nn.LSTM):
 
     Notes
     -----
-    It runs on `torch.get_num_threads` threads. Factors of dropout come from PyTorch's generator,
-    hence `torch.manual_seed` repeats them; they need not be those of `torch.nn.LSTM`, and which
-    they are may change.
+    It runs on `torch.get_num_threads` threads. Dropout masks come from PyTorch's generator, so
+    `torch.manual_seed` repeats them; they may differ from those of `torch.nn.LSTM`, and from one
+    version to another.
 
-    There are no gradients of gradients: ``create_graph=True`` raises RuntimeError.
-    ``backward(retain_graph=True)`` works; every further pass through the same graph computes the
-    forward pass again. Nor is there TorchScript, autocast, or forward-mode differentiation.
+    Second derivatives are not supported: ``create_graph=True`` raises RuntimeError.
+    ``backward(retain_graph=True)`` works; every further backward pass through the same graph
+    recomputes the forward pass. TorchScript, autocast and forward-mode differentiation are not
+    supported.
 
     Examples
     --------
@@ -92,7 +93,7 @@ class LSTM(torch.nn.LSTM):
         return (y, (h, c)) if batched else (y.squeeze(axis), (h.squeeze(1), c.squeeze(1)))
 
     def _forward_packed(self, input: PackedSequence, hx: State | None) -> Any:
-        """Run over rows that are sorted by their lengths, as `PackedSequence` holds them."""
+        """Run over a `PackedSequence`, whose rows are sorted by length."""
         data, batch_sizes, sorted_indices, unsorted_indices = input
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
@@ -108,7 +109,7 @@ class LSTM(torch.nn.LSTM):
         return packed, self.permute_hidden((h, c), unsorted_indices)
 
     def _check(self, x: Tensor, hx: State | None, batch_sizes: Tensor | None) -> None:
-        """Raise for what does not fit, as `torch.nn.LSTM` does."""
+        """Check the inputs, as `torch.nn.LSTM` does."""
         _check_weights(self._flat_weights_names, self._flat_weights)
         dtype = self._flat_weights[0].dtype
         for name, tensor in (("input", x), *zip(("hx", "cx"), hx or (), strict=False)):
@@ -122,7 +123,7 @@ class LSTM(torch.nn.LSTM):
             self.check_forward_args(x, hx, batch_sizes)
 
     def _draw(self, rows: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
-        """Return the factors of dropout, (L - 1, *rows, D R), from PyTorch's generator."""
+        """Return the dropout masks, (L - 1, *rows, D R), from PyTorch's generator."""
         if not self.training or self.dropout == 0 or self.num_layers == 1:
             return None
         width = (1 + self.bidirectional) * (self.proj_size or self.hidden_size)
@@ -152,14 +153,14 @@ class LSTM(torch.nn.LSTM):
 def accelerate(module: torch.nn.Module) -> torch.nn.Module:
     """Make every `torch.nn.LSTM` in a module, or itself, compute by clstm, in place.
 
-    Each one becomes a `LSTM` and stays the same object, with its parameters, hooks and mode; so
-    optimisers and other references go on.
+    Each one becomes an `LSTM` and stays the same object, with its parameters, hooks and mode, so
+    that optimisers and other references remain valid.
 
     Parameters
     ----------
     module : torch.nn.Module
-        With at least one `torch.nn.LSTM`, each on the CPU, of float32 or float64, and of that class
-        itself. Other layers stay as they are, other recurrent ones too.
+        With at least one `torch.nn.LSTM`, each on the CPU, of float32 or float64, and not of a
+        subclass. Other layers are not changed.
 
     Returns
     -------
@@ -169,8 +170,8 @@ def accelerate(module: torch.nn.Module) -> torch.nn.Module:
     Raises
     ------
     ValueError
-        For an LSTM that cannot be had, which is named, or if there is none. Nothing is changed
-        then.
+        For an LSTM that is not supported, which the message names, or if there is none. Nothing is
+        changed then.
 
     Examples
     --------

@@ -19,7 +19,7 @@ from ...layout import Array
 from ...parameters import Parameters
 
 Inputs = tuple[Array, tuple[Array, Array] | None, Array | None, Array | None]
-"""x, the state, lengths and dropout's factors, as the core takes them."""
+"""x, the state, lengths and dropout masks, as the core takes them."""
 Outer = tuple[Array | None, Array | None, Array | None]
 """Gradients of y, h and c; None for zero."""
 
@@ -41,7 +41,7 @@ def array_of(tensor: Tensor) -> Array:
 
 
 class _Pass:
-    """A recorded pass that may still be wanted; its tape can be used once."""
+    """A recorded pass; its tape can be used once."""
 
     __slots__ = ("__weakref__", "recording")
 
@@ -50,7 +50,7 @@ class _Pass:
 
 
 class Weights:
-    """A clstm model of weights that live in PyTorch, and what runs on it.
+    """A clstm model of weights that live in PyTorch, and the passes that run on it.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Weights:
         self._table, size = config.parameter_table()
         self._flat = np.empty(size, config.dtype)
         ours = Parameters(self._table, self._flat)
-        # What is in the model, tensor by tensor: views of the flat array, but for the two biases.
+        # The content of the model by tensor: views of the flat array, except for the two biases.
         self._known = [
             np.empty_like(ours[_ours(name)]) if name.startswith("bias") else ours[name]
             for name in self._names
@@ -79,13 +79,13 @@ class Weights:
             if name.startswith("bias_ih")
         ]
         self._model: _core.Model | None = None
-        self._passes: WeakSet[_Pass] = WeakSet()  # that need the model as it is
+        self._passes: WeakSet[_Pass] = WeakSet()  # those that need the present weights
         self._lock = threading.Lock()
 
     def _model_of(self, parameters: Any) -> _core.Model:
         """Return a model with these weights.
 
-        Their content is compared, since PyTorch's version counters miss what is done to ``.data``.
+        Their content is compared: PyTorch's version counters miss changes through ``.data``.
         """
         for name, tensor, known in zip(self._names, parameters, self._known, strict=True):
             if tensor.shape != known.shape:
@@ -103,7 +103,7 @@ class Weights:
             return self._model
 
     def _replace(self, model: _core.Model) -> bool:
-        """Give the model new weights, unless somebody needs it with the old ones."""
+        """Give the model the new weights, unless a recorded pass or a call needs the old ones."""
         if self._passes:
             return False
         try:
@@ -114,7 +114,7 @@ class Weights:
         return True
 
     def forward(self, parameters: Any, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y, h, c; of nothing that happens is there a record."""
+        """Return y, h, c, without recording the pass."""
         x, state, lengths, masks = inputs
         if masks is not None:
             return self.record(parameters, inputs)[1]
@@ -125,7 +125,7 @@ class Weights:
     def record(
         self, parameters: Any, inputs: Inputs
     ) -> tuple[_Pass, tuple[Tensor, Tensor, Tensor]]:
-        """Return a pass to go back, and y, h, c."""
+        """Return the recorded pass, and y, h, c."""
         x, state, lengths, masks = inputs
         model = self._model_of(parameters)
         threads = torch.get_num_threads()
@@ -159,6 +159,6 @@ def _ours(name: str) -> str:
 
 
 def _same(tensor: Tensor, place: tuple[int, int]) -> bool:
-    """Whether a tensor has the bits of an array of its shape; faster than torch.equal and NumPy."""
+    """Return whether a tensor equals an array bit by bit; faster than torch.equal and NumPy."""
     address, size = place
     return bool(tensor.is_contiguous() and _memcmp(tensor.data_ptr(), address, size) == 0)
