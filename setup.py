@@ -6,6 +6,8 @@ Environment switches:
     CLSTM_SANITIZE=address,undefined  with these sanitizers; the first finding ends the process
     CLSTM_DEBUG=1                     no optimisation, debug information
 
+Both of these builds check the core's assertions (core/asserts.h).
+
 CC, AR, CFLAGS and LDFLAGS are honoured as usual.
 """
 
@@ -52,9 +54,10 @@ def optimisation() -> list[str]:
     if sanitizers := os.environ.get("CLSTM_SANITIZE"):
         # Lines are all that a finding names; what -g adds takes a third of the compiler's time.
         # The kernels take -O1 four times as long as -Og, and run no faster.
-        return ["-Og", "-g1", "-fno-omit-frame-pointer", *sanitizer_flags(sanitizers)]
+        flags = ["-Og", "-g1", "-fno-omit-frame-pointer", "-DCLSTM_ASSERT=1"]
+        return [*flags, *sanitizer_flags(sanitizers)]
     if os.environ.get("CLSTM_DEBUG", "0") != "0":
-        return ["-O0", "-g"]
+        return ["-O0", "-g", "-DCLSTM_ASSERT=1"]
     return ["-O3"]
 
 

@@ -46,6 +46,7 @@ static void drop(clstm_i_cache *cache) {
 }
 
 void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack) {
+    clstm_i_assert(!pack || atomic_load(&pack->users) > 0);
     if (pack && atomic_fetch_sub(&pack->users, 1) == 1) clstm_i_release(context, pack->block);
 }
 

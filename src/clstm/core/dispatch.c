@@ -52,6 +52,7 @@ static void choose(void) {
     available[n++] = &clstm_i_isa_neon; /* every such CPU has it */
 #endif
     available[n++] = &clstm_i_isa_generic;
+    clstm_i_assert(n < sizeof available / sizeof *available);
     for (size_t k = 0; k < n; k++) names[k] = available[k]->name;
 
     const char *isa_wish = getenv("CLSTM_ISA"), *engine_wish = getenv("CLSTM_ENGINE");

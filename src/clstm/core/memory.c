@@ -30,6 +30,7 @@ char *clstm_i_allocate(const clstm_context *context, const clstm_i_layout *layou
     *block = context->allocate(context->user, bytes);
     *status = *block ? CLSTM_OK : CLSTM_OUT_OF_MEMORY;
     if (!*block) return NULL;
+    clstm_i_assert(layout->bytes % CLSTM_I_ALIGNMENT == 0);
     return clstm_i_align(*block);
 }
 

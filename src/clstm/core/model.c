@@ -139,6 +139,7 @@ static size_t part_elements(const clstm_config *config, size_t layer) {
 }
 
 clstm_i_offsets clstm_i_part_offsets(const clstm_config *config, size_t part) {
+    clstm_i_assert(part <= clstm_i_parts(config));
     const size_t H = config->hidden_size, R = clstm_i_recurrent_size(config), D = clstm_i_directions(config);
     const size_t layer = part / D, biased = !config->no_bias;
     clstm_i_offsets at = {.input_size = clstm_i_input_size(config, layer)};
@@ -189,6 +190,7 @@ static clstm_parameter layer_parameter(const clstm_config *config, size_t index)
     size_t kind = index % tensors_per_part(config);
     if (kind > 1 && config->no_bias) kind++;
     if (kind > 2 && !config->proj_size) kind++;
+    clstm_i_assert(kind < sizeof names / sizeof *names);
     clstm_parameter parameter = {"", rows[kind], columns[kind], offsets[kind]};
     snprintf(parameter.name, sizeof parameter.name, names[kind], part / D,
              clstm_i_is_reversed(config, part % D) ? "_reverse" : "");

@@ -84,11 +84,13 @@ clstm_i_plan clstm_i_plan_make(const clstm_i_extent *extent, size_t *memory) {
     }
     for (size_t row = 0; row < batch; row++) first[row] = extent->ragged ? lengths[order[row]] : order[row];
     for (size_t row = 0; row < batch; row++) lengths[row] = extent->lengths[order[row]];
+    for (size_t row = 1; row < batch; row++) clstm_i_assert(lengths[row] <= lengths[row - 1]);
     return (clstm_i_plan){steps, batch, offsets[steps], rows, offsets, lengths, order, {at, first},
                           extent->ragged ? 0 : most};
 }
 
 size_t clstm_i_plan_chunk(const clstm_i_plan *plan, size_t first, size_t rows) {
+    clstm_i_assert(first < plan->steps);
     size_t last = first + 1;
     const int single = clstm_i_is_single(plan, first);
     while (last < plan->steps && plan->offsets[last + 1] - plan->offsets[first] <= rows

@@ -46,6 +46,7 @@ static inline clstm_i_map clstm_i_packed_map(const clstm_i_plan *plan) {
 
 /* The number of the row of a direction's step s in an array. */
 static inline size_t clstm_i_place(const clstm_i_plan *plan, const clstm_i_map *map, int back, size_t s, size_t row) {
+    clstm_i_assert(row < plan->batch && s < (plan->lengths ? plan->lengths[row] : plan->steps));
     const size_t length = plan->lengths ? plan->lengths[row] : plan->steps, t = back ? length - 1 - s : s;
     return map->at[t] + (map->first ? map->first[row] : row);
 }

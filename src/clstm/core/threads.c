@@ -30,6 +30,7 @@ static void run_flushed(void *argument, size_t index, size_t count) {
 void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, void *argument) {
     const clstm_team *team = &call->context->team;
     flushed_task flushed = {task, argument};
+    clstm_i_assert(wanted > 0);
     if (wanted > 1 && team->threads > 1 && team->run)
         team->run(team->user, wanted < team->threads ? wanted : team->threads, run_flushed, &flushed);
     else

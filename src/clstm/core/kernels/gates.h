@@ -31,6 +31,7 @@ ALWAYS_INLINE void TYPED(gates_rows)(const TYPED(clstm_i_gates) *step, int keep)
 }
 
 static void TYPED(gates)(const TYPED(clstm_i_gates) *step) {
+    clstm_i_assert(step->bias && !step->cell);
     if (step->keep) TYPED(gates_rows)(step, 1);
     else TYPED(gates_rows)(step, 0);
 }

@@ -256,6 +256,7 @@ static void TYPED(clear)(const PUBLIC(gemm) *p) {
 }
 
 static void TYPED(gemm)(const PUBLIC(gemm) *products, size_t count, void *scratch) {
+    clstm_i_assert(clstm_i_is_aligned(scratch));
     for (size_t q = 0, end; q < count; q = end) {
         end = q + 1;
         if (!products[q].k && !products[q].accumulate) TYPED(clear)(&products[q]);

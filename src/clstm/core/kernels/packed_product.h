@@ -137,6 +137,7 @@ NEVER_INLINE void TYPED(multiply_blocks)(const TYPED(clstm_i_product) *p, real *
 }
 
 static void TYPED(multiply)(const TYPED(clstm_i_product) *p, real *out, size_t stride, size_t columns) {
+    clstm_i_assert(p->begin <= p->end && stride >= columns && (!p->narrow || p->narrow == columns));
     if (p->narrow) TYPED(multiply_narrow)(p, out, stride);
     else TYPED(multiply_blocks)(p, out, stride, columns);
 }

@@ -127,6 +127,7 @@ ALWAYS_INLINE void TYPED(tile)(const TYPED(place) *at, const int rows, const int
     TILE(rows, whole, 0, 1); TILE(rows, whole, 0, 2); TILE(rows, whole, 0, 3)
 
 static void TYPED(sum_tile)(const TYPED(place) *at, size_t rows, size_t whole, size_t offset, size_t last) {
+    clstm_i_assert(rows && rows <= TYPED(MAX_ROWS) && rows * (whole + last) <= TYPED(MAX_SUMS));
     switch (SHAPE(rows, whole, offset, last)) {
         TILES_OF_LAST_BLOCK(1, 0);
         TILE(1, 4, 0, 0); TILES_OF_LAST_BLOCK(1, 4);

@@ -173,6 +173,8 @@ ALWAYS_INLINE void TYPED(whole_step)(const TYPED(clstm_i_steps) *step, size_t nu
 }
 
 ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plain) {
+    clstm_i_assert(steps->product.count && (plain ? !steps->cell : steps->cell != NULL));
+    clstm_i_assert(steps->stride % TYPED(LANES) == 0 && steps->stride >= steps->hidden_size);
     TYPED(whole_step)(steps, steps->first, plain);
     if (steps->steps == 1) return; /* most of a stream's: without a copy */
     TYPED(clstm_i_steps) now = *steps;

@@ -13,6 +13,7 @@ static const real *TYPED(gather_hidden_before)(const TYPED(layer_grad) *grad) {
     const clstm_i_plan *plan = pass->plan;
     const size_t R = pass->recurrent_size;
     real *to = grad->gathered;
+    clstm_i_assert(TYPED(chunk_rows)(pass) <= pass->capacity);
     size_t t = pass->first, end = TYPED(contiguous_until)(pass, t);
     if (end == pass->last) return grad->h + clstm_i_slot_before(plan, t) * R;
     for (; t < pass->last; t = end) {
@@ -96,6 +97,7 @@ static void TYPED(input_gradients)(const TYPED(layer_grad) *grad, size_t thread,
         .accumulate = grad->dx_adds && !grad->dx_view.data,
     };
     TYPED(product)(pass->call, pass->kernels, thread, &product);
+    clstm_i_assert(grad->dx_stride >= I);
     if (!grad->dx_view.data || pass->first == pass->last) return;
     const TYPED(packed_rows) own = {dx, I, I, {pass->first, pass->last}, rows};
     TYPED(exchange_rows)(pass->plan, grad->dx_adds ? TYPED(scatter_add) : TYPED(scatter_rows), &own, &grad->dx_view);

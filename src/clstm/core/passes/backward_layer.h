@@ -32,6 +32,7 @@ static void TYPED(begin_part)(TYPED(layer_grad) *grad, size_t layer) {
     const size_t part = layer * pass->directions + grad->direction, H = pass->hidden_size, R = pass->recurrent_size;
     const clstm_i_offsets at = clstm_i_part_offsets(config, part);
     const real *weights = tape->model->parameters, *input = layer ? TYPED(tape_input)(tape, layer) : tape->x;
+    clstm_i_assert(layer < config->num_layers);
     grad->part = part;
     grad->packed = pass->pack ? &pass->pack->parts[part] : NULL;
     grad->projection = pass->pack && config->proj_size ? &pass->pack->projections[part] : NULL;

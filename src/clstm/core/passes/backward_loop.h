@@ -95,6 +95,7 @@ static void TYPED(run_layer_backward)(TYPED(backward_pass) *pass) {
     do {
         pass->last = pass->first;
         pass->first = TYPED(chunk_begin)(pass->plan, pass->last, pass->capacity);
+        clstm_i_assert(TYPED(chunk_rows)(pass) <= pass->capacity);
         if (pass->recompute) TYPED(run_recomputed_chunk)(pass);
         else TYPED(run_chunk_backward)(pass);
         pass->accumulate = 1;

@@ -72,6 +72,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
         .stride = chunk->outputs ? pass->c_stride : chunk->h_stride, .hidden_size = H,
         .cell = pass->cell, .peephole = packed->peephole,
     };
+    clstm_i_assert(at.rows.end <= chunk->n && at.first + clstm_i_count(at.rows) <= plan->batch);
     TYPED(clstm_i_product) *product = &steps.product;
     if (chunk->sums) {
         product->start = chunk->sums + at.rows.begin * pass->width;

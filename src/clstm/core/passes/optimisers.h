@@ -39,6 +39,7 @@ static clstm_status TYPED(step)(clstm_model *model, const TYPED(clstm_i_adam) *a
 
     TYPED(step_task) task = {isa->KERNELS, model->elements, adam, sgd};
     const clstm_i_call call = {.context = &context};
+    clstm_i_assert(!adam != !sgd);
     clstm_i_run(&call, TYPED(pass_threads)(&call, task.n, adam ? 7 : 5), TYPED(run_step), &task);
     clstm_i_new_version(model);
     return CLSTM_OK;

@@ -160,6 +160,7 @@ static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const 
     TYPED(plan_stream)(stream, config, batch, isa);
     clstm_i_reserve(&layout, 1, 1, sizeof *stream);
     TYPED(place_stream)(stream, &layout, (uintptr_t)memory);
+    clstm_i_assert(clstm_i_is_aligned(stream->h) && (char *)stream->hidden > (char *)stream->h);
     memset(stream->h, 0, (size_t)((char *)stream->hidden - (char *)stream->h)); /* the lanes after H too */
     stream->cell = TYPED(read_cell)(config, stream->kernels, &stream->variant);
 }
@@ -209,6 +210,7 @@ static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_
     const int projects = stream->base.config.proj_size > 0;
     TYPED(clstm_i_steps) *ready = &stream->ready[layer];
     TYPED(clstm_i_product) *product = &ready->product;
+    clstm_i_assert(n && n <= stream->base.chunk && stream->base.rows <= stream->base.capacity);
     product->rows = ready->batch = stream->base.rows;
     product->factors[0].a = x;
     product->factors[0].stride = x_stride;

@@ -90,6 +90,7 @@ static void TYPED(drop_input)(const clstm_tape *tape, size_t layer, size_t first
 
 /* Slot 0 of a part, in an array that has slots. */
 static real *TYPED(slots)(const clstm_tape *tape, const void *array, size_t part, size_t columns) {
+    clstm_i_assert(array && part < clstm_i_parts(&tape->config));
     return (real *)array + part * (tape->plan.batch + tape->plan.total) * columns;
 }
 
@@ -100,6 +101,7 @@ static void TYPED(drop_recurrent)(const clstm_tape *tape, size_t part, clstm_i_r
                                   size_t h_stride, real *dropped) {
     const size_t R = clstm_i_recurrent_size(&tape->config);
     const real *factors = (const real *)tape->recurrent_dropout + part * tape->plan.batch * R;
+    clstm_i_assert(h_stride >= R && rows.end <= tape->plan.batch);
     for (size_t row = rows.begin; row < rows.end; row++, h += h_stride, dropped += R) {
         const real *own = factors + clstm_i_caller_row(&tape->plan, row) * R;
         for (size_t j = 0; j < R; j++) dropped[j] = h[j] * own[j];
