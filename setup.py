@@ -215,7 +215,7 @@ class BuildModules(build_ext):
         import Cython
         from Cython.Build import cythonize
 
-        inputs = sorted(glob("src/clstm/*.px[di]")) + ext.sources
+        inputs = [*sorted(Path("src/clstm").rglob("*.px[di]")), *ext.sources]
         built = Path("build/cython", ext.sources[0]).with_suffix(".c")
         stamp = Stamp(built, Cython.__version__, *(Path(i).read_bytes() for i in inputs))
         stale = not stamp.current()

@@ -13,17 +13,17 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from .arrays cimport (
+from ._boundary.arrays cimport (
     Geometry, Shape, c_shape, call_fits, contiguous, data, empty, empty_y, h_shape, lengths_copied, shaped,
     turned)
 from .clstm_c cimport *
-from .optimise cimport adam, clip, sgd
-from .passes cimport (
+from ._boundary.optimise cimport adam, clip, sgd
+from ._boundary.passes cimport (
     Gradients, Rows, Sequences, gradients, rows_of, sequences, set_incoming, set_inputs, set_masks, set_outgoing,
     set_results)
-from .status cimport isa_names, raise_status
-from .tensors cimport make_config, make_geometry, tensors_of
-from . cimport typed
+from ._boundary.status cimport isa_names, raise_status
+from ._boundary.tensors cimport make_config, make_geometry, tensors_of
+cimport clstm._boundary.typed as typed
 
 cnp.import_array()
 
@@ -391,6 +391,6 @@ cdef class Recording:
 
 # ---- Streams; and what other Cython modules import ----
 
-include "_stream.pxi"
+include "_boundary/_stream.pxi"
 
-include "_api.pxi"
+include "_boundary/_api.pxi"

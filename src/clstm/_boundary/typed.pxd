@@ -1,6 +1,6 @@
 # The functions of clstm.h that come in two types, each as one that is told which. Inline, for _core.pyx.
 
-from .clstm_c cimport *
+from ..clstm_c cimport *
 from .passes cimport Gradients, Sequences
 
 

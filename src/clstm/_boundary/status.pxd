@@ -2,7 +2,7 @@
 
 from cpython.exc cimport PyErr_Occurred
 
-from .clstm_c cimport *
+from ..clstm_c cimport *
 
 
 cdef inline list strings(const char *const *names):

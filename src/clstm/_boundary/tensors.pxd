@@ -1,7 +1,7 @@
 # A configuration as the core takes it, and the tensors that it means. Inline, for _core.pyx.
 
 from .arrays cimport Geometry
-from .clstm_c cimport *
+from ..clstm_c cimport *
 from .status cimport raise_status
 
 

@@ -2,7 +2,7 @@
 
 cimport numpy as cnp
 
-from .clstm_c cimport *
+from ..clstm_c cimport *
 
 
 cdef inline clstm_status adam(clstm_model *model, int typenum, const void *g, void *m, void *v, settings,

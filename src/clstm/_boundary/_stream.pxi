@@ -2,7 +2,7 @@
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-from .arrays cimport apart, fits
+from ._boundary.arrays cimport apart, fits
 
 cdef double SHORT = 2.0**17  # multiply-adds, some 20 us: to give the GIL to others and wait for it is worth more
 cdef double PIECE = 2.0**26  # some 10 ms; of a CPU a tenth as fast 100, and Ctrl-C is heard in time

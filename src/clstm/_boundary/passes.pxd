@@ -4,7 +4,7 @@
 cimport numpy as cnp
 
 from .arrays cimport data
-from .clstm_c cimport *
+from ..clstm_c cimport *
 
 
 cdef struct Rows:
