@@ -14,7 +14,7 @@ pip := $(python) -m pip install --quiet --disable-pip-version-check
 
 sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE $(shell find packaging -name '*.in') \
     $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]')
-sources := $(filter-out src/clstm/include/%,$(sources))
+sources := $(filter-out src/clstm/include/% src/clstm/_api/%,$(sources))
 
 .PHONY: demo test test-long bench lint wheel clean install-c uninstall-c force
 
@@ -140,4 +140,4 @@ $(python):
 	$(PYTHON) -m venv $(venv)
 
 clean:
-	rm -rf build dist src/*.egg-info src/clstm/include src/clstm/lib src/clstm/*.so
+	rm -rf build dist src/*.egg-info src/clstm/_api src/clstm/include src/clstm/lib src/clstm/*.so

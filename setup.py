@@ -12,6 +12,7 @@ CC, AR, CFLAGS and LDFLAGS are honoured as usual.
 """
 
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -39,6 +40,8 @@ CORE = sorted(glob("src/clstm/core/*.c"))
 PUBLIC_HEADERS = sorted(glob("include/*.h"))
 HEADERS = PUBLIC_HEADERS + sorted(glob("src/clstm/core/**/*.h", recursive=True))
 TEMPLATES = sorted(Path("packaging").rglob("*.in"))
+GENERATOR = "src/clstm/_boundary/generate.py"
+GENERATED = ["src/clstm/_api/declarations.pxi", "src/clstm/_api/names.pxi"]  # for `cimport clstm`
 
 
 def tool(name: str) -> list[str]:
@@ -215,11 +218,12 @@ class BuildModules(build_ext):
         import Cython
         from Cython.Build import cythonize
 
+        runpy.run_path(GENERATOR, run_name="__main__")
+        write_blas_int()
         inputs = [*sorted(Path("src/clstm").rglob("*.px[di]")), *ext.sources]
         built = Path("build/cython", ext.sources[0]).with_suffix(".c")
         stamp = Stamp(built, Cython.__version__, *(Path(i).read_bytes() for i in inputs))
         stale = not stamp.current()
-        write_blas_int()
         folders = ["src", "build/cython"]
         [result] = cythonize([ext], build_dir="build/cython", include_path=folders, force=stale)
         stamp.write()
@@ -232,6 +236,8 @@ class BuildModules(build_ext):
         archive = self.get_finalized_command("build_clib").archive
         pairs = [(str(archive), str(package / "lib" / archive.name))]
         pairs += [(h, str(package / "include" / Path(h).name)) for h in PUBLIC_HEADERS]
+        if not in_place:
+            pairs += [(g, str(package / "_api" / Path(g).name)) for g in GENERATED]
         described = [(t, package / t.relative_to("packaging").with_suffix("")) for t in TEMPLATES]
         return pairs + [(str(template), str(target)) for template, target in described]
 

@@ -17,13 +17,12 @@ from ._boundary.arrays cimport (
     Geometry, Shape, c_shape, call_fits, contiguous, data, empty, empty_y, h_shape, lengths_copied, shaped,
     turned)
 from .clstm_c cimport *
-from ._boundary.optimise cimport adam, clip, sgd
 from ._boundary.passes cimport (
-    Gradients, Rows, Sequences, gradients, rows_of, sequences, set_incoming, set_inputs, set_masks, set_outgoing,
-    set_results)
+    Gradients, Rows, Sequences, gradients, gradients_of, rows_of, sequence_of, sequences, set_incoming, set_inputs,
+    set_masks, set_outgoing, set_results)
 from ._boundary.status cimport isa_names, raise_status
 from ._boundary.tensors cimport make_config, make_geometry, tensors_of
-cimport clstm._boundary.typed as typed
+cimport clstm._api.typed as typed
 
 cnp.import_array()
 
@@ -120,7 +119,7 @@ cdef map_activation(x, bint is_tanh):
     cdef bint is_f64 = x.dtype == np.float64
     cdef cnp.ndarray source = contiguous(x, cnp.NPY_FLOAT64 if is_f64 else cnp.NPY_FLOAT32)
     cdef cnp.ndarray target = np.empty_like(source)
-    function = typed.tanh_of if is_tanh else typed.sigmoid_of
+    function = typed.tanh if is_tanh else typed.sigmoid
     raise_status(function(source.size, data(source), data(target), is_f64), "activation")
     return target
 
@@ -140,8 +139,14 @@ def sigmoid(x):
 def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
     """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return what it was."""
     cdef clstm_context context = make_context(threads)
+    cdef bint is_f64 = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64
+    cdef void *gradients = data(flat)
+    cdef size_t n = flat.size
     cdef double norm = 0
-    raise_status(clip(data(flat), flat.size, cnp.PyArray_TYPE(flat), max_norm, &norm, &context), "clip_global_norm")
+    cdef clstm_status status
+    with nogil:
+        status = typed.clip_global_norm(n, gradients, max_norm, &norm, &context, is_f64)
+    raise_status(status, "clip_global_norm")
     return norm
 
 
@@ -174,7 +179,7 @@ cdef class Model:
         self.is_f64 = flat.dtype == np.float64
         self.geometry = make_geometry(config, cnp.NPY_FLOAT64 if self.is_f64 else cnp.NPY_FLOAT32)
         cdef cnp.ndarray source = self.checked(flat)
-        raise_status(typed.create(&core_config, data(source), &self.handle, self.is_f64), "LSTM")
+        raise_status(typed.model_create(&core_config, data(source), NULL, &self.handle, self.is_f64), "LSTM")
 
     def __dealloc__(self):
         clstm_model_free(self.handle)
@@ -214,7 +219,7 @@ cdef class Model:
         try:
             if flat is not None:
                 source = self.checked(flat)
-                raise_status(typed.update(self.handle, data(source), self.is_f64), "edit")
+                raise_status(typed.model_update(self.handle, data(source), self.is_f64), "edit")
         finally:
             with self.lock:
                 self.edited = False
@@ -223,7 +228,7 @@ cdef class Model:
     def flat(self):
         """The model's own parameters, a read-only view that keeps the model alive."""
         cdef cnp.npy_intp n = self.elements
-        cdef const void *parameters = typed.parameters_of(self.handle, self.is_f64)
+        cdef const void *parameters = typed.model_parameters(self.handle, self.is_f64)
         cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.geometry.typenum, <void *>parameters)
         cnp.set_array_base(view, self)
         view.flags.writeable = False
@@ -234,12 +239,27 @@ cdef class Model:
     def adam_step(self, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, settings, size_t threads):
         """One step of Adam; settings are t, lr, beta1, beta2, eps."""
         cdef clstm_context context = make_context(threads)
-        raise_status(adam(self.handle, self.geometry.typenum, data(g), data(m), data(v), settings, &context), "Adam")
+        cdef clstm_adam adam = CLSTM_ADAM_INIT
+        cdef void *gradients = data(g)
+        cdef void *first = data(m)
+        cdef void *second = data(v)
+        cdef clstm_status status
+        adam.step, adam.lr, adam.beta1, adam.beta2, adam.eps = settings
+        with nogil:
+            status = typed.adam_step(self.handle, &adam, gradients, first, second, &context, self.is_f64)
+        raise_status(status, "Adam")
 
     def sgd_step(self, cnp.ndarray g, cnp.ndarray velocity, settings, size_t threads):
         """One step of gradient descent; settings are lr, momentum."""
         cdef clstm_context context = make_context(threads)
-        raise_status(sgd(self.handle, self.geometry.typenum, data(g), data(velocity), settings, &context), "SGD")
+        cdef clstm_sgd sgd = CLSTM_SGD_INIT
+        cdef void *gradients = data(g)
+        cdef void *state = data(velocity)
+        cdef clstm_status status
+        sgd.lr, sgd.momentum = settings
+        with nogil:
+            status = typed.sgd_step(self.handle, &sgd, gradients, state, &context, self.is_f64)
+        raise_status(status, "SGD")
 
     # Calls.
 
@@ -313,9 +333,13 @@ cdef class Model:
         return h, c
 
     cdef int compute(self, const Sequences *s, const clstm_context *context, clstm_tape **tape) except -1:
+        cdef const void *sequence = sequence_of(s, self.is_f64)
         cdef clstm_status status
         with nogil:
-            status = typed.forward(self.handle, s, context, tape, self.is_f64)
+            if tape == NULL:
+                status = typed.forward(self.handle, sequence, context, self.is_f64)
+            else:
+                status = typed.record(self.handle, sequence, context, tape, self.is_f64)
         return raise_status(status, "LSTM")
 
     cdef object blas_hold(self, size_t rows):
@@ -328,69 +352,20 @@ cdef class Model:
         return hold_blas if largest > 262144 else no_hold
 
 
-@cython.final
-cdef class Recording:
-    """A `clstm_tape`, and the model that it must not outlive."""
+# ---- Recorded passes, streams ----
 
-    cdef clstm_tape *tape
-    cdef Model model
-    cdef bint taken  # by a backward pass; guarded by the model's lock
-    cdef Shape x_shape
-    cdef size_t batch, total  # rows of the states, and of x
-    cdef cnp.ndarray dropout, recurrent  # masks, which the tape points into
-
-    def __dealloc__(self):
-        clstm_tape_free(self.tape)
-
-    def read(self, int field, size_t part, out):
-        """Copy a field (clstm_tape_field) of one part into `out`, (T, B, .) or (sum T_i, .), rows evenly spaced."""
-        cdef cnp.ndarray target = out
-        cdef size_t row_stride = target.strides[target.ndim - 2] // target.itemsize if target.size else 0
-        cdef clstm_status status = typed.read(self.tape, field, part, data(target), row_stride, self.model.is_f64)
-        raise_status(status if self.tape != NULL else CLSTM_TAPE_CONSUMED, "tape")
-
-    def backward(self, dy, dh, dc, into, bint grad_x, size_t threads):
-        """Return dx as x lies, dh0, dc0 (L D, B, .) and flat parameter gradients, added to `into`; inputs may be None.
-
-        dx is None if not `grad_x`.
-        """
-        cdef Model model = self.model
-        cdef int typenum = model.geometry.typenum
-        cdef cnp.ndarray dy_ = contiguous(dy, typenum)
-        cdef cnp.ndarray dh_ = contiguous(dh, typenum)
-        cdef cnp.ndarray dc_ = contiguous(dc, typenum)
-        cdef cnp.ndarray dx = empty(self.x_shape, typenum) if grad_x else None
-        cdef cnp.ndarray dh0 = empty(h_shape(&model.geometry, 3, self.batch), typenum)
-        cdef cnp.ndarray dc0 = empty(c_shape(&model.geometry, 3, self.batch), typenum)
-        cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum) if into is None else into
-        cdef clstm_context context = make_context(threads, for_pass=True)
-        cdef clstm_status status
-        cdef Gradients g = gradients(flat, into is not None)
-        set_incoming(&g, dy_, dh_, dc_)
-        set_outgoing(&g, dx, dh0, dc0)
-        model.enter()
-        try:
-            with model.lock:
-                if self.taken:  # by another thread: the core's own mark would come too late
-                    raise RuntimeError("the tape was already used by backward(): record again")
-                self.taken = True
-            with model.blas_hold(self.total):
-                with nogil:
-                    status = typed.backward(self.tape, &g, &context, model.is_f64)
-                if status == CLSTM_OK or status == CLSTM_CANCELLED:
-                    clstm_tape_free(self.tape)  # used up: the next one may have its memory
-                    self.tape = NULL
-                    self.dropout = self.recurrent = None
-                else:
-                    self.taken = False  # refused: nothing was touched
-                raise_status(status, "backward")
-        finally:
-            model.leave()
-        return dx, dh0, dc0, flat
-
-
-# ---- Streams; and what other Cython modules import ----
-
+include "_boundary/_recording.pxi"
 include "_boundary/_stream.pxi"
 
-include "_boundary/_api.pxi"
+
+# ---- What other Cython modules import (_core.pxd) ----
+
+cdef const clstm_model *model_of(lstm) except NULL:
+    """The handle of a `clstm.LSTM`, valid as long as the object, which must not be edited while it is used."""
+    model = getattr(lstm, "_model", None)
+    if type(model) is not Model:
+        raise TypeError(f"expected a clstm.LSTM, got {type(lstm).__name__}")
+    return (<Model>model).handle
+
+
+include "_api/definitions.pxi"

@@ -207,6 +207,15 @@ class Impostor:
 
 
 def test_every_function_of_the_header_can_be_cimported():
-    given = re.findall(r"\bc_(\w+) as \1\b", (PACKAGE / "__init__.pxd").read_text("utf-8"))
+    given = re.findall(r"\bc_(\w+) as \1\b", (PACKAGE / "_api" / "names.pxi").read_text("utf-8"))
     declared = signatures.functions(signatures.HEADER.read_text("utf-8"))
     assert {f"clstm_{name}" for name in given} == declared
+
+
+def test_only_what_users_cimport_is_shipped():
+    if (PACKAGE / "core").exists():
+        pytest.skip("an editable installation: the package is the source")
+    files = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*.p[xy][dxi]")}
+    generated = {"_api/declarations.pxi", "_api/names.pxi"}
+    stubs = {"_core.pyi", "_blas.pyi"}
+    assert files == {"__init__.pxd", "_core.pxd", "clstm_c.pxd"} | generated | stubs

@@ -40,7 +40,7 @@ def source_files(root: Path) -> set[str]:
     """Return the project's own files, without what builds, caches and runs leave among them."""
     paths = [p for folder in SHIPPED_FOLDERS for p in (root / folder).rglob("*") if p.is_file()]
     names = {p.relative_to(root).as_posix() for p in paths} | set(SHIPPED_FILES)
-    left = r"__pycache__|\.(pyc|so|o|a)$|egg-info|^src/clstm/(include|lib)/|^examples/output/"
+    left = r"__pycache__|\.(pyc|so|o|a)$|egg-info|^src/clstm/(_api|include|lib)/|^examples/output/"
     return {name for name in names if not re.search(left, name)}
 
 
@@ -101,6 +101,20 @@ def test_an_edited_header_reaches_archive_and_extension(sdist: Path) -> None:
     assert edited in extension.read_bytes()
     code = "import clstm; print(clstm.__file__)"
     assert str(package) in run(sys.executable, "-c", code, cwd=sdist, PYTHONPATH=str(sdist / "src"))
+
+
+def test_an_edited_transcription_reaches_the_generated_files(sdist: Path) -> None:
+    """They are written anew, and the modules are translated again; nothing is compiled twice."""
+    build(sdist)
+    transcription = sdist / "src" / "clstm" / "clstm_c.pxd"
+    text = transcription.read_text("utf-8")
+    assert text.count("size_t threads)") == 1
+    transcription.write_text(text.replace("size_t threads)", "size_t at_most)"), "utf-8")
+    os.utime(transcription, (0, 0))
+    build(sdist)
+    assert "size_t at_most)" in (sdist / "src/clstm/_api/declarations.pxi").read_text("utf-8")
+    assert "v_at_most" in (sdist / "build/cython/src/clstm/_core.c").read_text("utf-8")
+    assert "Cythonizing" not in build(sdist), "nothing changed, yet something was translated"
 
 
 def test_every_file_compiles_to_one_object(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ UNSAFE_FLAGS = ("-ffast-math", "-Ofast", "-funsafe", "-march=native", "-flto")
 
 
 def files(folder: Path, *suffixes: str) -> list[Path]:
-    """Return the sources below a folder, without what an editable build puts there."""
-    built = [PACKAGE / "include", PACKAGE / "lib"]
+    """Return the sources below a folder, without what builds put there."""
+    built = [PACKAGE / name for name in ("_api", "include", "lib")]
     found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in suffixes]
     return [p for p in found if not any(p.is_relative_to(b) for b in built)]
 

@@ -144,12 +144,12 @@ cdef class Stream:
         cdef size_t piece, left = steps, bytes = self.rows * (8 if is_f64 else 4)
         cdef clstm_status status
         if not self.rows or steps * work < SHORT:
-            return raise_status(typed.process(self.handle, steps, x, y, is_f64), "stream")
+            return raise_status(typed.stream_process(self.handle, steps, x, y, is_f64), "stream")
         piece = <size_t>max(1.0, PIECE / work)
         while left:
             piece = min(piece, left)
             with nogil:
-                status = typed.process(self.handle, piece, x, y, is_f64)
+                status = typed.stream_process(self.handle, piece, x, y, is_f64)
             raise_status(status, "stream")
             x += piece * bytes * model.input_size
             y += piece * bytes * model.output_size
@@ -168,7 +168,7 @@ cdef class Stream:
         try:
             h = empty(h_shape(model, axes, self.rows), model.typenum)
             c = empty(c_shape(model, axes, self.rows), model.typenum)
-            raise_status(typed.get_state(self.handle, data(h), data(c), self.model.is_f64), "state")
+            raise_status(typed.stream_get_state(self.handle, data(h), data(c), self.model.is_f64), "state")
         finally:
             self.leave()
         return h, c
@@ -183,7 +183,7 @@ cdef class Stream:
             if not (fits(h_, h_shape(model, 3, self.rows), model.typenum)
                     and fits(c_, c_shape(model, 3, self.rows), model.typenum)):
                 raise RuntimeError("the stream's rows have changed meanwhile")
-            raise_status(typed.set_state(self.handle, data(h_), data(c_), self.model.is_f64), "state")
+            raise_status(typed.stream_set_state(self.handle, data(h_), data(c_), self.model.is_f64), "state")
         finally:
             self.leave()
 

@@ -47,6 +47,12 @@ cdef inline Sequences sequences(const Rows *rows, clstm_keep keep) noexcept:
     return s
 
 
+cdef inline const void *sequence_of(const Sequences *s, bint is_f64) noexcept nogil:
+    if is_f64:
+        return &s.f64
+    return &s.f32
+
+
 cdef inline void set_inputs(Sequences *s, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0) noexcept:
     s.f32.x, s.f64.x = <const float *>data(x), <const double *>data(x)
     s.f32.h0, s.f64.h0 = <const float *>data(h0), <const double *>data(h0)
@@ -78,6 +84,12 @@ cdef inline Gradients gradients(cnp.ndarray flat, bint accumulate) noexcept:
     g.f32.parameters, g.f64.parameters = <float *>data(flat), <double *>data(flat)
     g.f32.accumulate = g.f64.accumulate = accumulate
     return g
+
+
+cdef inline const void *gradients_of(const Gradients *g, bint is_f64) noexcept nogil:
+    if is_f64:
+        return &g.f64
+    return &g.f32
 
 
 cdef inline void set_incoming(Gradients *g, cnp.ndarray dy, cnp.ndarray dh, cnp.ndarray dc) noexcept:
