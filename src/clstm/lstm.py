@@ -349,7 +349,7 @@ class LSTM(Model):
         ValueError, TypeError
             If an argument does not fit, or a function of `cell` has no gradient.
         """
-        return Windows(self, x, length, state, num_threads)
+        return Windows(self.record, self._config, x, length, state, num_threads)
 
     def stream(self, batch_size: int | None = None) -> Stream:
         """Begin a live sequence, of which the steps come one by one.

@@ -2,17 +2,23 @@
 
 import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .cell import check_gradients
+from .configuration import Configuration
 from .layout import Array, SupportsArray, read_sequence
 from .tape import Tape
 
-if TYPE_CHECKING:
-    from .lstm import LSTM
+_GivenState = tuple[ArrayLike, ArrayLike] | None
+
+
+class _Record(Protocol):
+    """The method `LSTM.record` of one model."""
+
+    def __call__(self, x: Array, state: _GivenState, *, num_threads: int | None) -> Tape[Array]: ...
 
 
 class Windows(Iterator[tuple[slice, Tape[Array]]]):
@@ -46,17 +52,18 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
 
     def __init__(
         self,
-        lstm: "LSTM",
+        record: _Record,
+        config: Configuration,
         x: SupportsArray,
         length: int,
-        state: tuple[ArrayLike, ArrayLike] | None,
+        state: _GivenState,
         num_threads: int | None,
     ) -> None:
-        check_gradients(lstm.cell, "windows")
+        check_gradients(config.cell, "windows")
         self._length = operator.index(length)
         if self._length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
-        if lstm.bidirectional or lstm.direction == "reverse":
+        if config.bidirectional or config.direction == "reverse":
             raise ValueError(
                 "windows follow each other forwards: a reverse direction would have to begin each "
                 "with the state of the next one"
@@ -64,10 +71,10 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
         array = np.asarray(x) if hasattr(x, "__array__") else x
         some = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
         _, layout = read_sequence(
-            some, "x", lstm.input_size, "input_size", lstm.dtype, lstm.batch_first
+            some, "x", config.input_size, "input_size", config.dtype, config.batch_first
         )
         self.state = state
-        self._lstm = lstm
+        self._record = record
         self._x: Array = np.asarray(array)
         self._axis = int(layout.batched and layout.batch_first)
         self._num_threads = num_threads
@@ -87,7 +94,7 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
         stop = min(self._next + self._length, self._x.shape[self._axis])
         window = slice(self._next, stop)
         part = self._x[:, window] if self._axis else self._x[window]
-        tape = self._lstm.record(part, self.state, num_threads=self._num_threads)
+        tape = self._record(part, self.state, num_threads=self._num_threads)
         self.state = tape.state
         self._next = stop
         return window, tape
