@@ -113,6 +113,64 @@ def test_lower_modules_import_no_higher_ones() -> None:
     assert not matching(r"^\s*(from|import)\s+\S*\blstm\b", boundary)
 
 
+def modules() -> dict[str, ast.Module]:
+    """Return the package's modules by full name; a Cython one as its `import` lines alone."""
+    found = {}
+    for path in files(PACKAGE, ".py", ".pyx"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        text = path.read_text("utf-8")
+        if path.suffix == ".pyx":
+            lines = re.findall(r"^\s*((?:from \S+ )?import .*)", text, re.MULTILINE)
+            text = "\n".join(lines)
+        found[".".join(parts).removesuffix(".__init__")] = ast.parse(text)
+    return found
+
+
+def dependencies(name: str, trees: dict[str, ast.Module]) -> set[str]:
+    """Return the modules that one of them names in any import: at once, late or for annotations."""
+    found = set()
+    is_package = any(other.startswith(f"{name}.") for other in trees)
+    for node in ast.walk(trees[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = name.split(".")[: (1 if is_package else 0) - node.level or None]
+            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {full if full in trees else base for full in names}
+    return found & trees.keys()
+
+
+def on_circles(graph: dict[str, set[str]]) -> set[str]:
+    """Return the nodes from which a path leads back to themselves."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        left = [start]
+        while left:
+            new = graph[left.pop()] - seen
+            seen |= new
+            left += new
+        return seen
+
+    return {node for node in graph if node in reached(node)}
+
+
+def test_no_imports_go_in_circles() -> None:
+    """Imports for annotations count: the modules of a circle can only be understood together."""
+    trees = modules()
+    graph = {name: dependencies(name, trees) for name in trees}
+    assert "clstm.configuration" in graph["clstm.windows"]
+    assert "clstm.blas_threads" in graph["clstm._core"]
+    assert "clstm.interop.gates" in graph["clstm.interop.keras_layers"]
+    assert not on_circles(graph)
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}, "e": {"e"}}
+    assert on_circles(graph) == {"b", "c", "e"}
+
+
 def test_importing_clstm_is_light() -> None:
     code = "import sys, clstm; print(*sys.modules)"
     command = [sys.executable, "-c", code]
