@@ -1,10 +1,10 @@
 """The variants of a cell: peepholes, coupled gates, clips, and other activation functions."""
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass, fields
-from numbers import Real
-from typing import Any
+from typing import Annotated, Any
+
+from .options import Bound, Flag, Kind, kinds, read_real, real_number
 
 _FUNCTIONS: dict[str, dict[str, float | None]] = {
     "sigmoid": {},
@@ -99,7 +99,7 @@ class Activation:
             if defaults[parameter] is None:
                 raise ValueError(f"{self.name!r} needs {parameter}, got none")
             return defaults[parameter]
-        number = _number(f"{parameter} of {self.name!r}", value)
+        number = real_number(f"{parameter} of {self.name!r}", value)
         if not math.isfinite(number):
             raise ValueError(f"{parameter} of {self.name!r} must be finite, got {value!r}")
         return number
@@ -108,6 +108,41 @@ class Activation:
         """Return the call that makes it, without what is default."""
         shown = [f"{name}={value!r}" for name, value in _not_default(self).items()]
         return f"Activation({', '.join([repr(self.name), *shown])})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot(Kind):
+    """An activation function, or its name."""
+
+    def check(self, name: str, value: Any) -> Activation:
+        if isinstance(value, Activation):
+            return value
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise TypeError(f"{name} must be a name or a clstm.Activation, got {kind}")
+        try:
+            return Activation(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    def write(self, name: str, value: Activation) -> dict[str, str]:
+        parameters = {"alpha": value.alpha, "beta": value.beta}
+        given = {
+            f"{name}.{p}": number.hex() for p, number in parameters.items() if number is not None
+        }
+        return {name: value.name} | given
+
+    def take(self, name: str, metadata: dict[str, str], default: Activation) -> Activation:
+        function = metadata.pop(name, default.name)
+        parameters = {
+            parameter: read_real(key, metadata.pop(key))
+            for parameter in ("alpha", "beta")
+            if (key := f"{name}.{parameter}") in metadata
+        }
+        try:
+            return Activation(function, **parameters)
+        except ValueError as error:
+            raise ValueError(f"clstm.{name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -176,13 +211,13 @@ class Cell:
     (24,)
     """
 
-    peephole: bool
-    coupled: bool
-    clip: float | None
-    cell_clip: float | None
-    gate: Activation
-    cell: Activation
-    hidden: Activation
+    peephole: Annotated[bool, Flag(strict=True, later=True)]
+    coupled: Annotated[bool, Flag(strict=True, later=True)]
+    clip: Annotated[float | None, Bound(later=True)]
+    cell_clip: Annotated[float | None, Bound(later=True)]
+    gate: Annotated[Activation, Slot()]
+    cell: Annotated[Activation, Slot()]
+    hidden: Annotated[Activation, Slot()]
 
     # By hand: what is given may be a string, what is kept never is.
     def __init__(
@@ -196,17 +231,17 @@ class Cell:
         cell: str | Activation = "tanh",
         hidden: str | Activation = "tanh",
     ) -> None:
-        values = {
-            "peephole": _flag("peephole", peephole),
-            "coupled": _flag("coupled", coupled),
-            "clip": _bound("clip", clip),
-            "cell_clip": _bound("cell_clip", cell_clip),
-            "gate": _activation("gate", gate),
-            "cell": _activation("cell", cell),
-            "hidden": _activation("hidden", hidden),
+        given = {
+            "peephole": peephole,
+            "coupled": coupled,
+            "clip": clip,
+            "cell_clip": cell_clip,
+            "gate": gate,
+            "cell": cell,
+            "hidden": hidden,
         }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        for name, kind in kinds(type(self)).items():
+            object.__setattr__(self, name, kind.check(name, given[name]))
 
     def __repr__(self) -> str:
         """Return all that is not default, as the constructor takes it."""
@@ -238,42 +273,28 @@ def _not_default(activation: Activation) -> dict[str, float]:
     return {n: v for n, v in values.items() if v != _FUNCTIONS[activation.name][n]}
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, Hashable) or value not in (True, False):  # NumPy's are, too
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
-def _number(name: str, value: Any) -> float:
-    """Return a real number as a float, infinite where no float is as large."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _bound(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    number = _number(name, value)
-    if not (0 < number < math.inf):
-        raise ValueError(f"{name} must be a positive finite number or None, got {value!r}")
-    return number
-
-
-def _activation(slot: str, value: Any) -> Activation:
-    if isinstance(value, Activation):
-        return value
-    if not isinstance(value, str):
-        kind = type(value).__name__
-        raise TypeError(f"{slot} must be a name or a clstm.Activation, got {kind}")
-    try:
-        return Activation(value)
-    except ValueError as error:
-        raise ValueError(f"{slot}: {error}") from None
-
-
 PLAIN = Cell()
 """The LSTM cell without any variant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Kind):
+    """A cell; files say nothing of a plain one."""
+
+    def check(self, name: str, value: Any) -> Cell:
+        if not isinstance(value, Cell):
+            raise TypeError(f"{name} must be a clstm.Cell, got {type(value).__name__}")
+        return value
+
+    def write(self, name: str, value: Cell) -> dict[str, str]:
+        metadata: dict[str, str] = {}
+        for field, kind in kinds(Cell).items() if value != PLAIN else ():
+            metadata |= kind.write(f"{name}.{field}", getattr(value, field))
+        return metadata
+
+    def take(self, name: str, metadata: dict[str, str], default: Cell) -> Cell:
+        values: dict[str, Any] = {
+            field: kind.take(f"{name}.{field}", metadata, getattr(default, field))
+            for field, kind in kinds(Cell).items()
+        }
+        return Cell(**values)
