@@ -1,5 +1,5 @@
-# `cimport clstm`: the C library that is inside the extension, from Cython and with nothing to link. Functions are those of
-# clstm.h without the prefix clstm_, types and constants have their names there; compile with clstm.get_include().
+# `cimport clstm` gives Cython the C library inside the extension, with nothing to link. Functions lose the prefix
+# clstm_ of clstm.h; types and constants keep their names. Compile with clstm.get_include().
 
 from clstm._core cimport model_of
 

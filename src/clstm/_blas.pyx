@@ -1,20 +1,20 @@
 # cython: language_level=3, freethreading_compatible=True
-"""The only door to scipy's BLAS. Importing it imports scipy.linalg, so the boundary does so late."""
+"""The only door to scipy's BLAS. It imports scipy.linalg, so _core imports it late."""
 
 from cpython.pycapsule cimport PyCapsule_New
 from scipy.linalg cimport cython_blas
 
 from .clstm_c cimport clstm_gemm, clstm_gemm_f64
 
-include "blas_int.pxi"  # written by setup.py: scipy's own type where it has one, else int
+include "blas_int.pxi"  # written by setup.py: scipy's type if it exports one, else int
 
 
 cdef inline char transposition(int transpose) noexcept nogil:
     return b"T" if transpose else b"N"
 
 
-# A row-major matrix is its column-major transpose, and C = A B is C^T = B^T A^T: the operands change places.
-# The core keeps every size of a product within 31 bits.
+# A row-major matrix is its column-major transpose, and C = A B is C^T = B^T A^T: the operands swap.
+# The core limits the sizes of a product to 31 bits.
 
 cdef void sgemm(const clstm_gemm *p) noexcept nogil:
     cdef:

@@ -1,5 +1,5 @@
-# What other Cython modules import of this one, at run time and without linking anything: the functions of clstm.h, c_
-# before their names instead of clstm_, and the handle of a live model. __init__.pxd gives them to users.
+# The functions that other Cython modules import at run time, without linking: those of clstm.h, with the prefix c_ for
+# clstm_, and the handle of a live model. __init__.pxd renames them for users.
 
 from .clstm_c cimport *
 

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
 """The only boundary between Python and the C core: memory made readable, GIL released, status -> exception.
 
-Arrays come in the model's dtype and in shapes that fit: `Model.takes` has seen so, or else layout.py has seen to it.
+Arrays have the model's dtype and fitting shapes: `Model.takes` has checked them, or layout.py has converted them.
 """
 
 cimport cython
@@ -27,12 +27,12 @@ cimport clstm._api.typed as typed
 cnp.import_array()
 
 cdef extern from "Python.h":
-    int PyErr_CheckSignals() noexcept  # declared anew: an exception it leaves is raised by raise_status
+    int PyErr_CheckSignals() noexcept  # noexcept: raise_status raises the exception it leaves
 
 version = clstm_version().decode()
 
 
-# ---- Threads, and what the core is given by this host ----
+# ---- Threads, and the context of this host ----
 
 cdef int check_signals(void *user) noexcept with gil:
     return PyErr_CheckSignals()
@@ -50,7 +50,7 @@ def default_threads():
 
 
 cpdef int load_blas() except -1:
-    """Import scipy's BLAS, by the first call that needs a product."""
+    """Import scipy's BLAS. The first call that needs a product does so."""
     global hold_blas
     if hold_blas is not None:
         return 0
@@ -63,12 +63,12 @@ cpdef int load_blas() except -1:
 
 
 cdef bint needs_blas() noexcept:
-    """Tell whether a pass calls the host's BLAS: that of the blas engine does."""
+    """Tell whether a pass calls the host's BLAS: the blas engine does."""
     return clstm_engine() != NULL and strcmp(clstm_engine(), b"blas") == 0
 
 
 cdef clstm_context make_context(size_t threads, bint for_pass=False) except *:
-    """What the core is given by this host, with a team of so many threads."""
+    """Return this host's context with a team of `threads` threads."""
     if for_pass and needs_blas():
         load_blas()
     cdef clstm_context context = host
@@ -76,7 +76,7 @@ cdef clstm_context make_context(size_t threads, bint for_pass=False) except *:
     return context
 
 
-# ---- What it can be, and what it is ----
+# ---- Configurations, instruction sets, engines ----
 
 def parameter_table(config):
     """Return ``[(name, shape, offset), ...]`` of a configuration's flat parameter array, and its length."""
@@ -109,7 +109,7 @@ def has_openmp():
 # ---- Lengths ----
 
 def copy_lengths(array, size_t batch, size_t most):
-    """Return a copy, (batch,) uintp, of an intp array of that shape with 0 to `most` in it; None of anything else."""
+    """Return a (batch,) uintp copy of an intp array with values from 0 to `most`, or None for any other array."""
     return lengths_copied(array, batch, most)
 
 
@@ -137,7 +137,7 @@ def sigmoid(x):
 # ---- Gradients ----
 
 def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
-    """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return what it was."""
+    """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return the norm before."""
     cdef clstm_context context = make_context(threads)
     cdef bint is_f64 = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64
     cdef void *gradients = data(flat)
@@ -154,12 +154,12 @@ def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
 
 @cython.final
 cdef class Model:
-    """A `clstm_model` and who may use it: any number of calls at once, or one editor alone.
+    """A `clstm_model` with its lock: any number of concurrent calls, or one editor alone.
 
     Parameters
     ----------
     config : configuration.Configuration
-        What it computes, and the order of axes of sequences.
+        The equations, sizes, and order of a sequence's axes.
     flat : ndarray, float32 or float64
         Its parameters, as `parameter_table` lays them out; copied. Its dtype is the model's.
     """
@@ -190,7 +190,7 @@ cdef class Model:
             raise ValueError(f"the flat parameter array has shape {flat.shape}, expected ({self.elements},)")
         return array
 
-    # Who may use it.
+    # Calls and editors.
 
     cdef int enter(self) except -1:
         with self.lock:
@@ -264,7 +264,7 @@ cdef class Model:
     # Calls.
 
     def takes(self, x, state, out):
-        """Tell whether a call's arrays can be used as they are: if not, layout.py converts them or says why not."""
+        """Tell whether the core can use a call's arrays in place; if not, layout.py converts them or raises."""
         return call_fits(&self.geometry, x, state, out)
 
     def forward(self, x, state, out, size_t threads, lengths=None, bint ragged=False):
@@ -323,7 +323,7 @@ cdef class Model:
         hold = self.blas_hold(rows.total)
         self.enter()
         try:
-            if hold is no_hold:  # to enter even this costs as much as a small call's arithmetic
+            if hold is no_hold:  # entering no_hold costs as much as the arithmetic of a small call
                 self.compute(s, &context, tape)
             else:
                 with hold:
@@ -343,7 +343,7 @@ cdef class Model:
         return raise_status(status, "LSTM")
 
     cdef object blas_hold(self, size_t rows):
-        """Something to enter while the core runs: OpenBLAS starts threads of its own from this size on."""
+        """Return a context manager for a pass: OpenBLAS starts its own threads above 262,144 multiply-adds."""
         cdef Geometry model = self.geometry
         if not needs_blas():
             return no_hold
@@ -361,7 +361,7 @@ include "_boundary/_stream.pxi"
 # ---- What other Cython modules import (_core.pxd) ----
 
 cdef const clstm_model *model_of(lstm) except NULL:
-    """The handle of a `clstm.LSTM`, valid as long as the object, which must not be edited while it is used."""
+    """Return the handle of a `clstm.LSTM`: valid as long as the object, which must not be edited during its use."""
     model = getattr(lstm, "_model", None)
     if type(model) is not Model:
         raise TypeError(f"expected a clstm.LSTM, got {type(lstm).__name__}")

@@ -19,12 +19,12 @@ _FUNCTIONS: dict[str, dict[str, float | None]] = {
     "softsign": {},
     "softplus": {},
 }
-"""The parameters that each function has, and their defaults; None: it must be given."""
+"""Each function's parameters and their defaults; None: the parameter is required."""
 
 _WITH_GRADIENT = ("sigmoid", "tanh", "hard_sigmoid", "relu")
 
 SLOTS = ("gate", "cell", "hidden")
-"""Where a cell has a function."""
+"""The places of a cell's functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Activation:
         return number
 
     def __repr__(self) -> str:
-        """Return the call that makes it, without what is default."""
+        """Return the call that makes it, without defaults."""
         shown = [f"{name}={value!r}" for name, value in _not_default(self).items()]
         return f"Activation({', '.join([repr(self.name), *shown])})"
 
@@ -147,7 +147,7 @@ class Slot(Kind):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Cell:
-    """What a model computes at each step, where it is not the plain LSTM cell.
+    """A variant of the LSTM cell: the equations of each step.
 
     With all variants, p_ the peepholes, * elementwise and @ the matrix product::
 
@@ -219,7 +219,7 @@ class Cell:
     cell: Annotated[Activation, Slot()]
     hidden: Annotated[Activation, Slot()]
 
-    # By hand: what is given may be a string, what is kept never is.
+    # Written by hand: arguments may be strings, the fields never are.
     def __init__(
         self,
         *,
@@ -244,7 +244,7 @@ class Cell:
             object.__setattr__(self, name, kind.check(name, given[name]))
 
     def __repr__(self) -> str:
-        """Return all that is not default, as the constructor takes it."""
+        """Return all non-default values, as the constructor takes them."""
         shown = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -256,7 +256,7 @@ class Cell:
 
 
 def check_gradients(cell: Cell, what: str) -> None:
-    """Raise ValueError for a function without a gradient; `what` needs one of each."""
+    """Raise ValueError for a function without a gradient; `what` needs gradients."""
     for slot in SLOTS:
         name = getattr(cell, slot).name
         if name not in _WITH_GRADIENT:
@@ -268,7 +268,7 @@ def check_gradients(cell: Cell, what: str) -> None:
 
 
 def _not_default(activation: Activation) -> dict[str, float]:
-    """Return the parameters that the name alone does not tell."""
+    """Return the parameters that differ from the defaults."""
     values = {name: getattr(activation, name) for name in _FUNCTIONS[activation.name]}
     return {n: v for n, v in values.items() if v != _FUNCTIONS[activation.name][n]}
 

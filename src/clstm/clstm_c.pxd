@@ -1,4 +1,4 @@
-# The only transcription of clstm.h for Cython. Initialisers are given their type, so that they can be assigned.
+# The only transcription of clstm.h for Cython. INIT macros get a type, so that Cython can assign them.
 
 cdef extern from "clstm.h" nogil:
     const char *clstm_version()

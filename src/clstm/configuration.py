@@ -60,7 +60,7 @@ class Configuration:
 
     @property
     def num_parts(self) -> int:
-        """Directions of all layers together, L D: so many states there are."""
+        """Directions of all layers together, L D: the number of states."""
         return self.num_layers * self.num_directions
 
     @property
@@ -83,7 +83,7 @@ class Configuration:
         return _core.parameter_table(self)
 
     def __repr__(self) -> str:
-        """Return all that is not default, as the constructor takes it."""
+        """Return all non-default values, as the constructor takes them."""
         shown = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -107,6 +107,6 @@ class Configuration:
         values: dict[str, Any] = {
             name: kind.take(name, unread, defaults[name]) for name, kind in kinds(cls).items()
         }
-        if unread:  # to ignore it would be to compute something else
+        if unread:  # ignoring it would change what the model computes
             raise ValueError(f"clstm.{min(unread)} is an entry that this version does not know")
         return cls(**values)

@@ -24,10 +24,10 @@ class _Record(Protocol):
 class Windows(Iterator[tuple[slice, Tape[Array]]]):
     """Records a long sequence window by window, made by `LSTM.windows`.
 
-    Each step of the iteration gives the window, a slice of the steps of x, and its tape. Every
-    window starts from the state in which the one before has ended, but no gradient flows back into
-    that one: its gates are not kept. So the memory in use is that of one window. The model may be
-    changed between windows, by an optimiser's step for one.
+    Each iteration gives a window, a slice of the steps of x, and its tape. Every window starts from
+    the final state of the window before, but no gradient flows back into that one: its gates are
+    not kept. The memory in use is that of one window. The model may change between windows, for
+    example by an optimiser's step.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
         self._next = 0
 
     def __len__(self) -> int:
-        """Windows that are left; the last one may be shorter."""
+        """Return the number of windows left; the last one may be shorter."""
         left: int = self._x.shape[self._axis] - self._next
         return -(-left // self._length)
 

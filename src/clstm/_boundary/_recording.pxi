@@ -1,4 +1,4 @@
-# Recorded passes: a part of _core.pyx, of which this shares the names.
+# Recorded passes, included by _core.pyx, whose names it uses.
 
 
 @cython.final
@@ -7,10 +7,10 @@ cdef class Recording:
 
     cdef clstm_tape *tape
     cdef Model model
-    cdef bint taken  # by a backward pass; guarded by the model's lock
+    cdef bint taken  # a backward pass has begun; guarded by the model's lock
     cdef Shape x_shape
     cdef size_t batch, total  # rows of the states, and of x
-    cdef cnp.ndarray dropout, recurrent  # masks, which the tape points into
+    cdef cnp.ndarray dropout, recurrent  # masks; the tape points into them
 
     def __dealloc__(self):
         clstm_tape_free(self.tape)
@@ -45,18 +45,18 @@ cdef class Recording:
         model.enter()
         try:
             with model.lock:
-                if self.taken:  # by another thread: the core's own mark would come too late
+                if self.taken:  # by another thread; the core's own mark comes too late
                     raise RuntimeError("the tape was already used by backward(): record again")
                 self.taken = True
             with model.blas_hold(self.total):
                 with nogil:
                     status = typed.backward(self.tape, gradients_of(&g, model.is_f64), &context, model.is_f64)
                 if status == CLSTM_OK or status == CLSTM_CANCELLED:
-                    clstm_tape_free(self.tape)  # used up: the next one may have its memory
+                    clstm_tape_free(self.tape)  # consumed: its memory can serve the next tape
                     self.tape = NULL
                     self.dropout = self.recurrent = None
                 else:
-                    self.taken = False  # refused: nothing was touched
+                    self.taken = False  # refused: the tape is unchanged
                 raise_status(status, "backward")
         finally:
             model.leave()

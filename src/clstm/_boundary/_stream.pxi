@@ -1,12 +1,12 @@
-# Streams: a part of _core.pyx, of which this shares the names.
+# Streams, included by _core.pyx, whose names it uses.
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from ._boundary.arrays cimport apart, fits
 
-cdef double SHORT = 2.0**17  # multiply-adds, some 20 us: to give the GIL to others and wait for it is worth more
-cdef double PIECE = 2.0**26  # some 10 ms; of a CPU a tenth as fast 100, and Ctrl-C is heard in time
-cdef double STEP = 1000  # what a step takes however small it is
+cdef double SHORT = 2.0**17  # multiply-adds, about 20 us: below, releasing the GIL costs more than it gives
+cdef double PIECE = 2.0**26  # multiply-adds, about 10 ms; 100 ms on a CPU a tenth as fast: the latency of Ctrl-C
+cdef double STEP = 1000  # multiply-adds that cost as much as the overhead of a step
 
 
 @cython.final
@@ -16,13 +16,13 @@ cdef class Stream:
     Parameters
     ----------
     model : Model
-        Whose weights it begins with.
+        The model; the stream begins with its weights.
     batched : bool
         Whether steps are (B, I) and (B, O), or (I,) and (O,) of the one row.
     rows : int
         B.
     source : Stream, optional
-        Of the same model: go on from where this one is, with its rows and weights.
+        A stream of the same model to continue, with its rows and weights.
     """
 
     cdef clstm_stream *handle
@@ -30,7 +30,7 @@ cdef class Stream:
     cdef Model model
     cdef bint batched
     cdef readonly cnp.npy_intp rows
-    cdef cnp.npy_intp capacity  # rows that there is memory for
+    cdef cnp.npy_intp capacity  # rows the memory holds
     cdef cython.pymutex lock  # guards the one below
     cdef bint busy
 
@@ -41,7 +41,7 @@ cdef class Stream:
         if source is None:
             self.begin(NULL, max(rows, 1))
             if not rows:
-                clstm_stream_leave(self.handle, 0)  # the core begins with one at least
+                clstm_stream_leave(self.handle, 0)  # the core begins with at least one
             return
         source.enter()
         try:
@@ -55,7 +55,7 @@ cdef class Stream:
         PyMem_RawFree(self.memory)
 
     cdef int begin(self, const clstm_stream *source, size_t capacity) except -1:
-        """Go on from a source, or NULL: from the initial state, in new memory for so many rows."""
+        """Continue a source, or begin at the initial state if NULL, in new memory for `capacity` rows."""
         cdef size_t size = 0
         cdef clstm_stream *handle = NULL
         cdef clstm_status status
@@ -67,7 +67,7 @@ cdef class Stream:
             if source == NULL:
                 self.model.enter()
                 try:
-                    with nogil:  # it may have to pack the weights
+                    with nogil:  # packs the weights if no call has
                         status = clstm_stream_init(self.model.handle, capacity, 0, memory, size, &handle)
                 finally:
                     self.model.leave()
@@ -100,15 +100,15 @@ cdef class Stream:
     # Steps.
 
     def step(self, x, out):
-        """Return y of one step, `out` where it is given; or None where stream.py must convert the arrays."""
+        """Return y of one step (`out` if given), or None if stream.py must convert the arrays."""
         return self.advance(x, out, False)
 
     def process(self, x, out):
-        """The same for a block of steps."""
+        """Do the same for a block of steps."""
         return self.advance(x, out, True)
 
     cdef Shape shape(self, bint block, cnp.npy_intp steps, cnp.npy_intp last) noexcept:
-        """Of one step, or of a block of them."""
+        """Return the shape of one step, or of a block of steps."""
         if block:
             return shaped(3 if self.batched else 2, steps, self.rows, last)
         return shaped(2 if self.batched else 1, self.rows, 0, last)
@@ -137,7 +137,7 @@ cdef class Stream:
         return out
 
     cdef int compute(self, size_t steps, const char *x, char *y) except -1:
-        """A short block at once; a long one in pieces, without the GIL, and with an ear for Ctrl-C between them."""
+        """Run a short block in one piece; a long one in several, without the GIL, polling signals in between."""
         cdef const Geometry *model = &self.model.geometry
         cdef bint is_f64 = self.model.is_f64
         cdef double work = STEP + <double>self.model.elements * <double>self.rows
@@ -174,7 +174,7 @@ cdef class Stream:
         return h, c
 
     def set_state(self, h, c):
-        """Take h and c (L, B, .)."""
+        """Replace the state by h and c (L, B, .)."""
         cdef const Geometry *model = &self.model.geometry
         cdef cnp.ndarray h_ = contiguous(h, model.typenum)
         cdef cnp.ndarray c_ = contiguous(c, model.typenum)
@@ -196,7 +196,7 @@ cdef class Stream:
             self.leave()
 
     def refresh(self):
-        """Take the weights that the model has now."""
+        """Replace the weights by the model's present ones."""
         cdef clstm_status status
         self.enter()
         try:
@@ -211,11 +211,11 @@ cdef class Stream:
             self.leave()
 
     def fork(self):
-        """Return another stream that goes on from where this one is."""
+        """Return a copy that continues independently."""
         return Stream(self.model, self.batched, 0, self)
 
     def join(self, cnp.npy_intp n):
-        """Add n rows at the initial state, return how many there were."""
+        """Add n rows at the initial state; return the number of rows before."""
         cdef size_t row
         self.enter()
         try:
@@ -230,7 +230,7 @@ cdef class Stream:
         return first
 
     def leave_row(self, cnp.npy_intp row):
-        """Take a row out, into whose place the last one goes; return whether there is such a row."""
+        """Remove a row and move the last row to its place; return whether the row exists."""
         self.enter()
         try:
             if not 0 <= row < self.rows:

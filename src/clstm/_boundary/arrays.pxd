@@ -1,5 +1,5 @@
-# Which of a user's arrays the core can take where they lie, and fresh ones for its results. Everything here is inline,
-# and nothing raises but for want of memory: what does not fit is left to layout.py, which converts it or says why not.
+# Tells which of a user's arrays the core can use in place, and allocates results. Everything is inline and raises
+# only MemoryError; arrays that do not fit go to layout.py, which converts them or raises.
 
 cimport numpy as cnp
 
@@ -30,34 +30,34 @@ cdef inline void *data(cnp.ndarray array) noexcept:
 
 
 cdef inline bint readable(array, int typenum) noexcept:
-    """Whether the core can read an array where it lies."""
+    """Tell whether the core can read an array in place."""
     return (cnp.PyArray_Check(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == typenum
             and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array))
 
 
 cdef inline cnp.ndarray contiguous(array, int typenum):
-    """The array itself where the core can read it, else a copy; None stays None."""
+    """Return the array if the core can read it, else a copy; None for None."""
     if array is None or readable(array, typenum):
         return array
     return cnp.PyArray_FROM_OTF(array, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_NOTSWAPPED)
 
 
 cdef inline bint fits(array, Shape shape, int typenum) noexcept:
-    """Whether it is an array of NumPy's own class, readable and of this shape."""
+    """Tell whether it is an ndarray, no subclass, readable and of this shape."""
     return (cnp.PyArray_CheckExact(array) and readable(array, typenum)
             and cnp.PyArray_NDIM(<cnp.ndarray>array) == shape.axes
             and cnp.PyArray_CompareLists(cnp.PyArray_DIMS(<cnp.ndarray>array), shape.sizes, shape.axes))
 
 
 cdef inline bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether two C-contiguous arrays share no memory."""
+    """Tell whether two C-contiguous arrays share no memory."""
     cdef char *a_begin = cnp.PyArray_BYTES(a)
     cdef char *b_begin = cnp.PyArray_BYTES(b)
     return a_begin + cnp.PyArray_NBYTES(a) <= b_begin or b_begin + cnp.PyArray_NBYTES(b) <= a_begin
 
 
 cdef inline cnp.ndarray lengths_copied(array, cnp.npy_intp batch, size_t most):
-    """A copy of lengths that are right, or None. A function of NumPy's own for each step takes 1 us of a small call."""
+    """Return a copy of valid lengths, or None. NumPy's functions would cost a small call 1 us each."""
     cdef Shape shape = shaped(1, 0, 0, batch)
     if not fits(array, shape, cnp.NPY_INTP):
         return None
@@ -67,7 +67,7 @@ cdef inline cnp.ndarray lengths_copied(array, cnp.npy_intp batch, size_t most):
     cdef cnp.npy_intp k
     for k in range(batch):
         copies[k] = values[k]
-        if copies[k] > most:  # a negative one has become a huge one
+        if copies[k] > most:  # a negative length wraps to a huge one
             return None
     return own
 
@@ -101,17 +101,17 @@ cdef inline cnp.ndarray empty_y(const Geometry *model, cnp.ndarray x):
 
 
 cdef inline cnp.ndarray turned(const Geometry *model, cnp.ndarray sequence):
-    """A user's sequence with the steps first, as the core has it; and back."""
+    """Swap a user's order of axes with the core's, which has the steps first."""
     return cnp.PyArray_SwapAxes(sequence, 0, 1) if model.batch_first and sequence.ndim == 3 else sequence
 
 
 cdef inline bint part_fits(part, Shape shape, int typenum, out) noexcept:
-    """Whether one part of a state can be read where it lies."""
+    """Tell whether the core can read h or c in place."""
     return fits(part, shape, typenum) and (out is None or apart(<cnp.ndarray>out, <cnp.ndarray>part))
 
 
 cdef inline bint state_fits(const Geometry *model, state, int axes, cnp.npy_intp batch, out) noexcept:
-    """Whether both its parts can be read where they lie."""
+    """Tell whether the core can read a state in place."""
     if type(state) is not tuple or len(<tuple>state) != 2:  # a list could change before it is read
         return False
     h, c = <tuple>state
@@ -120,7 +120,7 @@ cdef inline bint state_fits(const Geometry *model, state, int axes, cnp.npy_intp
 
 
 cdef inline bint call_fits(const Geometry *model, x, state, out) noexcept:
-    """Whether x and the state can be read where they lie, and y be written to `out`."""
+    """Tell whether the core can read x and the state in place, and write y to `out`."""
     if not cnp.PyArray_CheckExact(x) or not 2 <= cnp.PyArray_NDIM(<cnp.ndarray>x) <= 3:
         return False
     cdef int axes = cnp.PyArray_NDIM(<cnp.ndarray>x), typenum = model.typenum

@@ -1,5 +1,5 @@
-# A pass's arrays as the core takes them: how rows lie, and the structs of both types, filled alike. Inline, for
-# _core.pyx, which keeps every array alive that these point into.
+# The structs of a pass: the layout of rows, and the float32 and float64 forms, filled alike. Inline; _core.pyx keeps
+# the arrays alive.
 
 cimport numpy as cnp
 
@@ -16,7 +16,7 @@ cdef struct Rows:
 
 
 cdef inline Rows rows_of(cnp.ndarray x, cnp.ndarray lengths, bint ragged) noexcept:
-    """How the rows of x (T, B, I), (T, I) or ragged (sum T_i, I) lie."""
+    """Return the layout of the rows of x: (T, B, I), (T, I) or ragged (sum T_i, I)."""
     cdef Rows rows
     cdef size_t k
     rows.lengths = <const size_t *>data(lengths)
@@ -31,7 +31,7 @@ cdef inline Rows rows_of(cnp.ndarray x, cnp.ndarray lengths, bint ragged) noexce
     return rows
 
 
-cdef struct Sequences:  # one of them is used
+cdef struct Sequences:  # the model's dtype chooses one
     clstm_sequence f32
     clstm_sequence_f64 f64
 
@@ -71,9 +71,9 @@ cdef inline void set_results(Sequences *s, cnp.ndarray y, cnp.ndarray h, cnp.nda
     s.f32.cn, s.f64.cn = <float *>data(c), <double *>data(c)
 
 
-# ---- Backwards ----
+# ---- Backward ----
 
-cdef struct Gradients:  # one of them is used
+cdef struct Gradients:  # the model's dtype chooses one
     clstm_gradients f32
     clstm_gradients_f64 f64
 

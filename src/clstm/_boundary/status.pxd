@@ -1,4 +1,4 @@
-# A status of the core as a Python exception. Inline, for _core.pyx.
+# Raises a status of the core as a Python exception. Inline.
 
 from cpython.exc cimport PyErr_Occurred
 
@@ -6,7 +6,7 @@ from ..clstm_c cimport *
 
 
 cdef inline list strings(const char *const *names):
-    """The strings of a list that ends with NULL."""
+    """Return the strings of a NULL-terminated list."""
     cdef size_t k = 0
     result = []
     while names[k] != NULL:
@@ -16,19 +16,19 @@ cdef inline list strings(const char *const *names):
 
 
 cdef inline list isa_names():
-    """What CLSTM_ISA may be here, best first."""
+    """Return the values that CLSTM_ISA may have here, best first."""
     return strings(clstm_isa_list())
 
 
 cdef inline list engine_names():
-    """What CLSTM_ENGINE may be."""
+    """Return the values that CLSTM_ENGINE may have."""
     return strings(clstm_engine_list())
 
 
 cdef inline int raise_status(clstm_status status, str what) except -1:
     if status == CLSTM_OK:
         return 0
-    if PyErr_Occurred():  # KeyboardInterrupt, or what else a signal handler raised while the core was polling
+    if PyErr_Occurred():  # by a signal handler while the core polled, e.g. KeyboardInterrupt
         return -1
     message = f"{what}: {clstm_strerror(status).decode()}"
     if status == CLSTM_OUT_OF_MEMORY:

@@ -1,4 +1,4 @@
-# A configuration as the core takes it, and the tensors that it means. Inline, for _core.pyx.
+# Converts a configuration to the core's structs, and lists its tensors. Inline.
 
 from .arrays cimport Geometry
 from ..clstm_c cimport *
@@ -6,7 +6,7 @@ from .status cimport raise_status
 
 
 cdef inline clstm_activation make_activation(activation) except *:
-    """The core's own of a `cell.Activation`."""
+    """Convert a `cell.Activation`."""
     functions = {
         "sigmoid": CLSTM_SIGMOID,
         "tanh": CLSTM_TANH,
@@ -24,13 +24,13 @@ cdef inline clstm_activation make_activation(activation) except *:
 
 
 cdef inline clstm_cell make_cell(cell) except *:
-    """The core's own of a `cell.Cell`; none of its bounds is 0."""
+    """Convert a `cell.Cell`; 0 stands for no bound."""
     return clstm_cell(cell.peephole, cell.coupled, cell.clip or 0, cell.cell_clip or 0, make_activation(cell.gate),
                       make_activation(cell.cell), make_activation(cell.hidden))
 
 
 cdef inline clstm_config make_config(model) except *:
-    """The core's own of a `configuration.Configuration`."""
+    """Convert a `configuration.Configuration`."""
     cdef clstm_config config = CLSTM_CONFIG_INIT
     try:
         config.input_size = model.input_size
@@ -53,13 +53,13 @@ cdef inline clstm_config make_config(model) except *:
 
 
 cdef inline Geometry make_geometry(model, int typenum) except *:
-    """The sizes of its arrays; the core has found that all can be addressed."""
+    """Return the sizes of a model's arrays; the core has checked that memory can address them."""
     return Geometry(model.input_size, model.hidden_size, model.num_parts, model.state_size, model.width,
                     model.output_width, model.batch_first, typenum)
 
 
 cdef inline tuple tensors_of(const clstm_config *config):
-    """``[(name, shape, offset), ...]`` of the flat parameter array, and its length."""
+    """Return ``[(name, shape, offset), ...]`` of the flat parameter array, and its length."""
     cdef clstm_parameter parameter
     cdef size_t tensors, elements, index
     raise_status(clstm_config_count(config, &tensors, &elements), "LSTM")
