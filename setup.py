@@ -109,7 +109,7 @@ def digest(*parts: str | bytes) -> str:
     return whole.hexdigest()
 
 
-def write_blas_int() -> None:
+def write_blas_int() -> Path:
     """Name the integer of scipy's BLAS for _blas.pyx; scipy exports it from 1.18 on."""
     import scipy
 
@@ -120,6 +120,7 @@ def write_blas_int() -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or target.read_text() != line:  # a new time would mean a new build
         target.write_text(line)
+    return target
 
 
 class Stamp:
@@ -214,13 +215,13 @@ class BuildModules(build_ext):
         super().build_extension(ext)
 
     def translate(self, ext: Extension) -> list[str]:
-        """Turn the extension's .pyx into C below build/, never beside the source."""
+        """Write src/clstm/_api, and turn the extension's .pyx into C below build/."""
         import Cython
         from Cython.Build import cythonize
 
         runpy.run_path(GENERATOR, run_name="__main__")
-        write_blas_int()
-        inputs = [*sorted(Path("src/clstm").rglob("*.px[di]")), *ext.sources]
+        parts = sorted(Path("src/clstm").rglob("*.px[di]"))
+        inputs = [write_blas_int(), *parts, *ext.sources]
         built = Path("build/cython", ext.sources[0]).with_suffix(".c")
         stamp = Stamp(built, Cython.__version__, *(Path(i).read_bytes() for i in inputs))
         stale = not stamp.current()
