@@ -2,6 +2,7 @@
 # bench   measures clstm beside its peers      test-long  the tests marked `long`
 # lint    style, types, compiler warnings      clean      removes what the others made
 # wheel   for Linux with this glibc or a newer one, in build/wheelhouse
+# format-check   the style of the C lines that have changed since main, or since BASE=COMMIT
 #
 # All work in a virtual environment of the project's own, build/venv. For the C library alone a compiler is enough:
 #
@@ -16,7 +17,7 @@ sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE $(shell find pa
     $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]')
 sources := $(filter-out src/clstm/include/% src/clstm/_api/%,$(sources))
 
-.PHONY: demo test test-long bench lint wheel clean install-c uninstall-c force
+.PHONY: demo test test-long bench lint format-check wheel clean install-c uninstall-c force
 
 demo: $(venv)/examples.stamp
 	$(python) examples/digits.py
@@ -44,8 +45,10 @@ programs := $(wildcard tests/embed/consumers/*.c tests/embed/fuzz/*.c examples/e
 core := src/clstm/core
 alone := clang -std=gnu11 $(strict) -Wno-unused-function -Wno-unused-const-variable -Wno-pragma-once-outside-header -fsyntax-only -x c
 header := printf '\#include <clstm.h>\nint main(void) { return 0; }\n' |
-lint: $(venv)/lint.stamp
+lint: format-check
 	$(python) -m ruff check .
+	$(python) -m ruff format --check --quiet .
+	$(python) -m codespell_lib
 	$(python) -m mypy
 	$(python) -m mypy.stubtest --ignore-missing-stub clstm._core clstm._blas
 	for c in src/clstm/core/*.c; do gcc -std=gnu11 -O1 -fopenmp $(strict) -c $$c -o /dev/null || exit 1; done
@@ -59,6 +62,9 @@ lint: $(venv)/lint.stamp
 	    $$cc -std=c99 -pedantic $(strict) -Itests/embed/consumers -fsyntax-only $$c || exit 1; done; done
 	for cc in gcc clang; do $(header) $$cc -x c -std=c99 -pedantic $(strict) -fsyntax-only - || exit 1; done
 	$(header) clang -x c++ -std=c++17 -pedantic $(strict) -fsyntax-only -
+
+format-check: $(venv)/lint.stamp
+	PATH="$(abspath $(venv))/bin:$$PATH" $(python) .ci/format_check.py $(BASE)
 
 # With its own OpenMP runtime, and tried where nothing else of the project is: the demo, and what C programs make of it.
 wheel: $(python)
