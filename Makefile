@@ -7,6 +7,8 @@
 # All work in a virtual environment of the project's own, build/venv. For the C library alone a compiler is enough:
 #
 # install-c, uninstall-c   PREFIX=/usr/local DESTDIR= OPENMP=1, CC and CFLAGS
+#
+# For editors: compile_commands.json (clangd), tags (Universal Ctags).
 
 PYTHON ?= python3
 venv := build/venv
@@ -116,6 +118,21 @@ build/c/command: force
 	@mkdir -p $(@D)
 	@echo '$(compile)' | cmp -s - $@ || echo '$(compile)' >$@
 
+# ---- Files for editors ----
+
+# One entry a translation unit, with the compiler's call of install-c. Its quotes and backslashes are escaped for JSON.
+compile_commands.json: force
+	@call=$$(printf '%s' '$(compile)' | sed 's/[\\"]/\\&/g'); comma=; \
+	{ echo '['; for c in src/clstm/core/*.c; do \
+	    printf '%b{"directory": "%s", "file": "%s", "command": "%s"}' "$$comma" '$(CURDIR)' "$$c" "$$call $$c"; \
+	    comma=',\n'; done; printf '\n]\n'; } >$@
+
+# TYPED and PUBLIC are expanded, so that typed functions are found by the names in the sources and in clstm.h.
+CTAGS ?= ctags
+tags: force
+	$(CTAGS) -f $@ -R --languages=C,C++,Python --langmap=C:.c.h --exclude=src/clstm/include \
+	    -D 'TYPED(name)=name' -D 'PUBLIC(name)=clstm_##name' include src tests bench examples
+
 # ---- The environment ----
 
 # The package as users get it, from a wheel.
@@ -146,4 +163,4 @@ $(python):
 	$(PYTHON) -m venv $(venv)
 
 clean:
-	rm -rf build dist src/*.egg-info src/clstm/_api src/clstm/include src/clstm/lib src/clstm/*.so
+	rm -rf build dist src/*.egg-info src/clstm/_api src/clstm/include src/clstm/lib src/clstm/*.so compile_commands.json tags
