@@ -1,6 +1,6 @@
 """Makes the report, in Markdown, of the JSON files of one or several runs and commands.
 
-    python -m bench.report build/bench-1.json build/bench-2.json > bench/RESULTS.md
+python -m bench.report build/bench-1.json build/bench-2.json > bench/RESULTS.md
 """
 
 import argparse

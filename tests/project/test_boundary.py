@@ -3,8 +3,8 @@
 import re
 import runpy
 
-import signatures
-from conftest import ROOT
+from tests.embed import signatures
+from tests.support.paths import ROOT
 
 BOUNDARY = ROOT / "src" / "clstm" / "_boundary"
 GENERATOR = runpy.run_path(str(BOUNDARY / "generate.py"))

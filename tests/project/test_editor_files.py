@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/clstm/core/*.c"))
 
 
