@@ -3,33 +3,22 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.commands import execute
+from tests.support.paths import ROOT
+
 CORE = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/clstm/core/*.c"))
 
 
 def run(*command: object, cwd: Path = ROOT, status: int = 0, **environment: str) -> str:
-    """Run a command that must end with this status; return what it printed."""
-    # git exports GIT_DIR and the like to hooks, and a build's CFLAGS would be quoted here.
-    cleaned = {k: v for k, v in os.environ.items() if k != "CFLAGS" and not k.startswith("GIT_")}
-    result = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=cleaned | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == status, result.stdout
-    return result.stdout
+    """Run a command without what git exports to hooks and without a build's CFLAGS."""
+    without = {name for name in os.environ if name == "CFLAGS" or name.startswith("GIT_")}
+    return execute(*command, cwd=cwd, status=status, without=without, **environment)
 
 
 def needed(tool: str) -> str:
