@@ -32,14 +32,15 @@ test: $(venv)/test.stamp
 test-long: $(venv)/test.stamp
 	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q $(workers) -m 'long or not peers'
 
-# RUNS=3 measures three times; the report then tells the median and the worst run.
+# RUNS=3 measures three times; the report then has the median and the worst run. MACHINE names the report's files in
+# docs/benchmarks; by default it is made of the CPU's name, the instruction set and the number of CPUs.
 RUNS ?= 1
+MACHINE ?=
 runs := $(if $(filter 1,$(RUNS)),build/bench.json,$(patsubst %,build/bench-%.json,$(shell seq $(RUNS))))
 bench: $(venv)/test.stamp $(venv)/peers.stamp
 	for run in $(runs); do $(python) -m pytest bench --benchmark-json=$$run || exit 1; done
-	$(python) -m bench.report $(runs) > build/RESULTS.md
-	$(python) -m bench.report.plots $(runs) --folder bench
-	mv build/RESULTS.md bench/RESULTS.md
+	$(python) -m bench.report.plots $(runs) --machine '$(MACHINE)'
+	$(python) -m bench.report $(runs) --machine '$(MACHINE)'
 
 strict := -Wall -Wextra -Werror -Iinclude
 programs := $(wildcard tests/embed/consumers/*.c tests/embed/fuzz/*.c examples/embed/*.c)

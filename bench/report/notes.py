@@ -64,6 +64,6 @@ out. In Python, microseconds of `Stream.step`. RTNeural takes one sample a call,
 compile time; the fastest of its builds counts (Eigen or xsimd, for this processor or for AVX2). Its
 ratios are its time divided by clstm's: above 1, clstm is the faster one."""
 PLOTS = """\
-![Time of the peers divided by clstm's](ratios.png)
+![Time of the peers divided by clstm's]({ratios})
 
-![GFLOP/s of clstm and of the fastest peer under the roofs of this machine](roofline.png)"""
+![GFLOP/s of clstm and of the fastest peer under the roofs of this machine]({roofline})"""

@@ -1,12 +1,15 @@
-"""Draws ratios.png and roofline.png from the JSON of pytest-benchmark; forward only.
+"""Draws the ratios and the roofline, forward only, from the JSON files of pytest-benchmark.
 
-python -m bench.report.plots build/bench-1.json build/bench-2.json --folder bench
+    python -m bench.report.plots build/bench-1.json build/bench-2.json
+
+writes docs/benchmarks/MACHINE-ratios.png and MACHINE-roofline.png.
 """
 
 import argparse
-from pathlib import Path
 
 from bench.measure.shapes import GRID, ODD
+from bench.report.machine import plot_names
+from bench.report.options import add_options, chosen_machine
 from bench.report.plot_ratios import ratios
 from bench.report.plot_roofline import roofline
 from bench.report.plot_style import DPI
@@ -17,20 +20,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m bench.report.plots", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("json", type=Path, nargs="+", help="files of repeated runs")
-    parser.add_argument("--folder", type=Path, default=Path("bench"), help="where the plots go")
+    add_options(parser)
     arguments = parser.parse_args()
     runs = read(arguments.json)
+    ratios_name, roofline_name = plot_names(chosen_machine(arguments, runs))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     results = merge(data["benchmarks"] for data in runs)
     subject = f"forward, float32, {cpu(runs[0])}"
     compared = [result for result in choose(results, GRID + ODD) if result.peers]
     if compared:
         figure = ratios(compared, f"clstm beside its peers: {subject}")
-        figure.savefig(arguments.folder / "ratios.png", dpi=DPI)
+        figure.savefig(arguments.folder / ratios_name, dpi=DPI)
     grid, limit = choose(results, GRID), best_limit(runs)
     if grid and limit:
         figure = roofline(grid, limit, f"clstm and the limit: {subject}")
-        figure.savefig(arguments.folder / "roofline.png", dpi=DPI)
+        figure.savefig(arguments.folder / roofline_name, dpi=DPI)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import importlib
 import pytest
 
 from bench.measure.shapes import GRID, STREAMS
+from bench.report.__main__ import markdown
 from bench.report.header import header
+from bench.report.machine import machine_name
 from bench.report.results import merge
 from bench.report.tables import tables
 
@@ -30,6 +32,27 @@ def test_a_line_for_each_command_and_commit():
     *_, first, second = header(runs).splitlines()
     assert first == "- `pytest a`: 2 runs at 1234567, rounds 7, load 0.2, 1.0"
     assert second == "- `pytest b`: 1 run at fedcba9, rounds 7, load 0.0"
+
+
+@pytest.mark.parametrize(
+    ("brand", "name"),
+    [
+        ("AMD EPYC 9R14 96-Core Processor", "epyc-9r14-avx2-4-cpus"),
+        ("Intel(R) Xeon(R) CPU E5-2670 v3 @ 2.30GHz", "xeon-e5-2670-v3-avx2-4-cpus"),
+        ("12th Gen Intel(R) Core(TM) i7-1260P", "core-i7-1260p-avx2-4-cpus"),
+    ],
+)
+def test_the_name_of_a_machine(brand, name):
+    run = invented_run("pytest a", "1234567890", 0.0)
+    run["machine_info"] |= {"cpu": {"brand_raw": brand, "count": 4}}
+    run["run"] |= {"clstm": {"isa": "avx2"}, "cpus": 4}
+    assert machine_name(run) == name
+
+
+def test_the_report_names_its_plots():
+    run = invented_run("pytest a", "1234567890", 0.0) | {"benchmarks": []}
+    text = markdown([run], "mine")
+    assert "](mine-ratios.png)" in text and "](mine-roofline.png)" in text
 
 
 def stream_record(number: int, **figures) -> dict:
