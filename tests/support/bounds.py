@@ -11,7 +11,7 @@ EPS = {np.dtype(t): float(np.finfo(t).eps) for t in (np.float32, np.float64)}
 
 
 def forward_bound(steps, dtype):
-    """Relative to max(1, |c|): TESTING's bound for models of default initialisation."""
+    """Relative to max(1, |c|): the bound of docs/testing.md for models as initialised."""
     return 4 * math.ceil(math.log2(9 * max(steps, 1))) * EPS[np.dtype(dtype)]
 
 
@@ -25,7 +25,7 @@ def assert_close(actual, expected, bound, scale=1.0):
 
 
 def assert_gradients(case, actual, exact):
-    """Gradients by name against better ones: the bound of TESTING row 3, tensor by tensor."""
+    """Gradients by name against better ones, tensor by tensor: the bound of docs/testing.md."""
     norm = np.linalg.norm
     together = norm([norm(a) for a in exact.values()])
     units = case.hidden_size * max(case.batch * case.steps, 1)
