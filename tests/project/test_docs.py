@@ -13,7 +13,10 @@ import pytest
 import clstm
 from tests.support.paths import ROOT
 
-README = ROOT / "README.md"
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 MODULES = [f"clstm.{m.name}" for m in pkgutil.iter_modules(clstm.__path__) if m.name != "__main__"]
 
 
@@ -30,24 +33,55 @@ def test_the_public_classes_and_functions_are_documented():
 
 
 def programs(language):
-    blocks = re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
-    assert blocks
-    return blocks
+    """Every block of a language in the documents, with the document and its number as a name."""
+    found = []
+    for path in DOCUMENTS:
+        blocks = re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+        names = (f"{path.relative_to(ROOT).as_posix()}-{k}" for k in range(1, len(blocks) + 1))
+        found += [pytest.param(block, id=name) for name, block in zip(names, blocks, strict=True)]
+    assert found
+    return found
 
 
-def test_readme_python_programs_run(tmp_path):
+@pytest.mark.parametrize("program", programs("python"))
+def test_python_programs_run(tmp_path, program):
     """Each block is a program of its own; what it prints stands in its comments after `# ->`."""
-    for program in programs("python"):
-        command = [sys.executable, "-c", program]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
-        expected = re.findall(r"# -> (.*)", program)
-        assert expected == result.stdout.splitlines()
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    expected = re.findall(r"# -> (.*)", program)
+    assert expected == result.stdout.splitlines()
 
 
-def test_readme_c_programs_run(tmp_path):
-    (tmp_path / "program.c").write_text(programs("c")[0])
+@pytest.mark.parametrize("program", programs("c"))
+def test_c_programs_run(tmp_path, program):
+    """Each block is a whole program, which ends with status 0."""
+    (tmp_path / "program.c").write_text(program)
     build_and_run(tmp_path, "program.c")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path):
+    """Relative links and pictures exist in the checkout, and headings that links name."""
+    text = path.read_text("utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text)
+    for link in links:
+        if "://" in link:
+            continue
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+
+
+def headings(path):
+    """The anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 170
 
 
 PROGRAMS = {
