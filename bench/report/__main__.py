@@ -19,7 +19,7 @@ def markdown(runs: list[dict], machine: str) -> str:
     """The whole report."""
     results = merge(data["benchmarks"] for data in runs)
     title = f"# Benchmarks: {cpu(runs[0])}, {runs[0]['run']['clstm'].get('isa', '')}"
-    ratios, roofline = plot_names(machine)
+    ratios, _, roofline = plot_names(machine)
     plots = PLOTS.format(ratios=ratios, roofline=roofline)
     return "\n\n".join([title, header(runs), NOTE, plots, tables(results)]) + "\n"
 

@@ -15,6 +15,6 @@ def machine_name(data: dict) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", words))
 
 
-def plot_names(machine: str) -> tuple[str, str]:
-    """The files of the ratios and of the roofline, beside the report."""
-    return f"{machine}-ratios.png", f"{machine}-roofline.png"
+def plot_names(machine: str) -> tuple[str, str, str]:
+    """The files of the ratios, of the overview and of the roofline, beside the report."""
+    return f"{machine}-ratios.png", f"{machine}-overview.png", f"{machine}-roofline.png"

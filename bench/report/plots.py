@@ -2,7 +2,8 @@
 
     python -m bench.report.plots build/bench-1.json build/bench-2.json
 
-writes docs/benchmarks/MACHINE-ratios.png and MACHINE-roofline.png.
+writes docs/benchmarks/MACHINE-ratios.png, MACHINE-overview.png (for the README) and
+MACHINE-roofline.png.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import argparse
 from bench.measure.shapes import GRID, ODD
 from bench.report.machine import plot_names
 from bench.report.options import add_options, chosen_machine
+from bench.report.plot_overview import overview
 from bench.report.plot_ratios import ratios
 from bench.report.plot_roofline import roofline
 from bench.report.plot_style import DPI
@@ -23,14 +25,15 @@ def main() -> None:
     add_options(parser)
     arguments = parser.parse_args()
     runs = read(arguments.json)
-    ratios_name, roofline_name = plot_names(chosen_machine(arguments, runs))
+    ratios_name, overview_name, roofline_name = plot_names(chosen_machine(arguments, runs))
     arguments.folder.mkdir(parents=True, exist_ok=True)
     results = merge(data["benchmarks"] for data in runs)
     subject = f"forward, float32, {cpu(runs[0])}"
     compared = [result for result in choose(results, GRID + ODD) if result.peers]
     if compared:
-        figure = ratios(compared, f"clstm beside its peers: {subject}")
-        figure.savefig(arguments.folder / ratios_name, dpi=DPI)
+        title = f"clstm beside its peers: {subject}"
+        ratios(compared, title).savefig(arguments.folder / ratios_name, dpi=DPI)
+        overview(compared, title).savefig(arguments.folder / overview_name, dpi=DPI)
     grid, limit = choose(results, GRID), best_limit(runs)
     if grid and limit:
         figure = roofline(grid, limit, f"clstm and the limit: {subject}")

@@ -1,6 +1,7 @@
 """Tables of the report on invented figures."""
 
 import importlib
+import json
 
 import pytest
 
@@ -96,6 +97,25 @@ def test_module_beside_pytorch():
     row = text.partition("## clstm in PyTorch")[2].splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == [str(GRID[0]), "2", "training", "50.0", "75.0", "1.50", "40.0"]
+
+
+def test_plots_of_a_run(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="install bench/requirements.txt to draw")
+    peers = {"torch": {"us": 20.0, "ratio": 2.0}, "onnxruntime": {"us": 15.0, "ratio": 1.5}}
+    records = [
+        {"extra_info": {"mode": "forward", "shape": list(shape), "threads": n, "us": 10.0}}
+        for shape in GRID[:3]
+        for n in (1, 2)
+    ]
+    for record in records:
+        record["extra_info"]["peers"] = peers
+    run = invented_run("pytest a", "1234567890", 0.0) | {"benchmarks": records}
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(run))
+    options = [str(path), "--folder", str(tmp_path), "--machine", "mine"]
+    monkeypatch.setattr("sys.argv", ["bench.report.plots", *options])
+    importlib.import_module("bench.report.plots").main()
+    assert {p.name for p in tmp_path.glob("*.png")} == {"mine-ratios.png", "mine-overview.png"}
 
 
 def test_every_drawn_engine_has_a_colour():
