@@ -1,28 +1,27 @@
 /* tanh and sigmoid of one vector of float32.
 
-   Included by the kernel files after their vector vocabulary. No libm, no branch, and nothing that
-   depends on the vector's width. Measured over all 2^32 inputs, with a fused fma_f32 and an unfused
-   one, denormals flushed and not:
+   Included by the kernel files after their vector operations. No libm, no branches, and no dependence on the width of a
+   vector. Measured over all 2^32 inputs, with fma_f32 fused and unfused, with denormals flushed and kept:
 
        tanh      3.5 ULP, 2.1e-7 absolute, exactly odd, inside [-1, 1]
        sigmoid   3.6 ULP for x >= -87, 9.5e-8 absolute everywhere, inside [0, 1]
 
-   Infinities give exactly -1, 0 or 1. NaN gives NaN: min and max return their second operand then,
-   so the constant always goes first. */
+   Infinities give exactly -1, 0 or 1. NaN gives NaN, because min and max take the constant first and return their
+   second operand if either is NaN. */
 #pragma once
 
 /* By the half-angle formula: if tanh(x/2) = n/d, then tanh(x) = 2 n d / (n^2 + d^2), here with
 
        n = x (n0 + n1 x^2 + n2 x^4),    d = d0 + d1 x^2 + d2 x^4 + d3 x^6.
 
-   An error of n/d arrives in tanh(x) multiplied by sech(x). Hence so few coefficients are enough,
-   and the rounding errors of n and d, which grow with x, do not hurt where they are largest.
+   tanh(x) inherits the error of n/d multiplied by sech(x). So few coefficients suffice, and the rounding errors of n
+   and d, which grow with x, are damped most where they are largest.
 
-   Coefficients: Remez fit of tanh(x/2) on [0, 7.6], relative error weighted by sech(x). Then n and
-   d were scaled together, so that d and d^2 lie just below a power of two at small x, where floats
-   are relatively finest. Then a random search over neighbouring floats for the least ULP error. */
+   Coefficients: Remez fit of tanh(x/2) on [0, 7.6], relative error weighted by sech(x). Then n and d were scaled
+   together, so that d and d^2 lie just below a power of two at small x, where floats are relatively finest. Then a
+   random search over neighbouring floats for the least ULP error. */
 static inline vf32 tanh_f32(vf32 x) {
-    /* The quotient is exactly 1 at the limit, fused or not, and at no smaller x is it above 1. */
+    /* At the limit the quotient is exactly 1, fused or not; below the limit it never exceeds 1. */
     x = max_f32(splat_f32(-8.8f), min_f32(splat_f32(8.8f), x));
     const vf32 x2 = x * x;
 
@@ -36,15 +35,15 @@ static inline vf32 tanh_f32(vf32 x) {
     return n * (d + d) / fma_f32(n, n, d * d);
 }
 
-/* As 1 / (1 + exp(-x)), with exp(-x) = 2^k exp(-s), k an integer, s = x + k ln 2, |s| <= ln 2 / 2.
+/* 1 / (1 + exp(-x)) with exp(-x) = 2^k exp(-s), k an integer, s = x + k ln 2, |s| <= ln 2 / 2.
 
-   Adding `shifter` rounds -x / ln 2 to k and leaves k + 127 in the lowest bits of the sum. Moved
-   into the exponent they are the float 2^k: infinity for k = 128, zero for k = -127. ln 2 comes in
-   two parts, the first so short that k times it is exact without a fused multiply-add.
+   Adding `shifter` rounds -x / ln 2 to k and leaves k + 127 in the lowest bits of the sum. Shifted into the exponent,
+   they are the float 2^k: infinity for k = 128, zero for k = -127. ln 2 is split in two, the first part so short that k
+   times it is exact without a fused multiply-add.
 
-   Coefficients: Remez fit of exp(-s), relative error, constant held at 1; then the same search. */
+   Coefficients: Remez fit of exp(-s), relative error, constant fixed at 1; then the same search. */
 static inline vf32 sigmoid_f32(vf32 x) {
-    /* -89 has k = 128 and gives exactly 0; 80 gives exactly 1, and its k is still above -127. */
+    /* -89 has k = 128 and gives exactly 0; 80 has k > -127 and gives exactly 1. */
     x = max_f32(splat_f32(-89.0f), min_f32(splat_f32(80.0f), x));
 
     const vf32 one = splat_f32(1.0f), shifter = splat_f32(0x1.8p23f + 127.0f);

@@ -1,8 +1,8 @@
 /* tanh and sigmoid of one vector of float64.
 
-   Included like activations_f32.h. float64 is for gradient checks and references, so both functions
-   share one exponential and take the plain way to full accuracy rather than the shortest. Measured
-   over 5e7 points, with a fused fma_f64 and an unfused one, denormals flushed and not:
+   Included like activations_f32.h. float64 serves gradient checks and references, so both functions share one
+   exponential and aim at accuracy rather than speed. Measured over 5e7 points, with fma_f64 fused and unfused, with
+   denormals flushed and kept:
 
        tanh      2.6 ULP, exactly odd, inside [-1, 1]
        sigmoid   2.5 ULP for x >= -708, 1.7e-16 absolute everywhere, inside [0, 1]
@@ -10,12 +10,10 @@
    Infinities and NaN as in float32. */
 #pragma once
 
-/* exp(-x) = power (1 - q) with power = 2^k: returns q, accurate however near to 0 it is. x must lie
-   in [-709.7, 708].
+/* Returns q of exp(-x) = power (1 - q), power = 2^k: accurate however small q is. x must lie in [-709.7, 708].
 
-   k, power and s are found as in sigmoid_f32, and k = 1024 makes power infinite. Then
-   q = 1 - exp(-s) = s + s^2 p(s), p by a Remez fit on |s| <= ln 2 / 2 for the relative error of q,
-   which is 1.8e-17. */
+   k, power and s are found as in sigmoid_f32, and k = 1024 makes power infinite. Then q = 1 - exp(-s) = s + s^2 p(s), p
+   by a Remez fit on |s| <= ln 2 / 2 for the relative error of q, which is 1.8e-17. */
 static inline vf64 exp_parts_f64(vf64 x, vf64 *power) {
     const vf64 shifter = splat_f64(0x1.8p52 + 1023.0);
     const vf64 shifted = fma_f64(x, splat_f64(-0x1.71547652b82fep+0), shifter);
@@ -37,9 +35,8 @@ static inline vf64 exp_parts_f64(vf64 x, vf64 *power) {
     return fma_f64(s * s, p, s);
 }
 
-/* tanh|x| = m / (2 - m) with m = 1 - exp(-2|x|) = (1 - power) + power q. Little cancels in m:
-   1 - power is either 0, and m is q itself, or at least 1/2. The sign bit comes back at the end,
-   so that tanh is exactly odd. */
+/* tanh|x| = m / (2 - m) with m = 1 - exp(-2|x|) = (1 - power) + power q. Little cancels in m: 1 - power is either 0, so
+   that m = q, or at least 1/2. The sign bit is restored at the end, so that tanh is exactly odd. */
 static inline vf64 tanh_f64(vf64 x) {
     const vf64 one = splat_f64(1.0);
     const vi64 sign = (vi64)x & (vi64)splat_f64(-0.0);

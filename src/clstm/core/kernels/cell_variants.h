@@ -1,34 +1,34 @@
-/* Cells other than the plain one, typed: peepholes, coupled gates, bounds, and functions that are looked up as they
-   run. Written to be read: it works through the values of a whole tile, an equation a line, between the same product
-   before it and the same arrays after it as the plain cell (steps.h). That look-up, once for a tile, then costs little
-   beside the product. */
-#ifndef KERNELS_CELL_VARIANTS /* once a type: real_undefine.h ends it */
+/* Cells other than the plain one, typed: peepholes, coupled gates, clipping, and activation functions chosen at run
+   time. Written for the reader: one equation a line, over the values of a whole tile, between the same products and
+   arrays as the plain cell (steps.h). The switch over the functions runs once a tile and costs little beside the
+   product. */
+#ifndef KERNELS_CELL_VARIANTS /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_CELL_VARIANTS
 
 #include "packed_product.h"
 
 enum { TYPED(TILE_UNITS) = TYPED(WINDOW) * TYPED(MAX_ROWS) };
 
-/* Vectors of units, those of one row side by side. */
+/* Vectors of units, row by row. */
 typedef struct TYPED(cell_tile) {
-    size_t count; /* rows times units */
-    size_t units; /* vectors of a row */
-    vreal gates[4][TYPED(TILE_UNITS)]; /* in: the products' sums; out: activated, i f g o */
+    size_t count; /* rows * units */
+    size_t units; /* vectors in a row */
+    vreal gates[4][TYPED(TILE_UNITS)]; /* in: sums; out: activated, i f g o */
     vreal c[TYPED(TILE_UNITS)];        /* in: c_{t-1}; out: c_t */
     vreal h[TYPED(TILE_UNITS)];        /* out: o_t hidden(c_t) */
-    vreal peepholes[3][TYPED(WINDOW)]; /* of one row's units: i f o */
+    vreal peepholes[3][TYPED(WINDOW)]; /* i f o; the same for every row */
 } TYPED(cell_tile);
 
 /* ---- Functions ---- */
 
-/* exp(x) - 1 = 2 t / (1 - t), t = tanh(x / 2): of x <= 0 nothing is lost in 1 - t. */
+/* exp(x) - 1 = 2 t / (1 - t) with t = tanh(x / 2). For x <= 0, 1 - t does not cancel. */
 ALWAYS_INLINE vreal TYPED(expm1_below_zero)(vreal x) {
     const vreal t = TYPED(tanh)(x * TYPED(splat)((real)0.5));
     return (t + t) / (TYPED(splat)(1) - t);
 }
 
-/* log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)). With p = sigmoid(-|x|) that logarithm is -log(1 - p), which is
-   2 atanh(s) of s = p / (2 - p) <= 1/3; here by its series. */
+/* log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)). With p = sigmoid(-|x|), the logarithm is -log(1 - p) = 2 atanh(s),
+   s = p / (2 - p) <= 1/3, computed by its series. */
 ALWAYS_INLINE vreal TYPED(softplus)(vreal x) {
     const int terms = REAL_IS_F64 ? 17 : 8;
     const vreal p = TYPED(sigmoid)(TYPED(min)(x, -x)), s = p / (TYPED(splat)(2) - p), s2 = s * s;
@@ -37,16 +37,16 @@ ALWAYS_INLINE vreal TYPED(softplus)(vreal x) {
     return TYPED(fma)(s + s, sum, TYPED(max)(TYPED(splat)(0), x));
 }
 
-/* x, or 0 where it is below `least`; a NaN stays. */
+/* x, or 0 where x < least; NaN stays NaN. */
 ALWAYS_INLINE vreal TYPED(zero_below)(vreal x, vreal least) { return (vreal)((vint)x & ~(vint)(x < least)); }
 
-/* Never infinity over infinity. */
+/* Clamps x, so that infinity gives 1 and not NaN. */
 ALWAYS_INLINE vreal TYPED(softsign)(vreal x) {
     x = TYPED(max)(TYPED(splat)(-REAL_MAX), TYPED(min)(TYPED(splat)(REAL_MAX), x));
     return x / (TYPED(splat)(1) + TYPED(max)(x, -x));
 }
 
-/* values = function(values). min and max have their constant first, so that a NaN stays. */
+/* values = function(values). min and max take the constant first, so that NaN stays NaN. */
 static void TYPED(apply)(const TYPED(clstm_i_function) *f, vreal *values, size_t n) {
     const vreal alpha = TYPED(splat)(f->alpha), beta = TYPED(splat)(f->beta), zero = {0}, one = TYPED(splat)(1);
 #define EACH(value)                     \
@@ -56,7 +56,7 @@ static void TYPED(apply)(const TYPED(clstm_i_function) *f, vreal *values, size_t
     }                                   \
     break
     switch (f->function) {
-    case CLSTM_DEFAULT: break; /* none, once a configuration is read */
+    case CLSTM_DEFAULT: break; /* replaced when a configuration is read */
     case CLSTM_SIGMOID: EACH(TYPED(sigmoid)(x));
     case CLSTM_TANH: EACH(TYPED(tanh)(x));
     case CLSTM_HARD_SIGMOID: EACH(TYPED(max)(zero, TYPED(min)(one, TYPED(fma)(alpha, x, beta))));
@@ -90,7 +90,7 @@ static void TYPED(add_peepholes)(TYPED(cell_tile) *tile, vreal *sums, const vrea
             sums[first + unit] = TYPED(fma)(peepholes[unit], tile->c[first + unit], sums[first + unit]);
 }
 
-/* The equations of clstm_cell. */
+/* The equations at clstm_cell in clstm.h. */
 static void TYPED(cell_forward)(const TYPED(clstm_i_cell) *cell, int peephole, TYPED(cell_tile) *tile) {
     const size_t n = tile->count;
     vreal *i = tile->gates[0], *f = tile->gates[1], *g = tile->gates[2], *o = tile->gates[3];
@@ -114,7 +114,7 @@ static void TYPED(cell_forward)(const TYPED(clstm_i_cell) *cell, int peephole, T
     for (size_t k = 0; k < n; k++) h[k] *= o[k];
 }
 
-/* Of units from j on; zeros after H. */
+/* The peepholes of the units from j on; zeros after H. */
 static void TYPED(load_peepholes)(TYPED(cell_tile) *tile, const real *peephole, size_t H, size_t j) {
     for (size_t unit = 0; peephole && unit < tile->units; unit++, j += TYPED(LANES))
         for (size_t gate = 0; gate < 3; gate++)
@@ -124,7 +124,7 @@ static void TYPED(load_peepholes)(TYPED(cell_tile) *tile, const real *peephole, 
 
 /* ---- Backward ---- */
 
-/* What a function gives at the ends of what it may be given, in order. */
+/* The values of a monotonic function at both ends of its input, in ascending order. */
 static void TYPED(find_range)(TYPED(clstm_i_function) *f, real most) {
     vreal ends[2] = {TYPED(splat)(-most), TYPED(splat)(most)};
     TYPED(apply)(f, ends, 2);
@@ -133,7 +133,7 @@ static void TYPED(find_range)(TYPED(clstm_i_function) *f, real most) {
     f->high = ends[rises ? 1 : 0][0];
 }
 
-/* Fills in the ranges, with the very numbers that the forward pass has there. */
+/* Computed by the forward pass's code, so that `slope` can compare for equality. */
 static void TYPED(find_ranges)(TYPED(clstm_i_cell) *cell) {
     const real most = cell->clip < REAL_MAX ? cell->clip : REAL_MAX;
     TYPED(find_range)(&cell->gate, most);
@@ -141,8 +141,8 @@ static void TYPED(find_ranges)(TYPED(clstm_i_cell) *cell) {
     TYPED(find_range)(&cell->hidden, REAL_MAX);
 }
 
-/* The derivative of a function by its result y: of those that have one, it follows from y alone. At the ends of the
-   range, where x was bounded or the function is flat, it is 0; y that is NaN is not there. */
+/* The derivative of a function from its result y alone, which suffices for all that can be trained. It is 0 at the ends
+   of the range, where x was clipped or the function is flat. NaN compares false and is not at an end. */
 ALWAYS_INLINE vreal TYPED(slope)(const TYPED(clstm_i_function) *f, vreal y) {
     const vreal one = TYPED(splat)(1);
     const vint ends = (vint)(y <= TYPED(splat)(f->low)) | (vint)(y >= TYPED(splat)(f->high));
@@ -153,7 +153,7 @@ ALWAYS_INLINE vreal TYPED(slope)(const TYPED(clstm_i_function) *f, vreal y) {
     return (vreal)((vint)slope & ~ends);
 }
 
-/* cell_forward in reverse, for units j to j + n of one row; as gates_backward_vector is for the plain cell. */
+/* cell_forward in reverse for units j to j + n of one row, as gates_backward_vector is for the plain cell. */
 static inline void TYPED(cell_backward_vector)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j,
                                                size_t n, vreal dh) {
     const TYPED(clstm_i_cell) *cell = step->cell;

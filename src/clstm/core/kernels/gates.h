@@ -1,11 +1,11 @@
-/* The blas engine's gates, forward and backward, typed: one vector of hidden units at a time. The last vector of a row
-   runs the same code on its first lanes, so that a unit's result does not depend on its position. */
-#ifndef KERNELS_GATES /* once a type: real_undefine.h ends it */
+/* The blas engine's gates, forward and backward, typed: one vector of hidden units at a time. The tail of a row runs
+   the same code on fewer lanes, so that a unit's result does not depend on its position. */
+#ifndef KERNELS_GATES /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_GATES
 
 #include "steps.h"
 
-/* Units j to j + n of one row. `keep` is a constant wherever this is inlined. */
+/* Units j to j + n of one row; `keep` is constant wherever this is inlined. */
 ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t row, size_t j, size_t n, int keep) {
     const size_t H = step->hidden_size, at = row * H + j;
     real *gates = step->gates + 4 * row * H + j;
@@ -36,7 +36,7 @@ static void TYPED(gates)(const TYPED(clstm_i_gates) *step) {
     else TYPED(gates_rows)(step, 0);
 }
 
-/* A tile of one row, from unit j on. */
+/* Fills a tile with units of one row, from unit j on. */
 static void TYPED(load_cells)(const TYPED(clstm_i_gates) *step, size_t row, size_t j, TYPED(cell_tile) *tile) {
     const size_t H = step->hidden_size;
     const real *gates = step->gates + 4 * row * H, *c = step->c_before + row * H;
@@ -61,7 +61,7 @@ static void TYPED(store_cells)(const TYPED(clstm_i_gates) *step, size_t row, siz
     }
 }
 
-/* Of cells other than the plain one, some vectors of units at a time. */
+/* Cells other than the plain one, WINDOW vectors of units at a time. */
 static void TYPED(cell_gates)(const TYPED(clstm_i_gates) *step) {
     const size_t H = step->hidden_size;
     for (size_t row = 0; row < step->rows; row++) {

@@ -1,37 +1,37 @@
 /* Products of row-major matrices, typed: C = op(A) op(B), or added to C. For gradients, which are sums over all steps.
 
-   A block of op(A), if it is transposed, is copied to where it lies together, and before it the panels of op(B), as
-   wide as a tile, that it meets; every tile of C sums over the block's columns in registers. Products of the same
-   op(A) share its blocks: to copy each block once and each panel once, in place of each for every other, is worth
-   up to 5 % of the backward pass of 512 units. The block put in the order of the tiles, as BLAS does besides,
-   gained nothing here. Sums over the columns of one block are one chain each, and then added to C: 512 of float32 in
-   place of 256, which read and write C half as often, save 2 to 4 % of training at 512 units on a Zen 5. */
-#ifndef KERNELS_GEMM /* once a type: real_undefine.h ends it */
+   For every GEMM_DEPTH columns of op(A): pack panels of op(B), as wide as a tile; then, for each strip of rows of
+   op(A), accumulate every tile of C in registers and add it to C. A strip that is transposed is copied first. Products
+   of the same op(A) share its strips, so that each strip and each panel is copied once: up to 5 % of the backward pass
+   of 512 units. Packing strips in the order of tiles, as BLAS does, gained nothing here.
+
+   A sum over GEMM_DEPTH columns is one chain. 512 columns of float32 instead of 256 read and write C half as often: 2
+   to 4 % of training at 512 units on a Zen 5. */
+#ifndef KERNELS_GEMM /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_GEMM
 
 #include "register_tile.h"
 
 enum {
-    TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* of a tile, by four vectors */
+    TYPED(GEMM_ROWS) = TILE_VECTORS / 4, /* rows of a tile of four vectors */
     TYPED(GEMM_TALL) = 16 * TYPED(GEMM_ROWS),
     TYPED(GEMM_PANELS) = 8,
     TYPED(GEMM_COPIES) = TYPED(GEMM_TALL) + TYPED(GEMM_PANELS) * TYPED(BLOCK),
 };
 _Static_assert(TYPED(GEMM_COPIES) * TYPED(GEMM_DEPTH) * sizeof(real) <= CLSTM_I_GEMM_BYTES, "");
 
-/* Some rows and columns of C, no more than a tile has, and a block's part of what is added to them. */
+/* A tile of C, of at most GEMM_ROWS rows and BLOCK columns, and the operands whose product it receives. */
 typedef struct TYPED(gemm_tile) {
     size_t rows, columns, depth;
-    const real *a; /* op(A): rows and columns so far apart; as many rows as a whole tile has can be read */
+    const real *a; /* op(A), with strides a_row, a_column; GEMM_ROWS rows are readable, whatever `rows` */
     size_t a_row, a_column;
-    const real *b; /* op(B): (depth, BLOCK), zeros after the last column */
-    real *c;       /* of a panel: its column of the first row */
+    const real *b; /* op(B): (depth, BLOCK), padded with zeros */
+    real *c;       /* in a panel: the first row of C */
     size_t c_row, c_column;
     int accumulate;
 } TYPED(gemm_tile);
 
-/* C's lines are asked for before the sums are begun, which take as long as to fetch them: worth 10 % where C does not
-   lie in a cache. */
+/* Prefetches C before the sums, which take as long as the loads: 10 % where C is not in a cache. */
 ALWAYS_INLINE void TYPED(gemm_sums)(const TYPED(gemm_tile) *tile, vreal *sums, const int vectors) {
     const real *a = tile->a, *b = tile->b;
     for (size_t row = 0; row < tile->rows; row++)
@@ -49,7 +49,7 @@ ALWAYS_INLINE void TYPED(gemm_sums)(const TYPED(gemm_tile) *tile, vreal *sums, c
     }
 }
 
-/* Into rows of C that have all columns of so many vectors. */
+/* Into rows of C with exactly `vectors` vectors of columns. */
 ALWAYS_INLINE void TYPED(gemm_store_vectors)(const TYPED(gemm_tile) *tile, const vreal *sums, const size_t rows,
                                             const int vectors) {
     UNROLL for (size_t row = 0; row < rows; row++) {
@@ -75,8 +75,8 @@ ALWAYS_INLINE void TYPED(gemm_store)(const TYPED(gemm_tile) *tile, const vreal *
     }
 }
 
-/* A tile with all its rows and columns: as their number is a constant, the sums stay in registers until they are in C,
-   worth 1 % of a product. */
+/* A full tile: because its shape is constant, the sums stay in registers until they are stored, worth 1 % of a
+   product. */
 static void TYPED(gemm_add_whole)(const TYPED(gemm_tile) *tile) {
     vreal sums[4 * TYPED(GEMM_ROWS)];
     TYPED(gemm_sums)(tile, sums, 4);
@@ -103,8 +103,8 @@ static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
 #undef TILE
 }
 
-/* to (rows, to_stride) = rows and columns of `from`, and zeros in the `zeros` columns after them. By vectors: gcc
-   makes a string instruction of memcpy, which is slow to begin for rows as short as these. */
+/* to (rows, to_stride) = rows and columns of `from`, then `zeros` columns of zeros. By vectors, because gcc turns
+   memcpy into a string instruction, which starts slowly for such short rows. */
 static void TYPED(copy_padded)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
                                  size_t to_stride) {
     const size_t whole = columns - columns % TYPED(LANES);
@@ -115,7 +115,7 @@ static void TYPED(copy_padded)(const real *from, size_t stride, size_t rows, siz
     }
 }
 
-/* The same from the transpose of `from`. */
+/* The same for the transpose of `from`. */
 static void TYPED(copy_transposed)(const real *from, size_t stride, size_t rows, size_t columns, size_t zeros, real *to,
                                size_t to_stride) {
     for (size_t row = 0; row < rows; row++, from++, to += to_stride) {
@@ -124,35 +124,34 @@ static void TYPED(copy_transposed)(const real *from, size_t stride, size_t rows,
     }
 }
 
-/* What remains of n, or `most`. */
 static inline size_t TYPED(at_most)(size_t n, size_t most) { return n < most ? n : most; }
 
-/* Where a block of op(A) stands, for its tiles. */
-typedef struct TYPED(gemm_block) {
+/* A strip: up to GEMM_TALL rows of op(A), and GEMM_DEPTH columns. */
+typedef struct TYPED(gemm_strip) {
     size_t rows;
-    const real *whole, *rest; /* of the tiles with all their rows, and of the one with fewer, from its first row on */
+    const real *whole, *rest; /* rows of full tiles; the remainder, less than a tile */
     size_t whole_row, rest_row, column;
-} TYPED(gemm_block);
+} TYPED(gemm_strip);
 
-/* Rows from i and columns from k. Transposed, it is copied. Otherwise its rows can be read as they lie, and only those
-   of a last tile with fewer rows are copied: what a tile reads after them must exist. */
-static TYPED(gemm_block) TYPED(block_of_a)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, size_t depth, real *to) {
+/* The strip of rows i and `depth` columns from k. A transposed one is copied. Otherwise full tiles read op(A) in place,
+   and only the remainder is copied, because a tile reads GEMM_ROWS rows. */
+static TYPED(gemm_strip) TYPED(strip_of_a)(const PUBLIC(gemm) *p, clstm_i_range i, size_t k, size_t depth, real *to) {
     const size_t rows = i.end - i.begin, rest = rows % TYPED(GEMM_ROWS), missing = rest ? TYPED(GEMM_ROWS) - rest : 0;
     if (p->transpose_a) {
         const size_t stride = rows + missing;
         TYPED(copy_padded)(p->a + k * p->lda + i.begin, p->lda, depth, rows, missing, to, stride);
-        return (TYPED(gemm_block)){rows, to, to + rows - rest, 1, 1, stride};
+        return (TYPED(gemm_strip)){rows, to, to + rows - rest, 1, 1, stride};
     }
     const real *a = p->a + k;
     if (rest) {
         TYPED(copy_padded)(a + (i.end - rest) * p->lda, p->lda, rest, depth, 0, to, depth);
         __builtin_memset(to + rest * depth, 0, missing * depth * sizeof(real));
     }
-    return (TYPED(gemm_block)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
+    return (TYPED(gemm_strip)){rows, a + i.begin * p->lda, to, p->lda, depth, 1};
 }
 
-/* Panels of op(B), with rows from k and columns from j, one behind the other in `to`. A row's part of all of them is
-   copied at once, in the order in which it lies: 512 columns of 256 rows from memory take 37 us, panel by panel 58. */
+/* Packs panels of op(B), rows from k, contiguously into `to`. Each row is copied into all panels before the next, in
+   the order of memory: 512 columns of 256 rows from memory take 37 us instead of 58 panel by panel. */
 static void TYPED(pack_panel_rows)(const PUBLIC(gemm) *p, size_t k, size_t depth, clstm_i_range columns, real *to) {
     const real *from = p->b + k * p->ldb;
     for (size_t row = 0; row < depth; row++, from += p->ldb, to += TYPED(BLOCK)) {
@@ -166,7 +165,7 @@ static void TYPED(pack_panel_rows)(const PUBLIC(gemm) *p, size_t k, size_t depth
 
 static size_t TYPED(panels_of)(size_t columns) { return (columns + TYPED(BLOCK) - 1) / TYPED(BLOCK); }
 
-/* The same, for tiles, which also need to know where C is; `turned`: C lies transposed. */
+/* Packs panels for either op(B), and says where each one's part of C is; `turned`: C is transposed. */
 static void TYPED(pack_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clstm_i_range columns,
                                TYPED(gemm_tile) *panels, real *to) {
     const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);
@@ -182,33 +181,33 @@ static void TYPED(pack_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clst
     }
 }
 
-/* The tiles of a block under one panel; `tile` says where C is, of the block's first row and the panel's columns. */
-static void TYPED(add_tiles)(const TYPED(gemm_block) *block, TYPED(gemm_tile) tile) {
-    tile.a_column = block->column;
-    for (size_t left = block->rows; left; left -= tile.rows, tile.c += tile.rows * tile.c_row) {
+/* The tiles of a strip under one panel. `tile` has the panel, and C from the strip's first row. */
+static void TYPED(add_tiles)(const TYPED(gemm_strip) *strip, TYPED(gemm_tile) tile) {
+    tile.a_column = strip->column;
+    for (size_t left = strip->rows; left; left -= tile.rows, tile.c += tile.rows * tile.c_row) {
         const int whole = left >= TYPED(GEMM_ROWS);
         tile.rows = whole ? TYPED(GEMM_ROWS) : left;
-        tile.a_row = whole ? block->whole_row : block->rest_row;
-        tile.a = whole ? block->whole + (block->rows - left) * block->whole_row : block->rest;
+        tile.a_row = whole ? strip->whole_row : strip->rest_row;
+        tile.a = whole ? strip->whole + (strip->rows - left) * strip->whole_row : strip->rest;
         TYPED(gemm_add)(&tile);
     }
 }
 
-/* The products of op(A)'s columns from k with some panels. */
+/* The products of op(A)'s columns from k and some panels. */
 static void TYPED(multiply_panels)(const PUBLIC(gemm) *p, size_t k, const TYPED(gemm_tile) *panels, size_t count,
                                    real *copy) {
     for (clstm_i_range i = {0, 0}; i.begin < p->m; i.begin = i.end) {
         i.end = i.begin + TYPED(at_most)(p->m - i.begin, TYPED(GEMM_TALL));
-        const TYPED(gemm_block) block = TYPED(block_of_a)(p, i, k, panels[0].depth, copy);
+        const TYPED(gemm_strip) strip = TYPED(strip_of_a)(p, i, k, panels[0].depth, copy);
         for (size_t n = 0; n < count; n++) {
             TYPED(gemm_tile) tile = panels[n];
             tile.c += i.begin * tile.c_row;
-            TYPED(add_tiles)(&block, tile);
+            TYPED(add_tiles)(&strip, tile);
         }
     }
 }
 
-/* Products of one op(A) over its columns from k: so many panels at once that the rounds are even. */
+/* Products of one op(A), over its columns from k, in rounds with an equal number of panels. */
 static void TYPED(multiply_columns)(const PUBLIC(gemm) *products, size_t count, int turned, size_t k, real *scratch) {
     const size_t size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);
     TYPED(gemm_tile) panels[TYPED(GEMM_PANELS)];
@@ -229,8 +228,8 @@ static void TYPED(multiply_columns)(const PUBLIC(gemm) *products, size_t count, 
     }
 }
 
-/* A narrow C leaves the lanes of vectors unused; if it is turned, some of a tile's rows:
-   (op(A) op(B))^T = op(B)^T op(A)^T. */
+/* A narrow C leaves lanes of vectors unused; transposed, it leaves only rows of a tile unused: (op(A)
+   op(B))^T = op(B)^T op(A)^T. */
 static int TYPED(is_narrow)(const PUBLIC(gemm) *p) { return p->transpose_a && p->n < TYPED(GEMM_ROWS) && p->m > p->n; }
 
 static PUBLIC(gemm) TYPED(transposed)(const PUBLIC(gemm) *p) {

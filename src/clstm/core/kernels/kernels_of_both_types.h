@@ -1,4 +1,4 @@
-/* The end of a kernel file, after its vector vocabulary: activations, then the kernels of either type. */
+/* The end of a kernel file, after its vector operations: activations, then the kernels of either type. */
 #include "activations_f32.h"
 #include "activations_f64.h"
 

@@ -1,38 +1,38 @@
-/* Passes over flat arrays of parameters and gradients, typed: all that is to be done to an element is done while it is
-   in a register, because memory is what bounds them. */
-#ifndef KERNELS_OPTIMISERS /* once a type: real_undefine.h ends it */
+/* Passes over flat arrays of parameters and gradients, typed. They are memory-bound, so that everything is done to an
+   element while it is in a register. */
+#ifndef KERNELS_OPTIMISERS /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_OPTIMISERS
 
-/* m, v and p of some elements by one step of Adam. Algorithm 1 of D. P. Kingma, J. Ba, "Adam: a method for stochastic
-   optimization", 2015, with the corrections of the bias in `rate` and `divisor`. */
+/* One step of Adam: m, v and p of some elements. Algorithm 1 of D. P. Kingma, J. Ba, "Adam: a method for stochastic
+   optimization", 2015, with the bias corrections in `rate` and `divisor`. */
 static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t begin, size_t end) {
     const vreal toward1 = TYPED(splat)(step->toward1), toward2 = TYPED(splat)(step->toward2);
     const vreal rate = TYPED(splat)(step->rate), divisor = TYPED(splat)(step->divisor), eps = TYPED(splat)(step->eps);
     for (size_t k = begin; k < end; k += TYPED(LANES)) {
-        const size_t part = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
-        const vreal g = TYPED(load_n)(step->g + k, part);
-        vreal m = TYPED(load_n)(step->m + k, part), v = TYPED(load_n)(step->v + k, part);
+        const size_t count = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
+        const vreal g = TYPED(load_n)(step->g + k, count);
+        vreal m = TYPED(load_n)(step->m + k, count), v = TYPED(load_n)(step->v + k, count);
         m = TYPED(fma)(g - m, toward1, m);
         v = TYPED(fma)(g * g - v, toward2, v);
         const vreal change = rate * m / (TYPED(sqrt)(v) / divisor + eps);
-        TYPED(store_n)(step->m + k, m, part);
-        TYPED(store_n)(step->v + k, v, part);
-        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, part) - change, part);
+        TYPED(store_n)(step->m + k, m, count);
+        TYPED(store_n)(step->v + k, v, count);
+        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, count) - change, count);
     }
 }
 
-/* velocity and p of some elements by one step of gradient descent with momentum. */
+/* One step of gradient descent with momentum: velocity and p of some elements. */
 static void TYPED(sgd)(const TYPED(clstm_i_sgd) *step, size_t begin, size_t end) {
     const vreal rate = TYPED(splat)(step->rate), momentum = TYPED(splat)(step->momentum);
     for (size_t k = begin; k < end; k += TYPED(LANES)) {
-        const size_t part = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
-        const vreal velocity = momentum * TYPED(load_n)(step->velocity + k, part) + TYPED(load_n)(step->g + k, part);
-        TYPED(store_n)(step->velocity + k, velocity, part);
-        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, part) - rate * velocity, part);
+        const size_t count = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
+        const vreal velocity = momentum * TYPED(load_n)(step->velocity + k, count) + TYPED(load_n)(step->g + k, count);
+        TYPED(store_n)(step->velocity + k, velocity, count);
+        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, count) - rate * velocity, count);
     }
 }
 
-/* The sum of n squares, in double. Eight sums side by side, for the compiler to put into vectors. */
+/* The sum of n squares, in double. Eight partial sums let the compiler vectorise. */
 static double TYPED(sum_squares)(size_t n, const real *a) {
     double sums[8] = {0}, total = 0;
     const size_t whole = n - n % 8;

@@ -1,29 +1,33 @@
-/* Products with packed weights, typed: which tiles, in which order. */
-#ifndef KERNELS_PACKED_PRODUCT /* once a type: real_undefine.h ends it */
+/* Products with packed weights, typed: the choice of tiles and their order. */
+#ifndef KERNELS_PACKED_PRODUCT /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_PACKED_PRODUCT
 
 #include "register_tile.h"
 
 enum {
-    TYPED(WINDOW) = 3, /* blocks whose sums are at hand at once: a whole number of tiles of any width */
+    TYPED(WINDOW) = 3, /* blocks in a window: 12 vectors, a multiple of every tile's */
     TYPED(WINDOW_SUMS) = 4 * TYPED(WINDOW) * TYPED(MAX_ROWS),
 };
 
-/* How many of the blocks that are left go into the next window: so that no small rest remains. */
+/* Blocks of the next window, balanced so that no small remainder is left. */
 static inline size_t TYPED(window)(size_t left) {
     return left <= TYPED(WINDOW) ? left : left < 2 * TYPED(WINDOW) ? (left + 1) / 2 : TYPED(WINDOW);
 }
 
-/* The next window from either end. */
+/* The next window, from either end. */
 static inline clstm_i_range TYPED(next_window)(clstm_i_range all, size_t left, int backwards) {
     const size_t n = TYPED(window)(left), begin = backwards ? all.begin + left - n : all.end - left;
     return (clstm_i_range){begin, begin + n};
 }
 
-/* The next window of a single row. Where a block alone has chains enough for the multiply-adders, the next one's sums
-   fill the time in which its activations wait, so that few blocks go one by one; but half a block never goes alone, and
-   of three or fewer two go together. H = 48 takes 347 ns instead of 388, H = 72 899 and 932, H = 96 1,584 and 1,606;
-   from H = 128 on it would lose 2 %. */
+/* The next window of a single row. With 64-byte vectors one block already saturates the FMA units, so blocks go singly,
+   and the next block's sums hide this one's activation latency. Exceptions: a half block never goes alone, and of three
+   or fewer blocks two go together. From H = 128 on, going singly would lose 2 %.
+
+   | H  | singly, ns | in windows, ns |
+   | 48 |        347 |            388 |
+   | 72 |        899 |            932 |
+   | 96 |      1,584 |          1,606 | */
 static inline clstm_i_range TYPED(next_row_window)(const TYPED(clstm_i_product) *p, size_t left, int backwards) {
     const size_t blocks = p->end - p->begin;
     if (VECTOR_BYTES < 64 || blocks > 6)
@@ -40,21 +44,21 @@ static inline clstm_i_range TYPED(next_rows)(size_t rows, size_t left) {
     return (clstm_i_range){rows - left, rows - left + TYPED(tile_rows)(left)};
 }
 
-/* Vectors of these blocks. */
+/* Vectors in these blocks. */
 static inline size_t TYPED(vectors_of)(const TYPED(clstm_i_product) *p, clstm_i_range blocks) {
     return 4 * (blocks.end - blocks.begin) - (blocks.end > p->whole ? 4 - p->last : 0);
 }
 
 /* ---- Sums ---- */
 
-/* Blocks of one row: out (blocks, 4, LANES), and perhaps a last block's vectors. */
+/* One row: out (blocks, 4, LANES), of which a last block has only its vectors. */
 static void TYPED(sum_one_row)(const TYPED(clstm_i_product) *p, size_t row, clstm_i_range blocks, real *out) {
     const size_t last = blocks.end > p->whole ? p->last : 0;
     const TYPED(place) at = {p, row, blocks.begin, out, 0};
     TYPED(sum_tile)(&at, 1, 4 * (blocks.end - blocks.begin - (last > 0)), 0, last);
 }
 
-/* Blocks of some rows, no more than a tile has: out (rows, .) with the first block's vectors in front. */
+/* At most a tile's rows: out (rows, .), each row as above. */
 static void TYPED(sum_rows_of)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks, real *out,
                                size_t stride) {
     const size_t count = rows.end - rows.begin, width = TYPED(tile_width)(count);
@@ -80,9 +84,9 @@ static void TYPED(sum)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clst
     else TYPED(sum_rows_of)(p, rows, blocks, out, stride);
 }
 
-/* ---- Windows: all rows go through some blocks, whose weights come from a private cache but the first time ---- */
+/* ---- Windows: all rows pass one before the next, so that its weights stay in a private cache ---- */
 
-/* Of the last vector only the wanted columns, by way of the stack. */
+/* Writes only the first columns. The sums go through the stack, because `out` ends inside their last vector. */
 static void TYPED(sum_first_columns)(const TYPED(clstm_i_product) *p, clstm_i_range rows, clstm_i_range blocks,
                                      real *out, size_t stride, size_t columns) {
     real sums[TYPED(WINDOW_SUMS) * TYPED(LANES)];
@@ -92,7 +96,7 @@ static void TYPED(sum_first_columns)(const TYPED(clstm_i_product) *p, clstm_i_ra
         __builtin_memcpy(out + row * stride, sums + row * own, columns * sizeof(real));
 }
 
-/* Of a row of a and one of weights, whose end is filled up with zeros. */
+/* The dot product of a row of a and a row of weights, which is padded with zeros to a multiple of CHAINS. */
 ALWAYS_INLINE real TYPED(dot)(const real *a, const real *weights, size_t depth) {
     enum { VECTORS = TYPED(CHAINS) / TYPED(LANES) };
     vreal sums[VECTORS] = {{0}};
@@ -108,10 +112,9 @@ ALWAYS_INLINE real TYPED(dot)(const real *a, const real *weights, size_t depth) 
     return TYPED(sum_of_line)(sums);
 }
 
-/* A chain of its own for every column would use one lane of a vector, and wait for itself at each of its links: so it
-   is one scalar product a column. A step of a stream of 8 units takes 55 ns instead of 64, of 24 114 instead of 121; in
-   blocks 49 instead of 53, and 93 instead of 104. Not inlined, as the other way saves many registers that this one does
-   not use. */
+/* Few columns: one dot product for each, vectorised over the depth (TUNE_NARROW_COLUMNS). In blocks, they would use few
+   lanes of a vector and wait for the latency of every FMA. Not inlined, because multiply_blocks saves many registers
+   that this function does not use. */
 NEVER_INLINE void TYPED(multiply_narrow)(const TYPED(clstm_i_product) *p, real *out, size_t stride) {
     const TYPED(clstm_i_factor) *factor = &p->factors[0];
     const size_t depth = factor->matrix.depth, width = clstm_i_whole_vectors(depth, TYPED(CHAINS));

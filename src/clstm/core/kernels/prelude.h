@@ -1,6 +1,6 @@
-/* For editors and lint alone (.clangd, `make lint`): what precedes a kernel header in a kernel file, for float32. A
-   header that stands early there needs less: PRELUDE is 0 for table.h, 1 for vectors.h, 2 for min_max.h, 3 for the
-   activations. */
+/* For editors and lint only (.clangd, `make lint`): stands in for the part of a kernel file that precedes a kernel
+   header, for float32. PRELUDE selects how much of it: 0 for table.h, 1 for vectors.h, 2 for min_max.h, 3 for the
+   activations, 4 for all others. */
 #ifndef PRELUDE
 #define PRELUDE 4
 #endif

@@ -1,51 +1,51 @@
-/* The register tile, typed: some rows times some vectors of packed weights (passes/packed_weights.h), summed in
+/* The register tile, typed: some rows times some vectors of packed weights (passes/packed_weights.h), accumulated in
    registers from the first column to the last.
 
-   Every sum is one chain of multiply-adds: its start, then the columns of the first factor in their order, then those
-   of the second. Storing and loading a sum between two columns does not change it. So neither the tile's shape nor the
-   way a product is cut up shows in a result, and a row's results do not depend on the rows beside it.
+   The row contract: a pre-activation is a single chain of FMAs, from its start through the columns of the first factor
+   to those of the second. Storing and reloading a sum between two columns does not change it. So results depend neither
+   on the shape of the tile nor on how a product is cut, and a row's results do not depend on the rows beside it.
 
-   A tile has as many sums as registers can hold beside its factors and weights, whatever its number of rows: the
-   multiply-adders need 12 chains at once to be kept busy (8 give three quarters). It need not end where a block does.
-   With three rows or more a weight is used often enough to come from a private L2 cache at the peak of the
-   multiply-adders (100 of 102 GFLOP/s), so that no panels for L1 are made: those cost 5 %. */
-#ifndef KERNELS_REGISTER_TILE /* once a type: real_undefine.h ends it */
+   A tile fills the registers with sums, beside its operands, for any number of rows: the FMA units need 12
+   independent chains (8 reach three quarters of the peak). A tile may end inside a block. From three rows on, weights
+   are reused often enough to stream from a private L2 at the peak of the FMA units (100 of 102 GFLOP/s). So they are
+   not repacked into panels for the L1, which costs 5 %. */
+#ifndef KERNELS_REGISTER_TILE /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_REGISTER_TILE
 
 enum {
     TYPED(BLOCK) = 4 * TYPED(LANES),
     TYPED(MAX_ROWS) = TILE_VECTORS < 16 ? 6 : TILE_VECTORS < 24 ? TILE_VECTORS / 4 : TILE_VECTORS / 3,
     TYPED(MAX_SUMS) = TILE_VECTORS > 12 ? TILE_VECTORS : 12,
-    TYPED(LINE) = 64 / VECTOR_BYTES, /* vectors of a cache line */
+    TYPED(LINE) = 64 / VECTOR_BYTES, /* vectors in a cache line */
 };
 
-/* How many of the rows that are left the next tile has. Where registers are few no tile of 5 rows would have enough
-   sums, and the taller ones come first: they read their weights least often, which is worth 4 % of 32 rows. */
+/* Rows of the next tile. With few registers, a tile of 5 rows would have too few sums, and the tallest tiles go first:
+   they reread the weights least often, worth 4 % at 32 rows. */
 static inline size_t TYPED(tile_rows)(size_t left) {
     static const char few[12] = {0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 4};
     if (TILE_VECTORS < 16) return left < 12 ? (size_t)few[left] : 6;
     const size_t most = TILE_VECTORS / 4;
-    /* Narrower, but the weights are read once: worth 9 % of 7 rows of H = 384, 3 % of 32 of H = 256, backwards. */
+    /* A taller, narrower tile reads the weights once. Backward: 9 % at 7 rows, H = 384; 3 % at 32 rows, H = 256. */
     if (left > most && left <= TYPED(MAX_ROWS)) return left;
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
-/* Vectors of whole blocks in a tile of so many rows. */
+/* Vectors in a tile with this number of rows, over blocks of four vectors. */
 static inline size_t TYPED(tile_width)(size_t rows) {
     const size_t fitting = TILE_VECTORS / rows, most = rows == 1 ? 12 : rows == 2 ? 6 : 4;
     return fitting < most ? fitting : most;
 }
 
-/* Where a tile stands. */
+/* The position of a tile. */
 typedef struct TYPED(place) {
     const TYPED(clstm_i_product) *product;
-    size_t row, block; /* its first ones */
+    size_t row, block; /* its first row and block */
     real *out;         /* (rows, .) */
     size_t out_stride;
 } TYPED(place);
 
-/* Where vector v of a tile stands in its weights, for column k. The first `whole` stand in whole blocks, of which the
-   first begins `offset` vectors before the tile; `last` more are those of the block after them. */
+/* The offset of a tile's vector v, column k, in its weights. The first `whole` vectors belong to blocks of four and
+   begin `offset` vectors into the first block; the other `last` vectors are the block after those. */
 ALWAYS_INLINE size_t TYPED(vector_at)(size_t block_stride, size_t k, const int v, const int whole, const int offset,
                                       const int last) {
     const size_t block = (size_t)((v < whole ? offset + v : offset + whole) / 4);
@@ -53,8 +53,8 @@ ALWAYS_INLINE size_t TYPED(vector_at)(size_t block_stride, size_t k, const int v
     return block * block_stride + at * TYPED(LANES);
 }
 
-/* The shorter side of the tile stays in registers for a column, the longer one passes through one more. `fetch`: the
-   lines of weights some columns ahead are asked for, as a processor's own prefetching ends with each page. */
+/* For each column, the shorter side of the tile is loaded into registers, and the longer side streams through one more.
+   `fetch`: prefetch the weights of later columns. */
 ALWAYS_INLINE void TYPED(accumulate)(vreal *sums, const TYPED(clstm_i_factor) *factor, size_t row, size_t block,
                                      const int rows, const int whole, const int offset, const int last,
                                      const int fetch) {
@@ -86,7 +86,7 @@ ALWAYS_INLINE void TYPED(accumulate)(vreal *sums, const TYPED(clstm_i_factor) *f
     }
 }
 
-/* What a tile's sums are in the end. Its shape's numbers are constants where this is inlined. */
+/* A tile's sums. The shape is constant wherever this is inlined, so the sums stay in registers. */
 ALWAYS_INLINE void TYPED(sum_up)(vreal *sums, const TYPED(clstm_i_product) *p, size_t row, size_t block,
                                  const int rows, const int whole, const int offset, const int last) {
     const int vectors = whole + last;
@@ -112,9 +112,9 @@ ALWAYS_INLINE void TYPED(tile)(const TYPED(place) *at, const int rows, const int
             TYPED(store)(at->out + (size_t)row * at->out_stride + v * TYPED(LANES), sums[row * vectors + v]);
 }
 
-/* The shapes that occur: one row has any number of blocks up to three, and the last block's vectors beside them.
-   Several rows go through three blocks in tiles of tile_width, or through what is left of three; a last block by
-   itself. */
+/* The shapes that occur. One row takes up to three blocks in a single tile, a last block of fewer vectors included.
+   Several rows cross three blocks, or the remainder of three, in tiles of tile_width vectors; a last block has a tile
+   of its own. */
 #define SHAPE(rows, whole, offset, last) ((((rows) * 16 + (whole)) * 4 + (offset)) * 4 + (last))
 #define TILE(rows, whole, offset, last)                        \
     case SHAPE(rows, whole, offset, last):                     \

@@ -1,11 +1,11 @@
 /* Steps forward, typed: from a product's sums to gates, cell state and hidden state. */
-#ifndef KERNELS_STEPS /* once a type: real_undefine.h ends it */
+#ifndef KERNELS_STEPS /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_STEPS
 
 #include "cell_variants.h"
 #include "packed_product.h"
 
-/* The six equations, for n vectors of units at once: each line has n independent chains, as latency counts here. */
+/* The six equations for n vectors of units. Each line has n independent chains, which hide each other's latency. */
 ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int n) {
     UNROLL for (int k = 0; k < n; k++) gates[k][0] = TYPED(sigmoid)(gates[k][0]);
     UNROLL for (int k = 0; k < n; k++) gates[k][2] = TYPED(tanh)(gates[k][2]);
@@ -29,7 +29,7 @@ static void TYPED(record_cell)(const TYPED(clstm_i_steps) *step, size_t row, siz
     if (step->cells) TYPED(record_vector)(step, unit, step->cells + row * H, c);
 }
 
-/* From the sums of n blocks of one row, i f g o each, to their c_t and h_t. */
+/* n blocks of one row, from their sums (i f g o each) to c_t and h_t. */
 ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
                                  const int n) {
     real *c_at = step->c + row * step->stride + unit, *h_at = step->h + row * step->stride + unit;
@@ -47,7 +47,8 @@ ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, s
     for (int k = 0; k < n; k++) TYPED(record_cell)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
 }
 
-/* sums (rows, blocks, 4) of a last block hold i|f and g|o in the halves of two: each to a vector of its own. */
+/* Sums (rows, blocks, 4) whose last block is a half block: two vectors, i|f and g|o, with a gate in each half. Moves
+   every gate to a vector of its own, so that the same code finishes all blocks. */
 static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
     for (size_t row = 0; row < rows; row++) {
         vreal *last = sums + 4 * ((row + 1) * blocks - 1);
@@ -57,9 +58,7 @@ static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
     }
 }
 
-/* c and h of a tile are asked for before its sums are begun, which take longer than to fetch them. Recording
-   (50,128,128,512) takes 155 ms instead of 160, without a tape 152.6 instead of 153.7; up to H = 128, where c stays in
-   the nearest caches, it would cost 1 %. */
+/* Prefetches a tile's c and h before its sums, which take longer than the loads (TUNE_FETCH_STATES_HIDDEN). */
 static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     const size_t line = 64 / sizeof(real), end = blocks.end * TYPED(LANES);
     if (step->hidden_size <= TUNE_FETCH_STATES_HIDDEN) return;
@@ -70,8 +69,8 @@ static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i
         }
 }
 
-/* One step of some rows and blocks: sums, then all that follows from them. Their way through the stack costs less than
-   activations that wait for each other, which are chains of some 50 cycles. */
+/* One step of some rows and blocks. Sums go through the stack, so that the activations of several blocks overlap: each
+   is a dependent chain of some 50 cycles, more than the stores and loads cost. */
 static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
     const size_t units = blocks.end - blocks.begin, unit = blocks.begin * TYPED(LANES);
@@ -88,7 +87,7 @@ static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
 }
 _Static_assert(TYPED(WINDOW) == 3, "the cases above");
 
-/* The same of a cell other than the plain one. */
+/* The same for a cell other than the plain one. */
 static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     vreal sums[TYPED(WINDOW_SUMS)];
     TYPED(cell_tile) tile;
@@ -114,8 +113,8 @@ static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
     }
 }
 
-/* One step of one row, of blocks that are a single tile: from sums to h_t nothing leaves the registers. A small step is
-   little more than the latency from h_{t-1} to h_t; the way through the stack would make it a quarter longer. */
+/* One step of one row, for blocks that fit one tile: nothing leaves the registers between the sums and h_t. A small
+   step is little more than the latency from h_{t-1} to h_t, and the stack would make it a quarter longer. */
 ALWAYS_INLINE void TYPED(step_in_registers)(const TYPED(clstm_i_steps) *step, size_t block, const int whole,
                                             const int last) {
     const int blocks = whole + (last > 0);
@@ -137,7 +136,7 @@ static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range bloc
     }
 }
 
-/* Every array moves on by a step; h_{t-1} is what the step before wrote. */
+/* Advances every array by one step; h_{t-1} is the output of the step before. */
 static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     TYPED(clstm_i_product) *p = &now->product;
     for (size_t n = 0; n + 1 < p->count; n++) p->factors[n].a += now->batch * p->factors[n].stride;
@@ -148,8 +147,8 @@ static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
     if (now->cells) now->cells += now->batch * now->hidden_size;
 }
 
-/* All blocks and rows of a step. Every other one goes through the blocks backwards: what the step before has left in a
-   cache is read first. Worth 10 % where the weights are twice as large as the cache. */
+/* All blocks and rows of a step. Odd steps visit the blocks in reverse, a zig-zag: they begin with the weights that the
+   step before left in a cache. 10 % faster where the weights are twice as large as the cache. */
 ALWAYS_INLINE void TYPED(whole_step)(const TYPED(clstm_i_steps) *step, size_t number, const int plain) {
     const TYPED(clstm_i_product) *p = &step->product;
     const clstm_i_range all = {p->begin, p->end};
@@ -176,7 +175,7 @@ ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plai
     clstm_i_assert(steps->product.count && (plain ? !steps->cell : steps->cell != NULL));
     clstm_i_assert(steps->stride % TYPED(LANES) == 0 && steps->stride >= steps->hidden_size);
     TYPED(whole_step)(steps, steps->first, plain);
-    if (steps->steps == 1) return; /* most of a stream's: without a copy */
+    if (steps->steps == 1) return; /* most calls of a stream: saves the copy */
     TYPED(clstm_i_steps) now = *steps;
     for (size_t t = 1; t < steps->steps; t++) {
         TYPED(advance)(&now);
@@ -186,10 +185,10 @@ ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plai
 
 static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
 static void TYPED(cell_steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }
-/* Steps backwards, typed: dh_t = what comes from above + dG_{t+1} R, and from there to dG_t, in one pass. */
+/* Steps backward, typed: dh_t = gradient from above + dG_{t+1} W_hh, and from it dG_t, fused. */
 
-/* The derivatives of `cells`, its lines in reverse, for units j to j + n of one row. tanh(c) is cheaper to compute
-   again than to keep. */
+/* The derivatives of `cells`, in reverse order, for units j to j + n of one row. Recomputing tanh(c) is cheaper than
+   storing it. */
 static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j,
                                                 size_t n, vreal dh) {
     const size_t H = step->hidden_size, at = row * H + j;
@@ -210,7 +209,7 @@ static inline void TYPED(gates_backward_vector)(const TYPED(clstm_i_gates_backwa
     TYPED(store_n)(gates + 3 * H, d_o * (o * (one - o)), n);
 }
 
-/* Units j to j + n of one row, of either kind of cell: `plain` is a constant wherever this is inlined. */
+/* Units j to j + n of one row, for either kind of cell; `plain` is constant wherever this is inlined. */
 ALWAYS_INLINE void TYPED(vector_backward)(const TYPED(clstm_i_gates_backward) *step, size_t row, size_t j, size_t n,
                                           vreal dh, const int plain) {
     if (plain) TYPED(gates_backward_vector)(step, row, j, n, dh);
@@ -233,7 +232,7 @@ ALWAYS_INLINE void TYPED(rows_backward)(const TYPED(clstm_i_steps_backward) *now
     }
 }
 
-/* Every array moves to the step before; the product's factor is what this step wrote. */
+/* Moves every array back by one step; the product's factor is dG, which this step has written. */
 static void TYPED(retreat)(TYPED(clstm_i_steps_backward) *now) {
     TYPED(clstm_i_gates_backward) *step = &now->gates;
     const size_t H = step->hidden_size;
@@ -244,7 +243,7 @@ static void TYPED(retreat)(TYPED(clstm_i_steps_backward) *now) {
     step->c_before -= now->batch * H;
 }
 
-/* Every other step goes through the blocks backwards, as in `steps`. */
+/* Zig-zag through the blocks, as in whole_step. */
 ALWAYS_INLINE void TYPED(walk_backward)(const TYPED(clstm_i_steps_backward) *steps, const int plain) {
     TYPED(clstm_i_steps_backward) now = *steps;
     const TYPED(clstm_i_product) *p = &now.product;

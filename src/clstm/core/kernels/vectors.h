@@ -1,13 +1,13 @@
-/* The part of the vector vocabulary that every instruction set writes alike, typed. The kernel files add
-   fma(a, b, c) = a b + c, min and max that return their second operand if either is NaN, and, where they define MASKS,
-   the moves of a part of a vector, and NONTEMPORAL_STORES, the non-temporal store. */
+/* The vector operations that are written alike for every instruction set, typed. The kernel files add fma(a, b, c) = a
+   b + c; min and max, which return their second operand if either is NaN; partial loads and stores if they define
+   MASKS; and the non-temporal store if they define NONTEMPORAL_STORES. */
 
 typedef real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef lane_int vint __attribute__((vector_size(VECTOR_BYTES)));
 
 enum { TYPED(LANES) = VECTOR_BYTES / sizeof(real) };
 
-static inline vreal TYPED(splat)(real x) { return x - (vreal){0}; /* minus: -0 stays -0 */ }
+static inline vreal TYPED(splat)(real x) { return x - (vreal){0}; /* minus: x + 0 turns -0 into 0 */ }
 
 static inline vreal TYPED(load)(const real *from) {
     vreal v;
@@ -17,14 +17,14 @@ static inline vreal TYPED(load)(const real *from) {
 
 static inline void TYPED(store)(real *to, vreal v) { __builtin_memcpy(to, &v, sizeof v); }
 
-/* Past the caches, to an aligned address: the line that is written is not read first. */
+/* Bypasses the caches, without reading the line first; `to` is aligned. */
 #ifdef NONTEMPORAL_STORES
 static inline void TYPED(store_nontemporal)(real *to, vreal v);
 #else
 static inline void TYPED(store_nontemporal)(real *to, vreal v) { TYPED(store)(to, v); }
 #endif
 
-/* The first n lanes; the others are 0 and stay unwritten. */
+/* The first n lanes. Loading sets the other lanes to 0; storing leaves their memory alone. */
 #ifdef MASKS
 static inline vreal TYPED(load_part)(const real *from, size_t n);
 static inline void TYPED(store_part)(real *to, vreal v, size_t n);
@@ -49,14 +49,13 @@ static inline void TYPED(store_n)(real *to, vreal v, size_t n) {
     else TYPED(store_part)(to, v, n);
 }
 
-/* The upper half in the place of the lower one, and the reverse. */
 static inline vreal TYPED(swap_halves)(vreal v) {
     vreal swapped;
     for (int k = 0; k < TYPED(LANES); k++) swapped[k] = v[(k + TYPED(LANES) / 2) % TYPED(LANES)];
     return swapped;
 }
 
-/* The sum of all lanes of the vectors of one cache line, by halves: the order does not depend on a vector's width. */
+/* The sum of all lanes of a cache line, by halves: the order does not depend on the width of a vector. */
 ALWAYS_INLINE real TYPED(sum_of_line)(vreal *v) {
     enum { VECTORS = 64 / VECTOR_BYTES, LAST = TYPED(LANES) - 1 };
     UNROLL for (int n = VECTORS / 2; n; n /= 2)

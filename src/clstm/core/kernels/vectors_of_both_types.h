@@ -1,5 +1,4 @@
-/* The beginning of a kernel file: the vector types, and the operations that the compilers' vector extensions express.
-   */
+/* The start of a kernel file: vector types, and the operations that the compilers' vector extensions express. */
 #pragma once
 
 #include <float.h>
