@@ -1,5 +1,5 @@
-/* clstm_i_assert(condition): in debug and sanitizer builds, which define CLSTM_ASSERT, a condition that does not hold
-   ends the process with its text and place. In other builds it is not evaluated. */
+/* clstm_i_assert(condition): in debug and sanitizer builds, which define CLSTM_ASSERT, a false condition ends the
+   process with its text and place. Other builds do not evaluate it. */
 #pragma once
 
 #if CLSTM_ASSERT

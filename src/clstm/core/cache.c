@@ -1,9 +1,10 @@
-/* What a model keeps between calls, and lends: packs, the workspace of a pass, the memory of a tape. */
+/* The memory that a model keeps between calls and lends to them: packs, the workspace of a pass, the memory of a
+   tape. */
 #include "model.h"
 #include "tape_base.h"
 #include "tuning.h"
 
-/* Stands before the memory that is lent. */
+/* The header of memory that is lent. */
 struct clstm_i_loan {
     void *block;
     size_t bytes;
@@ -50,7 +51,7 @@ void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack) {
     if (pack && atomic_fetch_sub(&pack->users, 1) == 1) clstm_i_release(context, pack->block);
 }
 
-/* Fresh pages for each version's packs took 2 % of a training step of 2 layers of 256 units. */
+/* Keeps the packs' memory for the next version: fresh pages took 2 % of a training step of 2 layers of 256 units. */
 void clstm_i_cache_retire_packs(clstm_i_cache *cache) {
     for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
         clstm_i_owned *pack = atomic_exchange(&cache->packs[kind], NULL);
@@ -61,7 +62,7 @@ void clstm_i_cache_retire_packs(clstm_i_cache *cache) {
 clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind) {
     clstm_i_owned *pack = atomic_exchange(&cache->stale[kind], NULL);
     if (!pack || atomic_load(&pack->users) == 1) return pack;
-    clstm_i_drop_pack(&cache->context, pack); /* a stream goes on with it */
+    clstm_i_drop_pack(&cache->context, pack); /* a stream still uses it */
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* Chooses the kernels, the best that CPU and operating system support or the ones that CLSTM_ISA names, and the engine,
-   which CLSTM_ENGINE may name. */
+/* Chooses the kernels (those that CLSTM_ISA names, or the best that CPU and operating system support) and the engine
+   (the one that CLSTM_ENGINE names, or the packed one). */
 #include "dispatch.h"
 
 #include <pthread.h>
@@ -11,7 +11,7 @@
 
 #if defined(__x86_64__)
 
-/* Which register states the operating system saves (XCR0). */
+/* The register states that the operating system saves (XCR0). */
 static uint64_t saved_states(void) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

@@ -1,4 +1,4 @@
-/* Which kernels run: one table for each instruction set, chosen once. */
+/* Dispatch: one table of kernels for each instruction set, chosen once. */
 #pragma once
 
 #include "memory.h"
@@ -9,7 +9,7 @@
 
 #pragma GCC visibility push(hidden)
 
-enum { CLSTM_I_GEMM_BYTES = 1216 << 10 }; /* what a kernel's gemm needs beside its matrices */
+enum { CLSTM_I_GEMM_BYTES = 1216 << 10 }; /* scratch memory of a gemm kernel */
 
 #include "real_f32.h"
 #include "kernels/table.h"
@@ -31,10 +31,10 @@ extern const clstm_i_isa clstm_i_isa_avx512;
 extern const clstm_i_isa clstm_i_isa_neon;
 #endif
 
-/* The table in use; NULL if CLSTM_ISA names none of this CPU and build. */
+/* The table in use; NULL if CLSTM_ISA names none that this CPU and build have. */
 const clstm_i_isa *clstm_i_dispatch(void);
 
-/* The table, and whether the packed engine runs or the blas one; an error if the environment names neither. */
+/* The table, and whether the engine is the packed one; an error if the environment names an unknown ISA or engine. */
 clstm_status clstm_i_chosen(const clstm_i_isa **isa, int *packed);
 
 #pragma GCC visibility pop

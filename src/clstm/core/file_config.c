@@ -1,11 +1,12 @@
-/* A model's configuration out of a file's metadata: strings by name, clstm.* ours, others ignored. */
+/* Reads a model's configuration from a file's metadata: strings by name, of which clstm.* are ours and others are
+   ignored. */
 #include "file_header.h"
 #include "model.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The string that belongs to a key; NULL if it is not there. */
+/* The string of a key; NULL if it is absent. */
 static const char *value_of(clstm_i_header *header, const char *key) {
     const char *found = clstm_i_names_find(&header->metadata, key);
     if (!found) return NULL;
@@ -16,7 +17,7 @@ static const char *value_of(clstm_i_header *header, const char *key) {
     return clstm_i_json_string(&json);
 }
 
-/* All readers below: 0 if the value is none that is allowed, or missing though it is needed. */
+/* All readers below return 0 if the value is not allowed, or absent though needed. */
 
 enum { OPTIONAL = 0, NEEDED = 1 };
 
@@ -41,7 +42,7 @@ static int read_size(clstm_i_header *header, const char *key, int needed, size_t
     return 1;
 }
 
-/* Which of two words. */
+/* *choice: which of two words it is. */
 static int read_choice(clstm_i_header *header, const char *key, int needed, const char *zero, const char *one,
                        int *choice) {
     const char *value = value_of(header, key);
@@ -55,7 +56,8 @@ static int read_flag(clstm_i_header *header, const char *key, int needed, int *f
 
 /* ---- The cell --------------------------------------------------------------------------------------------- */
 
-/* 0x1.8p+1: at most 13 digits after the point, bit by bit, as no locale can change it. 0 if it is no finite number. */
+/* Parses 0x1.8p+1, with at most 13 digits after the point. Bit by bit, so that no locale affects it. 0 if it is not a
+   finite number. */
 static int parse_real(const char *at, double *real) {
     static const char digits[] = "0123456789abcdef";
     const uint64_t sign = *at == '-';
@@ -87,7 +89,7 @@ static int parse_real(const char *at, double *real) {
 static int read_real(clstm_i_header *header, const char *key, int needed, double *real) {
     const char *value = value_of(header, key);
     if (!value) return !needed;
-    char buffer[40]; /* 0x and 1.; 13 digits; p-1022 and a sign are 24 */
+    char buffer[40]; /* the longest number, -0x1. 13 digits p-1022, has 24 characters */
     clstm_i_text text = clstm_i_text_of(value);
     for (size_t k = 0; k < sizeof buffer; k++) {
         const int byte = clstm_i_text_next(&text);
@@ -98,7 +100,7 @@ static int read_real(clstm_i_header *header, const char *key, int needed, double
     return 0;
 }
 
-/* The functions by number, with how many parameters they have and whether the file must say them. */
+/* The functions by number, with their number of parameters, whether a file must have these, and their defaults. */
 static const struct {
     const char *name;
     int parameters, needed;
@@ -133,7 +135,7 @@ static int read_activation(clstm_i_header *header, const char *name, clstm_activ
     return 0;
 }
 
-/* A file says `bidirectional` and `direction` apart. */
+/* A file has `bidirectional` and `direction` as separate fields. */
 static int read_direction(clstm_i_header *header, const char *key, clstm_direction *direction) {
     int both, reverse;
     if (!read_flag(header, "clstm.bidirectional", OPTIONAL, &both)
@@ -142,7 +144,7 @@ static int read_direction(clstm_i_header *header, const char *key, clstm_directi
     return 1;
 }
 
-/* ---- All of it -------------------------------------------------------------------------------------------- */
+/* ---- The whole configuration ------------------------------------------------------------------------------ */
 
 static int read_field(clstm_i_header *header, const clstm_i_field *field, clstm_config *config) {
     void *to = (char *)config + field->offset;
@@ -173,6 +175,6 @@ int clstm_i_file_config(clstm_i_header *header, clstm_config *config, int *is_f6
         return 0;
     for (size_t k = 0; k < CLSTM_I_FIELDS; k++)
         if (!read_field(header, &clstm_i_fields[k], config)) return 0;
-    /* In a clstm_config 0 layers are 1; in a file they are an error. */
+    /* 0 layers mean 1 in a clstm_config, and are an error in a file. */
     return config->num_layers && header->known == header->ours;
 }

@@ -1,4 +1,4 @@
-/* What the two files that read a model's file share: its header. */
+/* The header of a model's file, for file_safetensors.c and file_config.c. */
 #pragma once
 
 #include "file_json.h"
@@ -9,10 +9,10 @@ typedef struct clstm_i_header {
     const char *text;
     size_t size;
     clstm_i_names tensors, metadata;
-    size_t ours, known; /* keys clstm.*, and how many of them have been asked for */
+    size_t ours, known; /* number of keys clstm.*, and of those that were read */
 } clstm_i_header;
 
-/* The configuration that the metadata holds (file_config.c); 0 if it is not one. */
+/* Reads the configuration from the metadata (file_config.c); 0 if it is invalid. */
 int clstm_i_file_config(clstm_i_header *header, clstm_config *config, int *is_f64);
 
 #pragma GCC visibility pop

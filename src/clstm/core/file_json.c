@@ -1,4 +1,4 @@
-/* The tokens of JSON, what its strings stand for, and sorted tables of them. */
+/* JSON tokens, decoded strings, and sorted tables of strings. */
 #include "file_json.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ size_t clstm_i_json_size(clstm_i_json *json) {
     size_t size = 0;
     skip_blanks(json);
     if (!digit_comes(json)) clstm_i_json_fail(json);
-    else if (*json->at == '0') json->at++; /* JSON has no leading zeros: a digit after it is no token that may follow */
+    else if (*json->at == '0') json->at++; /* no leading zeros: a digit after it is not a valid next token */
     else
         for (; digit_comes(json); json->at++)
             if (__builtin_mul_overflow(size, 10, &size) || __builtin_add_overflow(size, *json->at - '0', &size)) {
@@ -61,8 +61,8 @@ static int read_unit(const char *at, uint32_t *unit) {
     return 1;
 }
 
-/* The characters of an escape, from its backslash, and the code point it stands for; 0 if it is none. Reads no further
-   than its first error. */
+/* The length of the escape at a backslash, and its code point; 0 if it is invalid. Reads nothing after the first
+   error. */
 static size_t read_escape(const char *at, size_t left, uint32_t *code) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     if (left < 2) return 0;
@@ -74,7 +74,7 @@ static size_t read_escape(const char *at, size_t left, uint32_t *code) {
     }
     if (left < 6 || !read_unit(at + 2, code)) return 0;
     if (*code < 0xd800 || *code > 0xdfff) return 6;
-    uint32_t low; /* the second half of a pair, which must follow the first */
+    uint32_t low; /* low surrogate, which must follow the high one */
     if (*code > 0xdbff || left < 12 || at[6] != '\\' || at[7] != 'u' || !read_unit(at + 8, &low)
         || low < 0xdc00 || low > 0xdfff) return 0;
     *code = 0x10000 + ((*code - 0xd800) << 10) + (low - 0xdc00);
@@ -102,7 +102,7 @@ const char *clstm_i_json_string(clstm_i_json *json) {
     return NULL;
 }
 
-/* Its bytes, from the lowest on. */
+/* The UTF-8 bytes of a code point, the first one lowest. */
 static uint32_t utf8(uint32_t code) {
     const uint32_t last = 0x80 | (code & 63), third = 0x80 | (code >> 6 & 63), second = 0x80 | (code >> 12 & 63);
     if (code < 0x80) return code;
@@ -118,15 +118,15 @@ int clstm_i_text_next(clstm_i_text *text) {
         if (*text->at == '"') return -1;
         if (*text->at != '\\') return (unsigned char)*text->at++;
         uint32_t code = 0;
-        text->at += read_escape(text->at, 12, &code); /* whole: clstm_i_json_string has seen it */
+        text->at += read_escape(text->at, 12, &code); /* valid: clstm_i_json_string has checked it */
         text->rest = utf8(code);
     }
-    const int byte = text->rest & 255; /* of the escape \u0000 zero, and no rest */
+    const int byte = text->rest & 255; /* \u0000 gives zero and leaves no rest */
     text->rest >>= 8;
     return byte;
 }
 
-/* Less than, equal to or greater than zero, as the bytes are; a name ends with a zero that is none of its bytes. */
+/* Compares bytes, with a result like strcmp's; the zero that ends a name is not one of its bytes. */
 static int compare(const char *string, const char *name) {
     clstm_i_text text = clstm_i_text_of(string);
     for (;; name++) {
@@ -177,7 +177,7 @@ const char *clstm_i_names_find(const clstm_i_names *names, const char *name) {
     return NULL;
 }
 
-/* Lets the item at the root sink until neither child is greater. */
+/* Sifts the root down until neither child is greater. */
 static void sink(uint32_t *items, size_t root, size_t n, int (*less)(const void *, uint32_t, uint32_t),
                  const void *context) {
     for (size_t child; (child = 2 * root + 1) < n; root = child) {

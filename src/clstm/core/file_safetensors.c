@@ -1,4 +1,5 @@
-/* Models out of safetensors files: 8 bytes, the size of a JSON header; the header; the numbers of all tensors. */
+/* Reads models from safetensors files: the size of a JSON header in 8 bytes, the header, and the data of all
+   tensors. */
 #include "file_header.h"
 #include "model.h"
 
@@ -8,11 +9,11 @@
 
 enum { LONGEST_HEADER = 16 << 20 }; /* bytes: enough for 50 thousand layers, and for clstm_i_names' offsets */
 
-/* ---- Where the bytes come from ---------------------------------------------------------------------------- */
+/* ---- The source of bytes ---------------------------------------------------------------------------------- */
 
 typedef struct source {
-    const char *bytes; /* the next one, or */
-    FILE *stream;      /* a file that stands there */
+    const char *bytes; /* the next bytes in memory, or */
+    FILE *stream;      /* an open file, positioned at them */
     size_t left;
     int error; /* the stream's errno */
 } source;
@@ -27,10 +28,10 @@ static clstm_status read_bytes(source *source, void *target, size_t n) {
     }
     if (fread(target, 1, n, source->stream) == n) return CLSTM_OK;
     source->error = errno;
-    return ferror(source->stream) ? CLSTM_FILE_ERROR : CLSTM_INVALID_FILE; /* the latter: it has become shorter */
+    return ferror(source->stream) ? CLSTM_FILE_ERROR : CLSTM_INVALID_FILE; /* a short read: truncated meanwhile */
 }
 
-/* Finds the header's text in the caller's memory, or reads it into a block of its own. */
+/* Finds the header's text in the caller's memory, or reads it into memory of its own. */
 static clstm_status read_header(source *source, const clstm_context *context, clstm_i_header *header, void **block) {
     unsigned char length[8];
     uint64_t size = 0;
@@ -52,15 +53,15 @@ static clstm_status read_header(source *source, const clstm_context *context, cl
     return text ? read_bytes(source, text, header->size) : status;
 }
 
-/* ---- What the header says --------------------------------------------------------------------------------- */
+/* ---- Parsing the header ----------------------------------------------------------------------------------- */
 
 typedef struct entry {
     int is_f64;
     size_t rank, shape[2];
-    size_t range[2]; /* bytes of the data, from and to */
+    size_t range[2]; /* begin and end in the data, in bytes */
 } entry;
 
-/* At most two numbers in brackets, and how many: no tensor has more axes, no range more ends. */
+/* Reads at most two numbers in brackets, as the axes of a tensor or the ends of a range, and returns their count. */
 static size_t read_sizes(clstm_i_json *json, size_t sizes[2]) {
     size_t count = 0;
     clstm_i_json_require(json, '[');
@@ -118,7 +119,7 @@ static void scan_metadata(clstm_i_header *header, clstm_i_json *json) {
     clstm_i_json_require(json, '}');
 }
 
-/* Reads the header once, which is three deep: whether it is what a header must be. Adds its names to the tables. */
+/* Parses the whole header, three levels deep, and adds its names to the tables; 0 if it is malformed. */
 static int scan(clstm_i_header *header) {
     clstm_i_json json = {header->text, header->text + header->size, 0};
     int metadata = 0;
@@ -140,17 +141,17 @@ static int scan(clstm_i_header *header) {
     return !json.failed;
 }
 
-/* ---- What the model needs --------------------------------------------------------------------------------- */
+/* ---- Matching the tensors to the model -------------------------------------------------------------------- */
 
 typedef struct tensor {
     size_t begin, bytes; /* in the data */
     size_t offset;       /* in the flat array, bytes */
 } tensor;
 
-/* Everything but the text and the model, in one block; smaller than the header. */
+/* All tables in one allocation, which is smaller than the header. */
 typedef struct tables {
     tensor *tensors;
-    uint32_t *order; /* of the tensors in the data */
+    uint32_t *order; /* tensors in the order of the data */
     void *block;
 } tables;
 
@@ -172,7 +173,7 @@ static clstm_status make_tables(clstm_i_header *header, const clstm_context *con
     return CLSTM_OK;
 }
 
-/* Looks for one tensor of the model, which must be as the model has it. */
+/* Finds one tensor of the model, whose type and shape must match. */
 static int find_tensor(const clstm_i_header *header, const clstm_parameter *wanted, int is_f64, tensor *tensor) {
     const size_t element = is_f64 ? sizeof(double) : sizeof(float);
     const char *found = clstm_i_names_find(&header->tensors, wanted->name);
@@ -186,7 +187,7 @@ static int find_tensor(const clstm_i_header *header, const clstm_parameter *want
     tensor->offset = wanted->offset * element;
     return entry.is_f64 == is_f64 && entry.shape[0] == wanted->rows && entry.rank == (wanted->columns ? 2 : 1)
            && (!wanted->columns || entry.shape[1] == wanted->columns)
-           && entry.range[1] - entry.range[0] == tensor->bytes; /* a wrap ends below: nothing begins there */
+           && entry.range[1] - entry.range[0] == tensor->bytes; /* a range that wraps is refused by find_tensors */
 }
 
 static int begins_before(const void *tensors, uint32_t a, uint32_t b) {
@@ -194,7 +195,7 @@ static int begins_before(const void *tensors, uint32_t a, uint32_t b) {
     return all[a].begin < all[b].begin;
 }
 
-/* All tensors of the model, without a gap or an overlap until the end of the data. */
+/* Finds all tensors of the model, which must cover the data without gaps or overlaps. */
 static int find_tensors(const clstm_i_header *header, const clstm_config *config, int is_f64, size_t data,
                         const tables *tables) {
     size_t count, elements, end = 0;

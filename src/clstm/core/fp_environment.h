@@ -1,4 +1,5 @@
-/* The floating-point environment: denormals are flushed inside a call, and the caller's own comes back after it. */
+/* The floating-point environment: denormals are flushed during a call, and the caller's environment is restored after
+   it. */
 #pragma once
 
 #include <stdint.h>
@@ -14,10 +15,10 @@ static inline clstm_i_environment clstm_i_enter(void) {
     return before;
 }
 static inline void clstm_i_leave(clstm_i_environment before) {
-    /* The caller's modes and its sticky exception flags as they were: a call leaves no trace. */
+    /* Sticky exception flags are restored, too: a call leaves no trace. */
     _mm_setcsr(before);
 }
-/* Non-temporal stores before what follows, for other threads. */
+/* Makes non-temporal stores visible to other threads before any later store. */
 static inline void clstm_i_order_stores(void) { _mm_sfence(); }
 #elif defined(__aarch64__)
 typedef uint64_t clstm_i_environment;
@@ -30,7 +31,7 @@ static inline clstm_i_environment clstm_i_enter(void) {
 static inline void clstm_i_leave(clstm_i_environment before) {
     __asm__ volatile("msr fpcr, %0" : : "r"(before));
 }
-static inline void clstm_i_order_stores(void) {} /* there are none such */
+static inline void clstm_i_order_stores(void) {} /* no non-temporal stores here */
 #else
 typedef int clstm_i_environment;
 static inline clstm_i_environment clstm_i_enter(void) { return 0; }

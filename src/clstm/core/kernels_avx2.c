@@ -15,7 +15,7 @@
 #endif
 
 #define VECTOR_BYTES 32
-#define TILE_VECTORS 12 /* of the registers, for sums */
+#define TILE_VECTORS 12 /* registers for sums */
 #define MASKS
 #define NONTEMPORAL_STORES
 

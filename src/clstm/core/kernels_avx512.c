@@ -16,7 +16,7 @@
 #endif
 
 #define VECTOR_BYTES 64
-#define TILE_VECTORS 24 /* of the registers, for sums */
+#define TILE_VECTORS 24 /* registers for sums */
 #define MASKS
 #define NONTEMPORAL_STORES
 

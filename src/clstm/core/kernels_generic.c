@@ -1,9 +1,9 @@
-/* The kernels for any CPU: vectors of 16 bytes, and no fused multiply-add, which such a CPU may lack. */
+/* The kernels for any CPU: vectors of 16 bytes, and no fused multiply-adds, which a CPU may lack. */
 #include "dispatch.h"
 
 #include <stdint.h>
 
-/* Wider ones are for tests: they give this file the tiles of a CPU that is not at hand. */
+/* Wider vectors are for tests: they select the tiles of other CPUs. */
 #ifndef CLSTM_GENERIC_VECTOR_BYTES
 #define CLSTM_GENERIC_VECTOR_BYTES 16
 #endif

@@ -7,7 +7,7 @@
 #include <arm_neon.h>
 
 #define VECTOR_BYTES 16
-#define TILE_VECTORS 20 /* of the registers, for sums */
+#define TILE_VECTORS 20 /* registers for sums */
 
 #include "kernels/vectors_of_both_types.h"
 

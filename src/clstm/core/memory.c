@@ -1,4 +1,4 @@
-/* Memory for models, calls, tapes and streams, and the context that it comes from. */
+/* Memory for models, calls, tapes and streams, and contexts, which provide it. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "memory.h"
 #include "tuning.h"
@@ -22,7 +22,7 @@ size_t clstm_i_reserve(clstm_i_layout *layout, size_t rows, size_t columns, size
 char *clstm_i_allocate(const clstm_context *context, const clstm_i_layout *layout, void **block, clstm_status *status) {
     size_t bytes;
     *block = NULL;
-    /* PTRDIFF_MAX, not SIZE_MAX: pointers into the block must have a distance. */
+    /* PTRDIFF_MAX, not SIZE_MAX: the difference of two pointers into the block must fit. */
     if (layout->overflow || __builtin_add_overflow(layout->bytes, CLSTM_I_ALIGNMENT, &bytes) || bytes > PTRDIFF_MAX) {
         *status = CLSTM_OVERFLOW;
         return NULL;
@@ -38,8 +38,8 @@ void clstm_i_release(const clstm_context *context, void *block) {
     if (block) context->release(context->user, block);
 }
 
-/* Asks for huge pages: the rows of gates of a step are so far apart that each lies on pages of its own. A refusal costs
-   only speed. */
+/* Requests huge pages, because the rows of gates of a step are so far apart that each lies on pages of its own. A
+   refusal costs only speed. */
 static void use_huge_pages(char *memory, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (page - (uintptr_t)memory % page) % page;

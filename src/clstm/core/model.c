@@ -1,4 +1,4 @@
-/* Models: configuration, the flat parameter array and where its tensors stand. */
+/* Models: configuration, the flat parameter array and the offsets of its tensors. */
 #include "model.h"
 #include "tape_base.h"
 
@@ -49,7 +49,7 @@ static int is_valid(const clstm_config *config, const clstm_i_field *field) {
     return 0;
 }
 
-/* Sets the activations that are left to their default. */
+/* Replaces CLSTM_DEFAULT by the function it stands for. */
 static void fill_in(clstm_config *config, const clstm_i_field *field) {
     if (field->kind != CLSTM_I_ACTIVATION) return;
     clstm_activation *activation = (clstm_activation *)((char *)config + field->offset);
@@ -106,7 +106,7 @@ static clstm_status normalise(const clstm_config *given, clstm_config *config, s
 
     const size_t biased = !config->no_bias, H = config->hidden_size, O = config->output_size;
     const size_t D = clstm_i_directions(config), R = clstm_i_recurrent_size(config);
-    const size_t each = config->proj_size + (config->cell.peephole ? 3 : 0); /* rows of H beside those of the gates */
+    const size_t each = config->proj_size + (config->cell.peephole ? 3 : 0); /* rows of H that belong to no gate */
     size_t gates, others, first, rest, out, states, parts;
     if (__builtin_mul_overflow(4, H, &gates)
         || __builtin_mul_overflow(each, H, &others)
@@ -197,7 +197,7 @@ static clstm_parameter layer_parameter(const clstm_config *config, size_t index)
     return parameter;
 }
 
-/* What belongs to no layer. */
+/* The tensors that belong to no layer. */
 static clstm_parameter other_parameter(const clstm_config *config, size_t index) {
     const size_t parts = clstm_i_parts(config);
     const clstm_i_offsets at = clstm_i_part_offsets(config, parts);

@@ -8,35 +8,35 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Begins whatever is freed by those who do not know its type. */
+/* The header of reference-counted data, which can be freed without knowing its type. */
 typedef struct clstm_i_owned {
-    void *block;         /* what the allocator returned */
-    atomic_size_t users; /* the cache, and every stream that was made with it */
+    void *block;         /* pointer for the allocator's release */
+    atomic_size_t users; /* the cache, and every stream that uses it */
 } clstm_i_owned;
 
-/* Weights in the packed engine's order (passes/packed_weights.h): for each use, and for each format of weights. */
+/* Packs: weights in the packed engine's layout (passes/packed_weights.h), one kind for each use and format. */
 typedef enum clstm_i_pack_kind { CLSTM_I_FORWARD_PACK, CLSTM_I_BACKWARD_PACK, CLSTM_I_PACK_KINDS } clstm_i_pack_kind;
 
 typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE, CLSTM_I_LOAN_KINDS } clstm_i_loan_kind;
 
-/* What calls may build or borrow while they share a model (cache.c); from the model's allocator. It lives as long as
-   the model and its tapes. */
+/* Packs and memory that calls on a model share (cache.c), from the model's allocator. It lives until the model and all
+   its tapes are freed. */
 typedef struct clstm_i_cache {
     clstm_context context; /* for its allocator */
     void *block;
-    atomic_size_t users;  /* the model, and every tape whose memory it has lent */
-    atomic_int closed;    /* the model is gone: nothing is kept any more */
+    atomic_size_t users;  /* the model, and every tape in memory of this cache */
+    atomic_int closed;    /* the model is freed: nothing is kept any more */
     pthread_mutex_t lock; /* held while a pack is built */
-    _Atomic(clstm_i_owned *) packs[CLSTM_I_PACK_KINDS]; /* of this version, or NULL */
-    _Atomic(clstm_i_owned *) stale[CLSTM_I_PACK_KINDS]; /* of an earlier version, whose memory is reused, or NULL */
-    _Atomic(struct clstm_i_loan *) spares[CLSTM_I_LOAN_KINDS]; /* what the last call returned, or NULL */
+    _Atomic(clstm_i_owned *) packs[CLSTM_I_PACK_KINDS]; /* of the current version, or NULL */
+    _Atomic(clstm_i_owned *) stale[CLSTM_I_PACK_KINDS]; /* of an earlier version, for their memory; or NULL */
+    _Atomic(struct clstm_i_loan *) spares[CLSTM_I_LOAN_KINDS]; /* memory that the last call gave back, or NULL */
 } clstm_i_cache;
 
 /* NULL with *status set if there is no memory. */
 clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
 void clstm_i_cache_retire_packs(clstm_i_cache *cache); /* the weights have changed */
 clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind); /* without other users, or NULL */
-void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* one user less */
+void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* releases one reference */
 void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
 
 struct clstm_model {
@@ -55,17 +55,17 @@ struct clstm_model {
 typedef enum clstm_i_field_kind {
     CLSTM_I_SIZE,       /* size_t */
     CLSTM_I_FLAG,       /* int */
-    CLSTM_I_NO_FLAG,    /* int that says the opposite of its name in a file */
+    CLSTM_I_NO_FLAG,    /* int, negated in a file */
     CLSTM_I_BOUND,      /* double >= 0; 0: none */
     CLSTM_I_ACTIVATION, /* clstm_activation */
     CLSTM_I_DIRECTION   /* clstm_direction */
 } clstm_i_field_kind;
 
 typedef struct clstm_i_field {
-    const char *name; /* in the metadata of a file, behind "clstm." */
+    const char *name; /* in a file's metadata, after "clstm." */
     clstm_i_field_kind kind;
     size_t offset; /* in clstm_config */
-    int needed;    /* a file must have it; else its absence means the default, zero */
+    int needed;    /* a file must have it; otherwise absence means zero, the default */
     clstm_function usual; /* the default of an activation */
 } clstm_i_field;
 
@@ -74,21 +74,21 @@ extern const clstm_i_field clstm_i_fields[CLSTM_I_FIELDS];
 
 int clstm_i_same_config(const clstm_config *a, const clstm_config *b);
 
-/* The parameters have changed: discards what was made of the old ones. */
+/* The parameters have changed: retires the packs of the old ones. */
 void clstm_i_new_version(clstm_model *model);
 
-/* Memory for one call, by preference what an earlier one left: to be given back by clstm_i_give_back. */
+/* Memory for one call, that of an earlier call if it is large enough. It is returned by clstm_i_give_back. */
 char *clstm_i_borrow(clstm_i_cache *cache, clstm_i_loan_kind kind, const clstm_i_layout *layout, clstm_status *status);
 void clstm_i_give_back(clstm_i_cache *cache, clstm_i_loan_kind kind, char *memory);
 
-/* Memory for a tape, from its model's cache if that has the allocator of the context, and *block is NULL; else *block
-   is what the allocator returned. The tape stands at its beginning. */
+/* Memory for a tape, which begins there: from its model's cache, with *block NULL, if that has the context's allocator;
+   else from the context, with *block for its release. */
 char *clstm_i_borrow_tape(const clstm_model *model, const clstm_context *context, const clstm_i_layout *layout,
                           void **block, clstm_status *status);
 void clstm_i_return_tape(clstm_tape *tape);
 
-/* Where the tensors of one direction of one layer stand in the flat array: part k D + d. What belongs to no layer are
-   those of part L D: weight_out in `input`, bias_out in `bias`, h0 in `h0`, c0 in `c0`. */
+/* Offsets of a part's tensors in the flat array. Part k D + d is direction d of layer k. Part L D has the tensors that
+   belong to no layer: weight_out in `input`, bias_out in `bias`, h0 in `h0`, c0 in `c0`. */
 typedef struct clstm_i_offsets {
     size_t input_size;
     size_t input, recurrent, bias, projection, peephole;
@@ -128,7 +128,7 @@ static inline size_t clstm_i_output_size(const clstm_config *config) {
 int clstm_i_has_plain_cell(const clstm_config *config);
 int clstm_i_has_gradients(const clstm_config *config);
 
-/* Whether a direction goes through the caller's sequence from its end. */
+/* Whether a direction runs from the end of the caller's sequence to its beginning. */
 static inline int clstm_i_is_reversed(const clstm_config *config, size_t direction) {
     return config->direction == CLSTM_REVERSE || direction == 1;
 }

@@ -1,4 +1,4 @@
-/* The plan: which rows are active at which step, and where the caller has them. */
+/* The plan: which rows are active at which step, and where they lie in the caller's arrays. */
 #include "plan.h"
 
 int clstm_i_plan_is_uniform(const clstm_i_extent *extent) {
@@ -50,7 +50,7 @@ static clstm_i_plan make_uniform(const clstm_i_extent *extent, size_t *memory) {
     return (clstm_i_plan){steps, batch, steps * batch, rows, offsets, NULL, NULL, {offsets, NULL}, steps};
 }
 
-/* rows[t]: how many rows are longer than t. */
+/* rows[t]: the number of rows longer than t. */
 static void count_rows(const clstm_i_extent *extent, size_t *rows) {
     for (size_t t = 0; t < extent->steps; t++) rows[t] = 0;
     for (size_t row = 0; row < extent->batch; row++)
@@ -58,7 +58,7 @@ static void count_rows(const clstm_i_extent *extent, size_t *rows) {
     for (size_t t = extent->steps; t-- > 1;) rows[t - 1] += rows[t];
 }
 
-/* A counting sort: rows of length n stand after the rows[n] that are longer, in the caller's order. */
+/* Counting sort: rows of length n follow the rows[n] longer ones, in the caller's order. */
 static void sort_rows(const clstm_i_extent *extent, const size_t *rows, size_t *next, size_t *order) {
     for (size_t n = 0; n < extent->steps; n++) next[n] = rows[n];
     next[extent->steps] = 0;
@@ -79,7 +79,7 @@ clstm_i_plan clstm_i_plan_make(const clstm_i_extent *extent, size_t *memory) {
         at[t] = extent->ragged ? t : t * batch;
     }
     for (size_t row = 0; row < batch; row++) {
-        lengths[row] = start; /* for a moment: the rows before each of the caller's */
+        lengths[row] = start; /* temporarily: the first row of each ragged sequence */
         start += extent->lengths[row];
     }
     for (size_t row = 0; row < batch; row++) first[row] = extent->ragged ? lengths[order[row]] : order[row];

@@ -5,7 +5,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/* From begin up to, but without, end. */
+/* begin <= i < end. */
 typedef struct clstm_i_range {
     size_t begin, end;
 } clstm_i_range;

@@ -1,4 +1,4 @@
-/* The type that typed sources are written with, until the next of these headers: float64. */
+/* Binds `real` and the names of typed sources to float64, until the next of these headers. */
 #include "real_undefine.h"
 #define real double
 #define vreal vf64

@@ -1,4 +1,4 @@
-/* No type: ends what real_f32.h or real_f64.h began. */
+/* Undefines what real_f32.h or real_f64.h has defined. */
 #undef real
 #undef vreal
 #undef vint

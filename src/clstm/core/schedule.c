@@ -1,4 +1,4 @@
-/* Who does what: how many threads share a pass, by rows, units or layers. The thresholds stand in tuning.h. */
+/* Who does what: how many threads share a pass, by rows, units or layers. Thresholds are in tuning.h. */
 #include "schedule.h"
 
 #include "tuning.h"

@@ -27,7 +27,7 @@ typedef struct clstm_i_schedule {
 /* A forward pass by the packed engine or the blas engine. */
 clstm_i_schedule clstm_i_schedule_forward(const clstm_i_call *call, const clstm_i_shape *shape, int packed);
 
-/* One layer of a backward pass. `blocks` of units can be shared: those of the packed transposed weights, or 0 where
+/* One layer of a backward pass. `blocks`: blocks of the packed transposed weights, which threads can share; 0 where
    units can't be shared. */
 clstm_i_schedule clstm_i_schedule_backward(const clstm_i_call *call, const clstm_i_shape *shape, size_t blocks);
 
@@ -35,7 +35,7 @@ clstm_i_schedule clstm_i_schedule_backward(const clstm_i_call *call, const clstm
    every step: the only place that decides it. `columns` is the layer's input size. */
 int clstm_i_hoists(const clstm_i_shape *shape, clstm_i_split split, size_t columns);
 
-/* The threads that this many multiply-adds are worth, which divide into at most n parts. */
+/* Number of threads for this many multiply-adds, at most n. */
 size_t clstm_i_threads_for(const clstm_i_call *call, double work, size_t n);
 
 #pragma GCC visibility pop

@@ -1,4 +1,4 @@
-/* The version, the message of every status, and the end of a failed assertion. */
+/* The version, a message for each status, and failed assertions. */
 #include "clstm.h"
 
 #include "asserts.h"

@@ -1,4 +1,4 @@
-/* Streams, but for their numbers (passes/stream.h): memory, weights, and which rows are active. */
+/* Streams without their arithmetic, which is in passes/stream.h: memory, weights, and which rows are active. */
 #include "stream_base.h"
 
 static const clstm_i_stream_functions *functions_of(int is_f64) {
@@ -20,7 +20,7 @@ clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *b
     return measure(&model->config, model->is_f64, batch, &isa, bytes);
 }
 
-/* A stream without weights or rows in memory that may be too small; NULL with *status set if it is. */
+/* Makes a stream without weights or rows; NULL with *status set if it can't be made or `bytes` are too few. */
 static clstm_stream *make(const clstm_config *config, int is_f64, size_t batch, void *memory, size_t bytes,
                           clstm_status *status) {
     const clstm_i_isa *isa;
@@ -85,7 +85,7 @@ void clstm_stream_release(clstm_stream *stream) {
     if (!stream) return;
     clstm_i_drop_pack(&stream->context, stream->pack);
     stream->pack = NULL;
-    stream->rows = 0; /* it computes nothing any more */
+    stream->rows = 0; /* it computes nothing from now on */
 }
 
 clstm_status clstm_stream_reset(clstm_stream *stream) {

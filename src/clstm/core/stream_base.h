@@ -1,4 +1,4 @@
-/* What both types of streams have in common, and what stream.c calls by a stream's type. */
+/* The fields that streams of both types share, and the typed functions that stream.c calls. */
 #pragma once
 
 #include "dispatch.h"
@@ -11,18 +11,18 @@ struct clstm_stream {
     clstm_config config;
     int is_f64, flags;
     clstm_i_owned *pack;
-    size_t capacity; /* rows that there is memory for */
-    size_t rows;     /* that are active, the first ones */
-    size_t chunk;    /* steps that are taken at once */
-    size_t half;     /* of its states that is the last one */
+    size_t capacity; /* rows that fit its memory */
+    size_t rows;     /* active ones, which come first */
+    size_t chunk;    /* most steps that are processed together */
+    size_t half;     /* which half of its states is current */
 };
 
 typedef struct clstm_i_stream_functions {
     /* The bytes of a stream, slack for its alignment included. */
     clstm_status (*measure)(const clstm_config *config, size_t batch, const clstm_i_isa *isa, size_t *bytes);
-    /* Makes one without weights in memory that is aligned. */
+    /* Makes a stream without weights, in aligned memory. */
     void (*begin)(const clstm_config *config, size_t batch, const clstm_i_isa *isa, char *memory);
-    /* Those of a model; the stream has none so far. */
+    /* Uses a model's weights. Does not release those used so far. */
     clstm_status (*take_weights)(clstm_stream *stream, const clstm_model *model);
     void (*share_weights)(const clstm_stream *from, clstm_stream *to);
     void (*start_row)(clstm_stream *stream, size_t row);

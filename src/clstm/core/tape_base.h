@@ -1,4 +1,4 @@
-/* The part of a tape that both types share. */
+/* The tape, which is the same for both types. */
 #pragma once
 
 #include "model.h"
@@ -6,13 +6,13 @@
 
 #pragma GCC visibility push(hidden)
 
-/* A recorded pass. Slot 0 of hidden and cells is the initial state, so that the rows before step t are those of slot t
-   and the recurrent weight's gradient is one product. Each part's arrays are in the order of its own steps; x and
-   inputs are in forward order, or in that of the one direction that there is. */
+/* A recorded pass. Slot 0 of hidden and cells is the initial state, so that slot t is the state before step t, and the
+   gradient of the recurrent weights is one product. Arrays of a part are in the order of its own steps; x and inputs
+   are in forward order, or in the order of the only direction. */
 struct clstm_tape {
     clstm_context context; /* for its allocator */
     void *block;           /* NULL: lent by the cache */
-    clstm_i_cache *cache;  /* of its model */
+    clstm_i_cache *cache;  /* its model's */
     const clstm_model *model;
     size_t model_version;
     clstm_config config; /* a copy: a tape can be read after its model is gone */
@@ -23,12 +23,12 @@ struct clstm_tape {
     const void *dropout, *recurrent_dropout; /* the caller's, or NULL */
     void *x;         /* (total, I) */
     void *inputs;    /* (L, total, D R) of layers 1 to L - 1 and the readout; NULL: the h of the layer below */
-    void *gates;     /* (L D, total, 4H), activated, i f g o; clstm_backward overwrites them by their gradients; NULL
-                        where only states are kept */
+    void *gates;     /* (L D, total, 4H), activated, i f g o; clstm_backward overwrites them with their gradients; NULL
+                        if only states are kept */
     void *hidden;    /* (L D, B + total, R) */
-    void *recurrent; /* (L D, B + total, R) hidden as the gates see it, if dropped in part; else hidden itself */
+    void *recurrent; /* (L D, B + total, R) hidden after recurrent dropout; without it, hidden itself */
     void *cells;     /* (L D, B + total, H) */
-    void *outputs;   /* (L D, total, H) o_t tanh(c_t) before a projection, or NULL where gates is */
+    void *outputs;   /* (L D, total, H) o_t tanh(c_t) before a projection, or NULL if gates is */
 };
 
 #pragma GCC visibility pop

@@ -1,5 +1,5 @@
-/* One call's team: running a task, meetings, the floating-point environment, cancellation; and how many threads this
-   process may use. */
+/* A call's team: tasks, barriers, the floating-point environment, cancellation; and how many threads this process may
+   use. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "fp_environment.h"
 #include "team.h"
@@ -98,7 +98,7 @@ static size_t affinity(void) {
     return online > 0 ? (size_t)online : 1;
 }
 
-/* The CPUs that the control group pays for, rounded up; SIZE_MAX without a limit. */
+/* The CPUs that the control group allows, rounded up; SIZE_MAX without a limit. */
 static size_t cgroup_quota(void) {
     double quota = 0, period = 0;
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r"); /* version 2: "max 100000" or "200000 100000" */

@@ -1,5 +1,5 @@
-/* The OpenMP team: the only file with a parallel region, so that a program which brings its own team links no OpenMP
-   runtime (one in a plug-in that is unloaded crashes the host). */
+/* The OpenMP team. This is the only file with a parallel region, so that a program with its own team links no OpenMP
+   runtime: unloading a plug-in that has one crashes the host. */
 #define _GNU_SOURCE /* sched_getcpu, sched_setaffinity */
 #include "team.h"
 #include "tuning.h"
@@ -11,7 +11,7 @@
 
 /* A forked child inherits a runtime whose threads do not exist: entering a region hangs. */
 static atomic_int forked;
-/* Regions side by side would compete for the same cores. */
+/* Concurrent regions would compete for the same cores. */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -20,11 +20,11 @@ static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
 /* ---- A CPU for each thread ----
 
-   A thread that has slept may be woken on the CPU of the one that woke it, and Linux then leaves both there for tens of
-   milliseconds while another CPU idles: one step of H = 512 on two threads took 150 to 250 us instead of 65. So the
-   second thread that finds itself on a CPU moves to a free one that it may use; its affinity is the same afterwards.
-   The first thread waits for that: where threads share rows it would leave its CPU at the end of its part only. Nothing
-   is lost, as the one that is woken ends last. */
+   Linux may wake a thread on the CPU of the thread that wakes it, and leaves both there for tens of milliseconds while
+   another CPU idles: a step of H = 512 on two threads took 150 to 250 us instead of 65. So a thread that finds its CPU
+   taken pins itself to a free one for a moment; its affinity is the same afterwards. Thread 0 waits for that: where
+   threads share rows, it would otherwise leave its CPU only at the end of its rows. The wait costs nothing, because the
+   woken thread finishes last. */
 
 #if defined(__linux__)
 typedef struct seats {
@@ -36,7 +36,7 @@ static int is_taken(const seats *seats, int cpu) {
     return (int)(atomic_load_explicit(&seats->taken[cpu / 64], memory_order_relaxed) >> (cpu % 64) & 1);
 }
 
-/* Whether no other thread of the region has said before that it runs on this one's CPU. */
+/* Marks this thread's CPU as taken, and returns whether it was free. */
 static int take_seat(seats *seats) {
     const int cpu = sched_getcpu();
     if (cpu < 0 || cpu >= CPU_SETSIZE) return 1;
@@ -90,7 +90,7 @@ static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t),
 
 clstm_team clstm_openmp_team(size_t threads) {
     pthread_once(&once, watch_forks);
-    const size_t most = 1024; /* more only cost memory; and the runtime counts in int */
+    const size_t most = 1024; /* more would only cost memory, and the runtime counts in int */
     if (!threads) threads = clstm_default_threads();
     if (atomic_load(&forked)) threads = 1;
     return (clstm_team){sizeof(clstm_team), threads < most ? threads : most, run, NULL};

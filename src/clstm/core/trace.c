@@ -1,4 +1,4 @@
-/* CLSTM_TRACE=1: what was decided for each call, on standard error. */
+/* CLSTM_TRACE=1: a line on standard error for each call, with the decisions made for it. */
 #include "trace.h"
 
 #include <pthread.h>

@@ -1,11 +1,11 @@
-/* CLSTM_TRACE=1: a line on standard error for each call, with what was decided for it. */
+/* CLSTM_TRACE=1: a line on standard error for each call, with the decisions made for it. */
 #pragma once
 
 #include "schedule.h"
 
 #pragma GCC visibility push(hidden)
 
-/* Whether the environment asks for it; read once. */
+/* Whether the environment sets CLSTM_TRACE; read once. */
 int clstm_i_traces(void);
 
 typedef struct clstm_i_traced_pass {

@@ -6,8 +6,8 @@
 
 /* ---- Who shares a pass (schedule.c); `pytest bench/test_forward.py bench/test_training.py` -------------------- */
 
-/* Multiply-adds that a second thread must find. Waking it takes 2 us, which is 1e5 of them; but on a busy machine a
-   scheduler's slice, so that the training of small models takes several times as long on two threads as on one. */
+/* Fewest multiply-adds for each thread. Waking a thread takes 2 us, or 1e5 multiply-adds; on a busy machine it takes a
+   scheduler's time quantum, and training of small models takes several times as long on two threads as on one. */
 #define TUNE_WORK_PER_THREAD 1000000
 
 /* Largest W_hh (bytes) that fits half of a private L2 (H = 128), most of it (H = 192), and the L3 at full speed
@@ -30,16 +30,16 @@
 #define TUNE_ROWS_SHARED 8  /* W_hh fits the L3 */
 #define TUNE_ROWS_UNEVEN 4  /* rows of different lengths; W_hh fits half of L2 */
 
-/* Below this H any row for each thread is enough: at B = 4 splitting rows takes 122 us, units 145. */
+/* Up to this H one row for each thread is enough: at B = 4 splitting rows takes 122 us, units 145. */
 #define TUNE_SMALL_HIDDEN 48
 
 /* Multiply-adds of a step from which two threads may share its hidden units. At B = 1, H = 64 two threads take 68 to 77
    us instead of 85, but 140 where the cores share no cache; at B = 1, H = 40, backward, 52 instead of 26. */
 #define TUNE_STEP_TO_SHARE 1.7e4
-/* Multiply-adds of a step below which no way to share it gains. */
+/* Multiply-adds of a step below which only small H gain from threads. */
 #define TUNE_STEP_TO_SPLIT 1.5e4
 
-/* A wavefront of layers instead of shared units: steps from, multiply-adds of a layer's step up to.
+/* A wavefront of layers instead of shared units: fewest steps, most multiply-adds of a layer's step.
 
    | B = 1, L = 2, T = 100 | wavefront, us | units, us |
    | H = 64                |           140 |       166 |
@@ -60,14 +60,14 @@
 
 /* ---- Hoisting the input product (schedule.c); `pytest bench/test_forward.py bench/test_streams.py` ------------ */
 
-/* The product of all steps reads W_ih once instead of at every step. It saves 5 % at B = 5, H = 200 and nothing at 32
-   rows; a few columns are added in the step for less than their way through memory. */
+/* Hoisted, the product reads W_ih once for all steps. It saves 5 % at B = 5, H = 200 and nothing at 32 rows. A few
+   columns cost less inside the step than their sums cost in memory traffic. */
 #define TUNE_HOIST_ROWS 24    /* mean rows of a step, fewer than */
 #define TUNE_HOIST_COLUMNS 8  /* columns of the layer's input, at least */
 
 /* ---- Chunks of steps ----------------------------------------------------------------------------------------- */
 
-/* Bytes of a forward chunk: it stays in a private L2 between product and step (passes/forward_state.h). */
+/* Bytes of a forward chunk: its sums stay in a private L2 between product and step (passes/forward_state.h). */
 #define TUNE_CHUNK_BYTES ((size_t)1 << 20)
 
 /* Bytes of gate gradients in a backward chunk: the weight products find them in a cache (passes/backward_state.h); with
@@ -81,7 +81,7 @@
 #define TUNE_BACKWARD_SHARED_ROWS 1024 /* for each thread */
 #define TUNE_BACKWARD_SHARED_HIDDEN 128
 
-/* A stream's block: bytes of sums and h that stay in the L1, and steps at most (passes/stream.h). Neither was tuned. */
+/* A stream's chunk: bytes of sums and h, which stay in the L1, and most steps (passes/stream.h). Neither was tuned. */
 #define TUNE_STREAM_BYTES ((size_t)64 << 10)
 #define TUNE_STREAM_STEPS 64
 
@@ -91,23 +91,26 @@
 #define TUNE_CALL_WORK 1e8       /* of a kernel call; larger ones are cut by blocks */
 #define TUNE_STEPS_WORK 1e7      /* of several steps in a kernel call */
 #define TUNE_PIECE_WORK 5e7      /* of a piece of a matrix product, for each lane */
-#define TUNE_PIECE_CALL 2e4      /* what a piece costs beyond its multiply-adds, in them */
-#define TUNE_PIECE_ELEMENT 64.0  /* what an element of C costs, likewise */
+#define TUNE_PIECE_CALL 2e4      /* overhead of a piece, in multiply-adds */
+#define TUNE_PIECE_ELEMENT 64.0  /* overhead of an element of C, likewise */
 
 /* ---- Memory -------------------------------------------------------------------------------------------------- */
 
 /* A tape's gates and cells bypass the caches if they are larger: they would be evicted before the backward pass, and
-   ordinary stores first read each line. Recording, ms, ordinary / non-temporal: (100,32,256,256) 34.1 / 32.5,
-   (28,64,28,128) 3.7 / 3.2. At 0.7 MB, (8,64,8,64), backward takes 0.48 instead of 0.43.
-   `pytest bench/test_training.py` */
+   ordinary stores first read each line. At 0.7 MB, (8,64,8,64), backward takes 0.48 ms instead of 0.43.
+   `pytest bench/test_training.py`
+
+   | recording        | ordinary, ms | non-temporal, ms |
+   | (100,32,256,256) |         34.1 |             32.5 |
+   | (28,64,28,128)   |          3.7 |              3.2 | */
 #define TUNE_NONTEMPORAL_BYTES ((size_t)1 << 20)
 
 /* Rows that another thread has just written are prefetched if they are fewer bytes: a product would wait for the other
    core line by line. Two threads: 0.94 of the time at B = 2, H = 64, 0.98 at B = 8; 16 rows of 512 lose 1 %. */
 #define TUNE_FETCH_BYTES ((size_t)1 << 14)
 
-/* A tile's c and h are prefetched before its sums from this H on: recording (50,128,128,512) takes 155 ms instead of
-   160. Up to it c stays in the nearest caches, and prefetching loses 1 % (kernels/steps.h). */
+/* From this H on, a tile's c and h are prefetched before its sums: recording (50,128,128,512) takes 155 ms instead of
+   160, and 152.6 instead of 153.7 without a tape. Below, c stays in the nearest caches, and prefetching loses 1 %. */
 #define TUNE_FETCH_STATES_HIDDEN 128
 
 /* Columns of weights that are prefetched ahead of a tile (kernels/register_tile.h): the hardware's own prefetching ends
@@ -117,23 +120,27 @@
 #define TUNE_FETCH_TILE_ROWS 2
 #define TUNE_FETCH_TILE_DEPTH 96
 
-/* Allocations from this size on ask for huge pages: recording (100,32,64,256) takes 2 % less, backward 1 %. */
+/* Allocations from this size on request huge pages: recording (100,32,64,256) takes 2 % less, backward 1 %. */
 #define TUNE_HUGE_PAGE_BYTES ((size_t)4 << 20)
 
-/* Memory that a model keeps between calls, at most. The pages of a tape are a twentieth of a training step; a larger
-   workspace costs little to allocate beside its call. */
+/* Most memory that a model keeps between calls. The pages of a tape are a twentieth of a training step; a larger
+   workspace costs little to allocate compared with its call. */
 #define TUNE_KEPT_WORKSPACE ((size_t)16 << 20)
 #define TUNE_KEPT_TAPE ((size_t)256 << 20)
 
 /* ---- Layout of weights (passes/packed_weights.h); `pytest bench/test_streams.py` ------------------------------- */
 
-/* A readout or projection of this many columns or fewer keeps its weights in rows: one scalar product for each column,
-   vectorised over the depth. A stream's step, ns: H = 8 55 instead of 64, H = 24 114 instead of 121. */
+/* A readout or projection of this many columns or fewer keeps its weights in rows: one dot product for each column,
+   vectorised over the depth. A step of a stream:
+
+   | H  | in rows, ns | in blocks, ns | many steps in a call: in rows, ns | in blocks, ns |
+   |  8 |          55 |            64 |                                49 |            53 |
+   | 24 |         114 |           121 |                                93 |           104 | */
 #define TUNE_NARROW_COLUMNS 4
 
 /* ---- Waiting (threads.c, threads_openmp.c) -------------------------------------------------------------------- */
 
-/* Looks at a counter before a thread gives up its CPU. 1,000 take 50 us, longer than any step that is worth sharing:
-   the other thread has probably lost its CPU, perhaps to this one. */
+/* Polls of a counter before a thread yields its CPU. 1,000 take 50 us, longer than any step that is worth sharing: the
+   other thread has probably lost its CPU, perhaps to this one. */
 #define TUNE_MEETING_SPINS 1000
 #define TUNE_SEAT_SPINS 200 /* 10 us, until every woken thread has its own CPU */

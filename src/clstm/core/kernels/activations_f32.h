@@ -38,7 +38,7 @@ static inline vf32 tanh_f32(vf32 x) {
 /* 1 / (1 + exp(-x)) with exp(-x) = 2^k exp(-s), k an integer, s = x + k ln 2, |s| <= ln 2 / 2.
 
    Adding `shifter` rounds -x / ln 2 to k and leaves k + 127 in the lowest bits of the sum. Shifted into the exponent,
-   they are the float 2^k: infinity for k = 128, zero for k = -127. ln 2 is split in two, the first part so short that k
+   they are the float 2^k: infinity for k = 128, zero for k = -127. ln 2 is split in two, the first term so short that k
    times it is exact without a fused multiply-add.
 
    Coefficients: Remez fit of exp(-s), relative error, constant fixed at 1; then the same search. */

@@ -165,7 +165,7 @@ static void TYPED(pack_panel_rows)(const PUBLIC(gemm) *p, size_t k, size_t depth
 
 static size_t TYPED(panels_of)(size_t columns) { return (columns + TYPED(BLOCK) - 1) / TYPED(BLOCK); }
 
-/* Packs panels for either op(B), and says where each one's part of C is; `turned`: C is transposed. */
+/* Packs panels for either op(B), and sets where their columns of C are; `turned`: C is transposed. */
 static void TYPED(pack_panels)(const PUBLIC(gemm) *p, int turned, size_t k, clstm_i_range columns,
                                TYPED(gemm_tile) *panels, real *to) {
     const size_t depth = TYPED(at_most)(p->k - k, TYPED(GEMM_DEPTH)), size = TYPED(BLOCK) * TYPED(GEMM_DEPTH);

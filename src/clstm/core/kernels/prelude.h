@@ -1,5 +1,5 @@
-/* For editors and lint only (.clangd, `make lint`): stands in for the part of a kernel file that precedes a kernel
-   header, for float32. PRELUDE selects how much of it: 0 for table.h, 1 for vectors.h, 2 for min_max.h, 3 for the
+/* For editors and lint only (.clangd, `make lint`): stands in for the lines of a kernel file that precede a kernel
+   header, for float32. PRELUDE selects how many of them: 0 for table.h, 1 for vectors.h, 2 for min_max.h, 3 for the
    activations, 4 for all others. */
 #ifndef PRELUDE
 #define PRELUDE 4

@@ -17,7 +17,7 @@ static void TYPED(map_all)(void *argument, size_t index, size_t count) {
     map->function(map->n, map->x, map->y);
 }
 
-/* Through clstm_i_run for its floating-point environment: these are the values that a model computes. */
+/* Runs through clstm_i_run for its floating-point environment, so that results are those of a model. */
 static clstm_status TYPED(run_map)(TYPED(map) map) {
     if (map.n && (!map.x || !map.y)) return CLSTM_INVALID_ARGUMENT;
     clstm_context context;

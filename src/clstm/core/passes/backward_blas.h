@@ -21,7 +21,7 @@ static void TYPED(add_recurrent_gradient)(const TYPED(layer_grad) *grad, size_t 
     if (grad->dropped) TYPED(through_dropout)(grad, rows, to, R, add);
 }
 
-/* Backward through the projection: from the gradient of h_t to that of o tanh(c). */
+/* Backward through the projection: from the gradient of h_t to the gradient of o tanh(c). */
 static void TYPED(blas_projection_backward)(const TYPED(layer_grad) *grad, size_t thread, size_t t,
                                             clstm_i_range rows) {
     const size_t H = grad->pass->hidden_size, R = grad->pass->recurrent_size, n = clstm_i_count(rows);
@@ -39,7 +39,7 @@ static void TYPED(blas_projection_backward)(const TYPED(layer_grad) *grad, size_
     TYPED(product)(grad->pass->call, grad->pass->kernels, thread, &product);
 }
 
-/* The chunk's steps of a thread's rows of the batch, the last step first. Threads never meet. */
+/* The chunk's steps for a thread's rows of the batch, the last step first. Threads do not wait for each other. */
 static void TYPED(blas_backward)(const TYPED(layer_grad) *grad, clstm_i_subteam team) {
     const TYPED(backward_pass) *pass = grad->pass;
     const clstm_i_plan *plan = pass->plan;

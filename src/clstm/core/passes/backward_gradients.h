@@ -6,8 +6,7 @@
 #include "gemm_pieces.h"
 
 /* h_{t-1} of the chunk's rows, (rows, R): on the tape, one slot before each step. Where rows end early these slots are
-   not contiguous, and are gathered: a product for each run of them would read and write the whole gradient once more.
-   */
+   not contiguous, and are gathered: one product for each run would read and write the whole gradient every time. */
 static const real *TYPED(gather_hidden_before)(const TYPED(layer_grad) *grad) {
     const TYPED(backward_pass) *pass = grad->pass;
     const clstm_i_plan *plan = pass->plan;
@@ -48,7 +47,7 @@ static void TYPED(weight_gradients)(const TYPED(layer_grad) *grad, size_t thread
     pass->kernels->sum_rows(n, clstm_i_count(rows), d_gates, 4 * H, d_bias);
 }
 
-/* Peephole gradients of some units: i and f saw the c before their step, o that of its own. */
+/* Peephole gradients of some units: i and f read c_{t-1}, o reads c_t. */
 static void TYPED(peephole_gradients)(const TYPED(layer_grad) *grad, clstm_i_range units) {
     const TYPED(backward_pass) *pass = grad->pass;
     const clstm_i_plan *plan = pass->plan;

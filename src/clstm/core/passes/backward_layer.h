@@ -1,5 +1,5 @@
-/* The beginning and the end of a layer's backward pass, typed: its tensors, the gradients from above, and those of its
-   initial and final state. */
+/* The beginning and the end of a layer's backward pass, typed: its tensors, the gradients from above, and the gradients
+   of its initial and final state. */
 #pragma once
 
 #include "backward_state.h"
@@ -88,7 +88,7 @@ static void TYPED(gather_from_above)(TYPED(layer_grad) *grad, size_t layer) {
     const int top = layer + 1 == config->num_layers, from_y = top && !config->output_size;
     grad->dh = grad->below;
     grad->dh_stride = pass->h_stride;
-    if (D == 1 && !from_y) return; /* it is there already */
+    if (D == 1 && !from_y) return; /* it lies there already */
     TYPED(row_view) from = TYPED(packed_view)(plan, pass->above, D * R);
     if (from_y) from = TYPED(caller_view)(plan, gradients->dy, D * R, clstm_i_is_reversed(config, 0));
     from = TYPED(columns_from)(TYPED(seen_by)(from, grad->direction), grad->direction * R);
@@ -134,7 +134,7 @@ static void TYPED(begin_layer)(TYPED(backward_pass) *pass, size_t layer) {
 
 /* ---- End ---- */
 
-/* The gradients of the initial state: of each of the caller's rows and, summed over rows, of the model's own. */
+/* The gradients of the initial state: for each of the caller's rows, and, summed over rows, for the model's own. */
 static void TYPED(end_part)(const TYPED(layer_grad) *grad) {
     const TYPED(backward_pass) *pass = grad->pass;
     const clstm_tape *tape = pass->tape;

@@ -1,8 +1,7 @@
-/* Backpropagation through time, typed: layer by layer from the top. A chunk of steps at a time goes backward in time,
-   and then its weight and input gradients are computed (backward_gradients.h), which find in a cache what the
-   recurrence has left there: 3 to 10 % at B = 32, H = 128. Gates become their own gradients in place: on the tape, or,
-   if the tape has none, in the buffer of the chunk (backward_recompute.h). Two directions of a layer run side by side.
-   */
+/* Backpropagation through time, typed: layer by layer from the top. A chunk of steps goes backward in time; then its
+   weight and input gradients are computed (backward_gradients.h), while the gate gradients are still in a cache: 3 to
+   10 % at B = 32, H = 128. Gates become their own gradients in place: on the tape, or, if the tape has none, in the
+   chunk's buffer (backward_recompute.h). Two directions of a layer run side by side. */
 #pragma once
 
 #include "backward_blas.h"
@@ -82,7 +81,7 @@ static void TYPED(run_recomputed_chunk)(TYPED(backward_pass) *pass) {
                TYPED(active)(pass, pass->first) * 4 * pass->hidden_size * sizeof(real));
 }
 
-/* The first step of the chunk that ends at a step: at most so many rows, or a single step. */
+/* The first step of the chunk that ends at a step: at most `most` rows, or a single step. */
 static size_t TYPED(chunk_begin)(const clstm_i_plan *plan, size_t last, size_t most) {
     size_t first = last ? last - 1 : 0;
     while (first && plan->offsets[last] - plan->offsets[first - 1] <= most) first--;
@@ -105,7 +104,7 @@ static void TYPED(run_layer_backward)(TYPED(backward_pass) *pass) {
 
 /* ---- The call ---- */
 
-/* From the gradient of y to that of the last layer's h, through a readout. */
+/* From the gradient of y to the gradient of the last layer's h, through the readout if there is one. */
 static void TYPED(begin_backward)(TYPED(backward_pass) *pass) {
     const clstm_tape *tape = pass->tape;
     const clstm_config *config = &tape->config;

@@ -1,5 +1,5 @@
-/* The packed engine's recurrence backward, typed: product and gate gradients fused in the kernels; or, where projection
-   or dropout stand between steps, one after the other. */
+/* The packed engine's recurrence backward, typed: product and gate gradients are fused in the kernels, or, with
+   projection or dropout between steps, run one after the other. */
 #pragma once
 
 #include "backward_state.h"
@@ -15,7 +15,7 @@ static TYPED(clstm_i_product) TYPED(recurrent_product)(const TYPED(layer_grad) *
     return product;
 }
 
-/* The blocks of the next kernel call, so that the host can cancel in time; polls for them. */
+/* The blocks of the next kernel call, few enough that the host can cancel in time. Also polls. */
 static clstm_i_range TYPED(next_blocks)(const TYPED(layer_grad) *grad, const TYPED(packed) *packed, size_t thread,
                                         size_t rows, size_t steps, clstm_i_range blocks) {
     const double work = (double)steps * (double)rows * (double)packed->input.depth * (double)packed->width;
@@ -38,7 +38,7 @@ static void TYPED(multiply_backward)(const TYPED(layer_grad) *grad, const TYPED(
 
 /* ---- Plain steps: a thread's rows and blocks ---- */
 
-/* Some steps backward from t. Rows that continue have a step after t, whose gate gradients are the product's factor. */
+/* Some steps backward from t. `continuing` rows have a step after t, whose gate gradients are the product's factor. */
 static void TYPED(run_steps_backward)(const TYPED(layer_grad) *grad, size_t thread, size_t t, size_t steps,
                                       clstm_i_range rows, clstm_i_range blocks, int continuing) {
     if (rows.begin >= rows.end) return;
@@ -58,8 +58,8 @@ static void TYPED(run_steps_backward)(const TYPED(layer_grad) *grad, size_t thre
     }
 }
 
-/* Steps from t backward for one kernel call: several only where no thread waits for them, all with equal numbers of
-   rows, evenly spaced in memory, and so few that the host can cancel in time. */
+/* Steps from t backward in one kernel call: several only if no thread waits for them, all with equal numbers of rows,
+   evenly spaced in memory, and few enough that the host can cancel in time. */
 static size_t TYPED(steps_per_call_backward)(const TYPED(layer_grad) *grad, size_t t, size_t continuing, int shared) {
     const TYPED(backward_pass) *pass = grad->pass;
     const clstm_i_plan *plan = pass->plan;
@@ -106,7 +106,7 @@ static void TYPED(join_recurrent)(const TYPED(layer_grad) *grad, size_t thread, 
     }
 }
 
-/* Backward through the projection: from the gradient of h_t to that of o tanh(c). */
+/* Backward through the projection: from the gradient of h_t to the gradient of o tanh(c). */
 static void TYPED(packed_projection_backward)(const TYPED(layer_grad) *grad, size_t thread, size_t t,
                                               clstm_i_range rows) {
     const TYPED(backward_pass) *pass = grad->pass;

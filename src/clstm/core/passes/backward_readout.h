@@ -1,9 +1,9 @@
-/* The linear readout of the last layer backwards, typed: y = h weight_out^T + bias_out. */
+/* The linear readout of the last layer, backward, typed: y = h weight_out^T + bias_out. */
 #pragma once
 
 #include "gemm_pieces.h"
 
-/* What the threads of a team share. */
+/* The arguments of the tasks. */
 typedef struct TYPED(readout_gradients) {
     clstm_i_call *call;
     const TYPED(clstm_i_kernels) *kernels;
@@ -60,7 +60,7 @@ static void TYPED(run_readout_backward)(TYPED(readout_gradients) *out) {
     clstm_i_run(out->call, by_rows, TYPED(readout_input_gradients), out);
 }
 
-/* The gradients of a readout that no dy reaches. */
+/* Clears the gradients of a readout if there is no dy. */
 static void TYPED(no_readout_gradients)(const clstm_config *config, real *d_weights) {
     const size_t begin = clstm_i_part_offsets(config, clstm_i_parts(config)).input;
     memset(d_weights + begin, 0, config->output_size * (clstm_i_layer_size(config) + !config->no_bias) * sizeof(real));

@@ -50,7 +50,7 @@ static void TYPED(recompute_blas)(const TYPED(layer_grad) *grad, size_t thread, 
     TYPED(run_kernel_gates)(pass->kernels, &step);
 }
 
-/* A task: a thread's share of the chunk's rows, some at a time, so that the host can cancel. */
+/* A task: a thread's share of the chunk's rows, a few at a time, so that the host can cancel. */
 static void TYPED(recompute_gates)(void *argument, size_t index, size_t count) {
     const TYPED(layer_grad) *grad = argument;
     const TYPED(backward_pass) *pass = grad->pass;

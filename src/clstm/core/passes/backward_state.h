@@ -11,7 +11,7 @@ struct TYPED(backward_pass);
 typedef struct TYPED(layer_grad) {
     const struct TYPED(backward_pass) *pass;
     size_t direction, part;
-    clstm_i_counter *counters; /* of the meetings of its threads */
+    clstm_i_counter *counters; /* barriers of its threads */
 
     /* All steps, on the tape; or the chunk alone, where its gates are recomputed. */
     real *gates;  /* (rows, 4H) in: activated; then gradients of the pre-activations */
@@ -34,7 +34,7 @@ typedef struct TYPED(layer_grad) {
 
     /* The gradients. */
     real *below;       /* (total, h_stride) gradient of h */
-    const real *dh;    /* (total, dh_stride) the part of it that comes from above: `below`, or the caller's dy */
+    const real *dh;    /* (total, dh_stride) its term from above: `below`, or the caller's dy */
     size_t dh_stride;
     real *dc;          /* (B, H) in: gradient of the final cell state; out: of the initial one */
     real *dh0;         /* (B, R), or NULL: not wanted */
@@ -108,7 +108,7 @@ static inline size_t TYPED(active)(const TYPED(backward_pass) *pass, size_t t) {
     return t < pass->plan->steps ? pass->plan->rows[t] : 0;
 }
 
-/* The first step after `first` whose rows of h and c do not follow those of the step before in memory; at most the end
+/* The first step after `first` whose rows of h and c are not contiguous with those of the step before; at most the end
    of the chunk. */
 static size_t TYPED(contiguous_until)(const TYPED(backward_pass) *pass, size_t first) {
     const clstm_i_plan *plan = pass->plan;
@@ -162,7 +162,7 @@ static int TYPED(reads_dy)(const TYPED(backward_pass) *pass, size_t layer) {
            && pass->h_stride == pass->recurrent_size;
 }
 
-/* Chooses the engine, and what follows from it; a cell that is not plain goes into *cell. */
+/* Chooses the engine and all that depends on it; a cell that is not plain goes into *cell. */
 static clstm_status TYPED(choose_backward)(TYPED(backward_pass) *pass, TYPED(clstm_i_cell) *cell) {
     const clstm_tape *tape = pass->tape;
     const clstm_config *config = &tape->config;
@@ -189,8 +189,8 @@ static clstm_status TYPED(choose_backward)(TYPED(backward_pass) *pass, TYPED(cls
     return status;
 }
 
-/* Rows of the longest chunk: enough for fast products, few enough that these find in a cache what the recurrence has
-   left there (TUNE_BACKWARD_CHUNK_BYTES and below it). */
+/* Rows of the longest chunk: enough for fast products, and few enough that the gate gradients are still in a cache
+   (TUNE_BACKWARD_CHUNK_BYTES and below it). */
 static size_t TYPED(chunk_capacity_backward)(const clstm_i_plan *plan, size_t H, size_t threads, int recompute) {
     const size_t row = 4 * H * sizeof(real), shared = TUNE_BACKWARD_SHARED_BYTES / row;
     size_t rows = (recompute ? TUNE_RECOMPUTED_CHUNK_BYTES : TUNE_BACKWARD_CHUNK_BYTES) / row;
@@ -202,7 +202,7 @@ static size_t TYPED(chunk_capacity_backward)(const clstm_i_plan *plan, size_t H,
     return rows < plan->batch ? plan->batch : clstm_i_min(rows, plan->total);
 }
 
-/* The arrays of a pass, in memory that begins at an address; with 0 for it, only what they need. */
+/* Places the arrays of a pass from an address on; with 0 for the address, only measures them. */
 static void TYPED(place_backward)(TYPED(backward_pass) *pass, clstm_i_layout *layout, uintptr_t memory) {
     const clstm_tape *tape = pass->tape;
     const clstm_config *config = &tape->config;

@@ -74,7 +74,8 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
     memcpy(cells, c, rows * H * sizeof(real));
 }
 
-/* Threads share the product by rows of all steps, and the steps by rows of the batch, which never meet. */
+/* Threads share the product by rows of all steps, and the steps by rows of the batch, without waiting for each
+   other. */
 static void TYPED(blas_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     const clstm_i_subteam team = worker->step_team;
     TYPED(worker) alone = *worker;

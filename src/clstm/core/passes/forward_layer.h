@@ -1,5 +1,5 @@
-/* The forward pass of one direction of one layer over a chunk of steps, typed: where its rows lie, and how they get
-   there and on. */
+/* The forward pass of one direction of one layer over a chunk of steps, typed: where its rows lie, and how they are
+   gathered and scattered. */
 #pragma once
 
 #include "forward_blas.h"
@@ -50,8 +50,8 @@ static void TYPED(locate_input)(const TYPED(worker) *worker, TYPED(chunk) *chunk
     chunk->x_stride = view.stride;
 }
 
-/* h, and where it goes: to the next layer's input or to y, unless the readout follows. In y itself, where its rows are
-   evenly spaced there, which saves 1 % at B = 16, H = 256 and 2 % at B = 4. */
+/* h, and where it is scattered: to the next layer's input or to y, unless the readout follows. h is computed in y
+   itself if its rows are evenly spaced there: 1 % at B = 16, H = 256, 2 % at B = 4. */
 static void TYPED(locate_hidden)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t buffer) {
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
@@ -72,7 +72,7 @@ static void TYPED(locate_hidden)(const TYPED(worker) *worker, TYPED(chunk) *chun
     chunk->to.data = NULL;
 }
 
-/* A layer over the steps from `first` up to `last`, the chunk of that number. */
+/* Chunk `number` of a layer: the steps from `first` up to `last`. */
 static TYPED(chunk) TYPED(locate_chunk)(const TYPED(worker) *worker, size_t number, size_t first, size_t last,
                                         size_t layer) {
     const TYPED(forward_pass) *pass = worker->pass;
@@ -99,7 +99,7 @@ static TYPED(chunk) TYPED(locate_chunk)(const TYPED(worker) *worker, size_t numb
 
 /* ---- A chunk ---- */
 
-/* h after the chunk becomes the layer's state: each row's own last one. */
+/* The h of each row's last step in the chunk becomes the layer's state. */
 static void TYPED(carry_state)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
@@ -138,7 +138,7 @@ static void TYPED(read_out)(const TYPED(worker) *worker, const TYPED(chunk) *chu
     if (!pass->direct) TYPED(exchange_range)(worker, chunk, rows, TYPED(scatter_rows), y, O, O, &pass->y);
 }
 
-/* Moves h to y or to the next layer's input, where it does not lie there yet. */
+/* Scatters h to y or to the next layer's input, unless it lies there already. */
 static void TYPED(scatter_hidden)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
     const TYPED(forward_pass) *pass = worker->pass;
     const size_t R = pass->recurrent_size, next = chunk->layer + 1;

@@ -19,8 +19,9 @@ static void TYPED(run_layers)(const TYPED(worker) *worker, size_t begin, size_t 
     }
 }
 
-/* A wavefront: the tasks (layer k, chunk n), in the order of k + n and then k, go to the threads in turn. A task waits
-   for tasks of earlier diagonals only, all of which have been begun, so that no two threads wait for each other. */
+/* A wavefront: the tasks (layer k, chunk n), ordered by k + n and then by k, are dealt to the threads in turn. A task
+   waits only for tasks of earlier diagonals, all of which have been started, so that no two threads wait for each
+   other. */
 static void TYPED(run_wavefront)(const TYPED(worker) *worker) {
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
@@ -34,7 +35,7 @@ static void TYPED(run_wavefront)(const TYPED(worker) *worker) {
             if (n >= chunks || task++ % worker->pass_team.count != worker->pass_team.index) continue;
             clstm_i_await(pass->call, &done[k], n);
             if (k) clstm_i_await(pass->call, &done[k - 1], n + 1);
-            if (k + 1 < L && n > 1) clstm_i_await(pass->call, &done[k + 1], n - 1); /* has read the buffer */
+            if (k + 1 < L && n > 1) clstm_i_await(pass->call, &done[k + 1], n - 1); /* until it has read the buffer */
             if (clstm_i_cancelled(pass->call)) return;
             const size_t first = n * each, last = clstm_i_min(first + each, plan->steps);
             const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, n, first, last, k);
@@ -46,7 +47,7 @@ static void TYPED(run_wavefront)(const TYPED(worker) *worker) {
 
 /* ---- Two directions: layer by layer, as each reads all steps of the one below ---- */
 
-/* What remains once both directions of a layer are done: dropout of the next layer's input, or the readout. */
+/* After both directions of a layer: dropout of the next layer's input, or the readout. */
 static void TYPED(finish_layer)(const TYPED(worker) *all, size_t layer) {
     const TYPED(forward_pass) *pass = all->pass;
     const clstm_config *config = &pass->model->config;
@@ -74,7 +75,7 @@ static void TYPED(run_both_directions)(TYPED(worker) *worker) {
     const TYPED(forward_pass) *pass = worker->pass;
     const size_t thread = worker->pass_team.thread, count = worker->pass_team.count;
     const size_t groups = count > 1 ? 2 : 1, each = count / groups, group = thread / each;
-    if (group >= groups) return; /* an odd thread */
+    if (group >= groups) return; /* the last of an odd number of threads */
     TYPED(worker) all = *worker;
     all.step_team = all.pass_team =
         (clstm_i_subteam){thread, thread, groups * each, pass->counters + pass->schedule.threads};
@@ -161,7 +162,7 @@ static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_e
     return CLSTM_OK;
 }
 
-/* The state that the pass begins with. */
+/* The initial state. */
 static void TYPED(begin_states)(TYPED(forward_pass) *pass, const PUBLIC(sequence) *sequence) {
     const clstm_config *config = &pass->model->config;
     const size_t parts = clstm_i_parts(config), B = sequence->batch, H = config->hidden_size, R = pass->recurrent_size;

@@ -5,12 +5,12 @@
 
 /* Blocks of one kernel call, so that the host can cancel in time. */
 static size_t TYPED(blocks_per_call)(const TYPED(packed) *packed, double work) {
-    const double pieces = work / TUNE_CALL_WORK;
-    if (pieces < 1) return packed->blocks;
-    return pieces < (double)packed->blocks ? (size_t)((double)packed->blocks / pieces) : 1;
+    const double calls = work / TUNE_CALL_WORK;
+    if (calls < 1) return packed->blocks;
+    return calls < (double)packed->blocks ? (size_t)((double)packed->blocks / calls) : 1;
 }
 
-/* Multiply-adds of a product, and what activations, loads and stores cost beside them. */
+/* Multiply-adds of a product; activations, loads and stores count as 64 more columns. */
 static double TYPED(work)(const TYPED(clstm_i_product) *product, const TYPED(packed) *packed) {
     double depth = 64;
     for (size_t n = 0; n < product->count; n++) depth += (double)product->factors[n].matrix.depth;
@@ -46,7 +46,8 @@ static void TYPED(run_steps)(const TYPED(worker) *worker, const TYPED(packed) *p
     }
 }
 
-/* The input product of all steps. Each thread computes its own blocks, so that none waits before the first step. */
+/* The input product of all steps. Each thread computes it for its own blocks, so that none waits before the first
+   step. */
 static void TYPED(packed_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
                                 clstm_i_range blocks) {
     TYPED(clstm_i_product) product = TYPED(product_of)(packed, chunk->n);
@@ -54,7 +55,7 @@ static void TYPED(packed_input)(const TYPED(worker) *worker, const TYPED(chunk) 
     TYPED(packed_multiply)(worker, packed, product, blocks, chunk->sums, worker->pass->width, worker->pass->width);
 }
 
-/* `count` steps from t on with equal numbers of rows, of a worker's rows and blocks. */
+/* `count` steps from t on with equal numbers of rows, for a worker's rows and blocks. */
 static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
                                 clstm_i_range blocks, size_t t, size_t count) {
     const TYPED(forward_pass) *pass = worker->pass;
@@ -92,7 +93,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
     TYPED(run_steps)(worker, packed, steps, blocks);
 }
 
-/* h_t = weight_hr (o_t tanh(c_t)), a worker's share of a step: some columns, or rows where columns are too few. */
+/* h_t = weight_hr (o_t tanh(c_t)), a worker's share of a step: some blocks, or some rows if blocks are too few. */
 static void TYPED(packed_projection)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
                                      const TYPED(step_rows_at) *at) {
     const TYPED(forward_pass) *pass = worker->pass;
@@ -109,7 +110,7 @@ static void TYPED(packed_projection)(const TYPED(worker) *worker, const TYPED(ch
                            pass->recurrent_size);
 }
 
-/* Projection and recurrent dropout: what must be done before the next step may begin. */
+/* Projection and recurrent dropout, which the next step depends on. */
 static void TYPED(packed_after_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
     const TYPED(forward_pass) *pass = worker->pass;
     const TYPED(step_rows_at) at = TYPED(locate_step)(worker, chunk, t);
@@ -122,7 +123,7 @@ static void TYPED(packed_after_step)(const TYPED(worker) *worker, const TYPED(ch
     TYPED(meet)(worker);
 }
 
-/* Steps from t on for one kernel call: several only where no thread waits for them, and so few that the host can cancel
+/* Steps from t on in one kernel call: several only if no thread waits for them, and few enough that the host can cancel
    in time. */
 static size_t TYPED(steps_per_call)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t,
                                     int stops_after_step) {

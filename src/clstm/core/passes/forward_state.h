@@ -33,7 +33,7 @@ typedef struct TYPED(forward_pass) {
     real *sums;            /* (buffers, capacity, width) hoisted input products; pre-activations of the blas engine */
     real *read_out;        /* (capacity, O) y before it is scattered */
     real *zeros;           /* (4H,) the blas engine's bias of a model without one */
-    clstm_i_counter *counters; /* (2 threads + L,): meetings of subteams, meetings of all, chunks done by each layer */
+    clstm_i_counter *counters; /* (2 threads + L,): barriers of subteams, barriers of all, chunks done by each layer */
 } TYPED(forward_pass);
 
 /* One thread of a pass. */
@@ -87,8 +87,8 @@ static int TYPED(any_hoists)(const TYPED(forward_pass) *pass) {
            || (config->num_layers > 1 && TYPED(hoists)(pass, clstm_i_layer_size(config)));
 }
 
-/* Rows of the longest chunk: at least one step, at most the whole sequence. In a wavefront few steps; else as many as
-   stay in a private cache between product and step, which are enough for a fast product. */
+/* Rows of the longest chunk: at least one step, at most the whole sequence. A wavefront has few steps in a chunk;
+   otherwise a chunk stays in a private cache between product and step, and is long enough for a fast product. */
 static size_t TYPED(chunk_capacity)(const TYPED(forward_pass) *pass, size_t total, size_t batch) {
     const size_t row = (TYPED(any_hoists)(pass) ? pass->width + pass->c_stride : pass->c_stride) * sizeof(real);
     size_t rows = TUNE_CHUNK_BYTES / row;
@@ -97,7 +97,7 @@ static size_t TYPED(chunk_capacity)(const TYPED(forward_pass) *pass, size_t tota
     return rows < batch ? batch : clstm_i_min(rows, total);
 }
 
-/* The arrays of a pass, in memory that begins at an address; with 0 for it, only what they need. */
+/* Places the arrays of a pass from an address on; with 0 for the address, only measures them. */
 static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layout, size_t batch, uintptr_t memory) {
     const clstm_config *config = &pass->model->config;
     const size_t L = config->num_layers, D = pass->directions, B = batch, layer_size = clstm_i_layer_size(config);
@@ -127,7 +127,7 @@ static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layou
 #undef PLACE
 }
 
-/* A plan, unless the tape has it, and all arrays. `plan.total` is known before. */
+/* Allocates the arrays, and a plan unless the tape has it. plan.total is set before. */
 static clstm_status TYPED(allocate_pass)(TYPED(forward_pass) *pass, const clstm_i_extent *extent) {
     const clstm_config *config = &pass->model->config;
     pass->capacity = TYPED(chunk_capacity)(pass, pass->plan.total, extent->batch);
@@ -166,8 +166,8 @@ static clstm_i_range TYPED(rows_at)(const TYPED(worker) *worker, const TYPED(chu
     return (clstm_i_range){at + rows.begin, at + rows.end};
 }
 
-/* A worker's rows of a whole chunk as a number of ranges: one, a share of all rows, if it has the whole batch; else
-   some rows of each step. */
+/* A worker's rows of a chunk, as ranges: a share of all rows if the worker has the whole batch, else some rows of each
+   step. */
 static size_t TYPED(range_count)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     return TYPED(has_batch)(worker) ? 1 : chunk->last - chunk->first;
 }
@@ -186,7 +186,7 @@ static void TYPED(exchange_range)(const TYPED(worker) *worker, const TYPED(chunk
     TYPED(exchange_rows)(&worker->pass->plan, exchange, &own, view);
 }
 
-/* ---- After the cells of a step and before the gates of the next: projection and recurrent dropout ---- */
+/* ---- Between two steps: projection and recurrent dropout ---- */
 
 /* A worker's rows of one step, of one direction of one layer. */
 typedef struct TYPED(step_rows_at) {
@@ -220,8 +220,8 @@ static const real *TYPED(hidden_before_step)(const TYPED(worker) *worker, const 
     return chunk->hidden + (plan->offsets[t - 1] - chunk->origin + at->first) * chunk->h_stride;
 }
 
-/* Records what only these models have: o_t tanh(c_t) before the projection, and h_t as the next step's gates see it.
-   Threads that share the step have some rows each. */
+/* Records o_t tanh(c_t) before a projection, and h_t after recurrent dropout. Threads that share the step have some
+   rows each. */
 static void TYPED(record_after_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk,
                                      const TYPED(step_rows_at) *at) {
     const TYPED(forward_pass) *pass = worker->pass;

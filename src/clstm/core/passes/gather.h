@@ -65,7 +65,7 @@ static inline TYPED(row_view) TYPED(seen_by)(TYPED(row_view) view, size_t direct
     return view;
 }
 
-/* Whether the rows lie there as the time loop has them. */
+/* Whether the view is packed, in the order of the time loop. */
 static inline int TYPED(is_direct)(const clstm_i_plan *plan, const TYPED(row_view) *view) {
     return view->map.at == plan->offsets && !view->map.first && !view->reversed;
 }
@@ -75,8 +75,7 @@ static inline real *TYPED(row_at)(const clstm_i_plan *plan, const TYPED(row_view
     return view->data + clstm_i_place(plan, &view->map, view->reversed, t, 0) * view->stride;
 }
 
-/* The distance between the rows of a chunk that begins at a step, if they are evenly spaced there and in order; else
-   0. */
+/* The distance between rows of a chunk that begins at a step, if they are evenly spaced and in order; else 0. */
 static inline size_t TYPED(distance)(const clstm_i_plan *plan, const TYPED(row_view) *view, size_t first) {
     if (TYPED(is_direct)(plan, view)) return view->stride;
     if (view->reversed || !clstm_i_is_single(plan, first)) return 0;
@@ -121,7 +120,8 @@ static void TYPED(exchange_rows)(const clstm_i_plan *plan, TYPED(exchange) *exch
             exchange(own->data + row * own->stride, view->data + (origin + row) * view->stride, each * n);
         return;
     }
-    /* The rows of one step are adjacent in the view too, unless they end at different steps or lie one by one. */
+    /* A step's rows are adjacent in the view, too, unless they end at different steps or each has a place of its
+       own. */
     const int adjacent = contiguous && !view->map.first && !(view->reversed && plan->lengths);
     for (size_t t = own->steps.begin; t < own->steps.end; t++) {
         const size_t at = plan->offsets[t] - origin;
@@ -142,7 +142,8 @@ static void TYPED(exchange_all)(const clstm_i_plan *plan, TYPED(exchange) *excha
     if (plan->total) TYPED(exchange_rows)(plan, exchange, &own, view);
 }
 
-/* Zeros after each row's end, in one thread's share of the caller's steps. A sequence without padding has none. */
+/* Writes zeros after each row's end, in one thread's share of the caller's steps. A sequence without padding has
+   none. */
 static void TYPED(zero_padding)(const clstm_i_plan *plan, real *data, size_t stride, size_t columns, size_t index,
                                 size_t count) {
     const clstm_i_range own = clstm_i_share(plan->caller_steps, 1, index, count);
@@ -151,7 +152,7 @@ static void TYPED(zero_padding)(const clstm_i_plan *plan, real *data, size_t str
             memset(data + (t * plan->batch + plan->order[row]) * stride, 0, columns * sizeof(real));
 }
 
-/* ---- States: one row each, in the order of the caller's batch there ---- */
+/* ---- States: one for each row of the batch, in the caller's order there ---- */
 
 /* (batch, columns) from the caller's; where `from` is NULL, copies of one row, or zeros. */
 static void TYPED(gather_states)(const clstm_i_plan *plan, real *here, size_t stride, const real *from,

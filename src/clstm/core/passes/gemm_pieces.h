@@ -50,9 +50,9 @@ static size_t TYPED(fitting)(size_t n, double work_of_one, double most, size_t l
     return fit < (double)least ? least : (size_t)fit / least * least;
 }
 
-/* Products are cut along k first, in multiples of the depth that the kernels sum in registers, which costs nothing;
-   along m, evenly, only if that is not enough, as each piece packs op(B) anew. All of 2048 rows instead of eighths save
-   2 % of the backward pass at (100,32,512,512). */
+/* Products are cut along k first, in multiples of the depth that the kernels sum in registers, which costs nothing.
+   They are cut along m, evenly, only if that is not enough, because each piece packs op(B) anew: all 2,048 rows instead
+   of eighths save 2 % of the backward pass at (100,32,512,512). */
 static TYPED(piece_size) TYPED(size_of_piece)(const TYPED(clstm_i_kernels) *kernels, const PUBLIC(gemm) *products,
                                               size_t count) {
     const double most = TUNE_PIECE_WORK * (double)kernels->lanes;

@@ -3,12 +3,12 @@
 
 #include "common.h"
 
-/* A slice of n elements for one thread, in whole cache lines. */
+/* One thread's share of n elements, in whole cache lines. */
 static clstm_i_range TYPED(elements)(size_t n, size_t index, size_t count) {
     return clstm_i_share(n, 64 / sizeof(real), index, count);
 }
 
-/* How many threads a pass is worth that moves so many numbers for each element. */
+/* Threads for a pass that moves this many numbers for each element. */
 static size_t TYPED(pass_threads)(const clstm_i_call *call, size_t n, double numbers) {
     return clstm_i_threads_for(call, numbers * (double)n, SIZE_MAX);
 }
@@ -45,7 +45,7 @@ static clstm_status TYPED(step)(clstm_model *model, const TYPED(clstm_i_adam) *a
     return CLSTM_OK;
 }
 
-/* base^n, without libm's pow: as exact as n roundings. */
+/* base^n without libm's pow, as accurate as n multiplications. */
 static double TYPED(power)(double base, size_t n) {
     double result = 1;
     for (; n; n /= 2, base *= base)
@@ -82,7 +82,7 @@ clstm_status PUBLIC(sgd_step)(clstm_model *model, const clstm_sgd *sgd, const re
 
 /* ---- Clipping ---- */
 
-/* What one thread adds up, on a cache line of its own. */
+/* One thread's sum, on a cache line of its own. */
 typedef struct TYPED(partial_sum) {
     double squares;
     char unused[64 - sizeof(double)];

@@ -77,7 +77,8 @@ static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, i
     return shape;
 }
 
-/* A readout or a projection. Whether it is narrow does not depend on the vectors' width, which changes no bit so. */
+/* A readout or a projection. Whether it is narrow does not depend on the width of a vector, so that results do not
+   either. */
 static TYPED(packed) TYPED(plain_shape)(size_t n, size_t depth, size_t lanes) {
     TYPED(packed) shape = TYPED(packed_shape)(n, depth, lanes, 1);
     if (n > TUNE_NARROW_COLUMNS) return shape;
@@ -144,7 +145,7 @@ static size_t TYPED(pack_count)(const clstm_config *config, clstm_i_pack_kind ki
     return clstm_i_parts(config) * (1 + (config->proj_size > 0)) + has_readout;
 }
 
-/* The packed arrays of a source, in memory that begins at an address; with 0 for it, only what they need. */
+/* Places the packed arrays of a source from an address on; with 0 for the address, only measures them. */
 static TYPED(packed) TYPED(place_packed)(const TYPED(pack_source) *source, clstm_i_layout *layout, uintptr_t memory) {
     TYPED(packed) packed = source->shape;
     const size_t input_rows = packed.narrow ? packed.n : packed.input.depth;
@@ -160,7 +161,7 @@ static TYPED(packed) TYPED(place_packed)(const TYPED(pack_source) *source, clstm
 
 /* ---- Packing ---- */
 
-/* The row of the model's weights that belongs to a lane of a block's vectors; SIZE_MAX where none does. */
+/* The row of the model's weights for a lane of a block; SIZE_MAX for padding. */
 static size_t TYPED(source_row)(const TYPED(packed) *shape, size_t block, size_t lane, size_t lanes) {
     if (shape->plain) {
         const size_t row = block * 4 * lanes + lane;
@@ -171,8 +172,9 @@ static size_t TYPED(source_row)(const TYPED(packed) *shape, size_t block, size_t
     return unit < shape->n ? gate * shape->n + unit : SIZE_MAX;
 }
 
-/* to (depth, width): the given rows of `from` as columns; zeros for a row of SIZE_MAX. These are more rows than the
-   hardware prefetches, so each row's next cache line is prefetched: packing takes up to twice as long without. */
+/* to (depth, width): the given rows of `from` as columns; zeros for a row of SIZE_MAX. There are more rows than the
+   hardware can prefetch, so each row's next cache line is prefetched here: without, packing takes up to twice as
+   long. */
 static void TYPED(pack_block)(const real *from, size_t depth, const size_t *rows, size_t width, real *to) {
     const size_t line = 64 / sizeof(real); /* columns at a time: each cache line of `from` is read once */
     for (size_t first = 0; first < depth; first += line) {
@@ -281,8 +283,8 @@ static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, clstm_i_pack_kin
     return pack;
 }
 
-/* The model's pack of a kind, built by the first call that needs it while others wait; NULL, with *status set, if it
-   can't be had. */
+/* The model's pack of a kind, built by the first call that needs it while others wait; NULL with *status set on
+   failure. */
 static const TYPED(pack) *TYPED(get_pack)(const clstm_model *model, clstm_i_pack_kind kind, size_t lanes,
                                           clstm_status *status) {
     clstm_i_cache *cache = model->cache;

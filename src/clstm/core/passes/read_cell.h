@@ -7,7 +7,7 @@ static TYPED(clstm_i_function) TYPED(read_function)(clstm_activation a) {
     return (TYPED(clstm_i_function)){.function = a.function, .alpha = (real)a.alpha, .beta = (real)a.beta};
 }
 
-/* In *cell, or NULL of a plain one. */
+/* Reads a cell into *cell; NULL if it is the plain one. */
 static const TYPED(clstm_i_cell) *TYPED(read_cell)(const clstm_config *config, const TYPED(clstm_i_kernels) *kernels,
                                                    TYPED(clstm_i_cell) *cell) {
     const clstm_cell *given = &config->cell;
@@ -28,7 +28,7 @@ static const real *TYPED(peepholes_of)(const clstm_model *model, size_t part) {
     return (const real *)model->parameters + clstm_i_part_offsets(&model->config, part).peephole;
 }
 
-/* Steps and gates by the kernel of their cell. */
+/* Run steps and gates by the kernels for their cell. */
 static inline void TYPED(run_kernel_steps)(const TYPED(clstm_i_kernels) *kernels, const TYPED(clstm_i_steps) *steps) {
     if (steps->cell) kernels->cell_steps(steps);
     else kernels->steps(steps);

@@ -14,19 +14,19 @@ typedef struct TYPED(stream) {
     size_t c_stride, h_stride; /* between rows of c and of h: whole vectors */
     size_t width;              /* lanes of a row of sums */
     real *h0, *c0; /* (L, R), (L, H) the state that a new row starts from */
-    real *h, *c;   /* (2, L, capacity, h_stride), (L, capacity, c_stride) the state so far; base.half says which half of
-                      h is current, as a step must not write what it reads */
+    real *h, *c;   /* (2, L, capacity, h_stride), (L, capacity, c_stride) the state so far. A step must not write what
+                      it reads, so h has two halves; base.half is the current one */
     real *hidden;  /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
     real *outputs; /* (capacity, c_stride) o_t tanh(c_t) before a projection */
     real *sums;    /* (chunk, capacity, width) the hoisted input product */
-    TYPED(clstm_i_steps) *ready;    /* (L,) prepared kernel arguments for each layer: only rows, x and h are set in each
-                                       call (building them anew costs 25 ns) */
+    TYPED(clstm_i_steps) *ready;    /* (L,) prepared kernel arguments of each layer: a call sets only rows, x and h
+                                       (building them anew costs 25 ns) */
     TYPED(clstm_i_product) readout; /* likewise */
 } TYPED(stream);
 
 /* ---- Memory ---- */
 
-/* The arrays, in memory that begins at an address; with 0 for it, only what they need. */
+/* Places the arrays from an address on; with 0 for the address, only measures them. */
 static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, uintptr_t memory) {
     const clstm_config *config = &stream->base.config;
     const size_t L = config->num_layers, B = stream->base.capacity;
@@ -47,7 +47,7 @@ static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, u
 #undef PLACE
 }
 
-/* What follows from the model, the batch and the kernels; no memory yet. */
+/* Sets all that follows from the model, the batch and the kernels; no memory yet. */
 static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_config *config, size_t batch,
                                const clstm_i_isa *isa) {
     *stream = (TYPED(stream)){.base = {.config = *config, .is_f64 = REAL_IS_F64, .capacity = batch}};
@@ -69,7 +69,7 @@ static clstm_status TYPED(measure_stream)(const clstm_config *config, size_t bat
     clstm_i_layout layout = {0, 0};
     if (__builtin_mul_overflow(batch, 8 * (config->hidden_size + 64), &row)) return CLSTM_OVERFLOW;
     TYPED(plan_stream)(&stream, config, batch, isa);
-    clstm_i_reserve(&layout, 1, 1, sizeof stream + CLSTM_I_ALIGNMENT); /* and the slack */
+    clstm_i_reserve(&layout, 1, 1, sizeof stream + CLSTM_I_ALIGNMENT); /* slack included */
     TYPED(place_stream)(&stream, &layout, 0);
     *bytes = layout.bytes;
     return layout.overflow ? CLSTM_OVERFLOW : CLSTM_OK;
@@ -107,7 +107,7 @@ static void TYPED(copy_row)(const clstm_stream *given, size_t row, clstm_stream 
 
 /* ---- Weights ---- */
 
-/* The prepared kernel arguments of a layer's step: x and h are set by each call. */
+/* The prepared kernel arguments of a layer's step; each call sets x and h. */
 static TYPED(clstm_i_steps) TYPED(ready_step)(const TYPED(stream) *stream, size_t layer) {
     const TYPED(packed) *packed = &stream->pack->parts[layer];
     TYPED(clstm_i_steps) steps = {
@@ -130,7 +130,7 @@ static void TYPED(use_pack)(TYPED(stream) *stream, const TYPED(pack) *pack) {
     if (config->output_size) stream->readout = TYPED(plain_product)(pack->readout, 0, NULL, stream->h_stride);
 }
 
-/* The pack, and a copy of the initial state. */
+/* Takes the model's pack, and a copy of its initial state. */
 static clstm_status TYPED(adopt_weights)(clstm_stream *given, const clstm_model *model) {
     TYPED(stream) *stream = (TYPED(stream) *)given;
     const clstm_config *config = &given->config;
@@ -153,7 +153,7 @@ static void TYPED(share_weights)(const clstm_stream *given, clstm_stream *given_
     memcpy(to->c0, from->c0, given->config.num_layers * given->config.hidden_size * sizeof(real));
 }
 
-/* In memory that is large enough, and begins at a multiple of the alignment. */
+/* `memory` is large enough and aligned. */
 static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const clstm_i_isa *isa, char *memory) {
     TYPED(stream) *stream = (TYPED(stream) *)memory;
     clstm_i_layout layout = {0, 0};
@@ -161,7 +161,7 @@ static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const 
     clstm_i_reserve(&layout, 1, 1, sizeof *stream);
     TYPED(place_stream)(stream, &layout, (uintptr_t)memory);
     clstm_i_assert(clstm_i_is_aligned(stream->h) && (char *)stream->hidden > (char *)stream->h);
-    memset(stream->h, 0, (size_t)((char *)stream->hidden - (char *)stream->h)); /* the lanes after H too */
+    memset(stream->h, 0, (size_t)((char *)stream->hidden - (char *)stream->h)); /* padding included */
     stream->cell = TYPED(read_cell)(config, stream->kernels, &stream->variant);
 }
 
@@ -175,7 +175,7 @@ static void TYPED(project)(const TYPED(stream) *stream, size_t layer, real *hidd
     stream->kernels->multiply(&product, hidden, stream->h_stride, stream->recurrent_size);
 }
 
-/* Hoists the input product of n steps, if that pays: the steps then start from it. */
+/* Hoists the input product of n steps, if that is faster: the steps then start from it. */
 static void TYPED(hoist)(const TYPED(stream) *stream, TYPED(clstm_i_steps) *steps, size_t n) {
     TYPED(clstm_i_product) *product = &steps->product;
     const size_t rows = product->rows;
@@ -190,7 +190,7 @@ static void TYPED(hoist)(const TYPED(stream) *stream, TYPED(clstm_i_steps) *step
     product->start_stride = stream->width;
 }
 
-/* Steps with a projection after each of them, whose result is the h that the next step reads. */
+/* Steps that are each followed by a projection, whose result is the h that the next step reads. */
 static void TYPED(projected_steps)(const TYPED(stream) *stream, size_t layer, TYPED(clstm_i_steps) *steps, size_t n,
                                    real *hidden) {
     TYPED(clstm_i_product) *product = &steps->product;
@@ -218,7 +218,7 @@ static void TYPED(stream_layer)(const TYPED(stream) *stream, size_t layer, size_
     if (n == 1 && !projects) {
         ready->h = hidden;
         TYPED(run_kernel_steps)(stream->kernels, ready);
-        ready->first++; /* the next step goes through the weights the other way, as inside a block */
+        ready->first++; /* zig-zag: the next step visits the blocks in reverse */
         return;
     }
     TYPED(clstm_i_steps) steps = *ready;
@@ -245,7 +245,7 @@ static void TYPED(stream_out)(TYPED(stream) *stream, size_t n, const real *hidde
     stream->kernels->multiply(&stream->readout, y, columns, columns);
 }
 
-/* A single step writes its h to the state; of several steps the last h is copied there. */
+/* A single step writes its h to the state; after several steps the last h is copied there. */
 static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x, real *y) {
     const clstm_config *config = &stream->base.config;
     const size_t rows = stream->base.rows * stream->h_stride, next = !stream->base.half;
@@ -310,7 +310,7 @@ clstm_status PUBLIC(stream_set_state)(clstm_stream *given, const real *h, const 
     return CLSTM_OK;
 }
 
-/* What stream.c calls by the stream's type. */
+/* The functions that stream.c calls by the stream's type. */
 const clstm_i_stream_functions TYPED(clstm_i_stream) = {
     TYPED(measure_stream), TYPED(begin_stream), TYPED(adopt_weights),
     TYPED(share_weights), TYPED(start_row), TYPED(copy_row),

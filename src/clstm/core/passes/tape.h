@@ -3,7 +3,7 @@
 
 #include "gather.h"
 
-/* The arrays of a tape, in memory that begins at an address; with 0 for it, only what they need. */
+/* Places the arrays of a tape from an address on; with 0 for the address, only measures them. */
 static void TYPED(place_tape)(clstm_tape *tape, clstm_i_layout *layout, const PUBLIC(sequence) *sequence,
                               uintptr_t memory) {
     const clstm_config *config = &tape->config;
@@ -33,7 +33,7 @@ static clstm_i_extent TYPED(extent)(const PUBLIC(sequence) *sequence) {
     return (clstm_i_extent){sequence->steps, sequence->batch, sequence->lengths, sequence->ragged};
 }
 
-/* Memory for a tape, and its plan; nothing else in it yet. */
+/* Allocates a tape and makes its plan; its arrays are still undefined. */
 static clstm_status TYPED(make_tape)(const clstm_model *model, const PUBLIC(sequence) *sequence,
                                      const clstm_context *context, clstm_tape **result) {
     const clstm_i_extent extent = TYPED(extent)(sequence);
@@ -61,8 +61,8 @@ static clstm_status TYPED(make_tape)(const clstm_model *model, const PUBLIC(sequ
     return CLSTM_OK;
 }
 
-/* A layer's recorded input, (total, D R) in forward order; NULL if it is simply the h of the layer below. Layer L is
-   the readout. */
+/* A layer's recorded input, (total, D R) in forward order; NULL if it is just the h of the layer below. Layer L is the
+   readout. */
 static real *TYPED(tape_input)(const clstm_tape *tape, size_t layer) {
     const clstm_config *config = &tape->config;
     const int reads_out = clstm_i_directions(config) > 1 && config->output_size;
@@ -70,7 +70,7 @@ static real *TYPED(tape_input)(const clstm_tape *tape, size_t layer) {
     return (real *)tape->inputs + (layer - 1) * tape->plan.total * clstm_i_layer_size(config);
 }
 
-/* The mask of a layer's input, which has factors of 0 or 1 / (1 - p); without data where there is no dropout. */
+/* The mask of a layer's input, with factors of 0 or 1 / (1 - p); without data if there is no dropout. */
 static TYPED(row_view) TYPED(dropout_of)(const clstm_tape *tape, size_t layer) {
     const clstm_config *config = &tape->config;
     const size_t size = clstm_i_layer_size(config), before = (layer - 1) * clstm_i_caller_rows(&tape->plan) * size;
