@@ -11,14 +11,17 @@
        c_t = f_t * c_{t-1} + i_t * g_t                 cell state
        h_t = o_t * tanh(c_t)                           hidden state
 
-   With a projection h_t = weight_hr (o_t * tanh(c_t)), of R elements; without one R below stands for H. Layer
-   k > 0 reads the h of layer k - 1. A bidirectional layer is two of these, one from the first step to the last and one
-   back, and its h are both of theirs side by side. With a readout, y_t = weight_out h_t + bias_out of the last layer;
-   without one y_t is its h_t, and O below stands for D R.
+   With a projection, h_t = weight_hr (o_t * tanh(c_t)) has R elements; without one, R = H. Layer k > 0 reads the h of
+   layer k - 1. A bidirectional layer is two of these, one from the first step to the last and one from the last to the
+   first; its h is the concatenation of theirs, forward first. With a readout, y_t = weight_out h_t + bias_out from the
+   h of the last layer; without one, y_t is that h_t and O = D R.
 
-   T steps, B batch rows, I input_size, H hidden_size, R proj_size, L num_layers, D directions (1 or 2), O
-   output_size. Arrays are C-contiguous, aligned as their type, and never alias unless a comment allows it. Where an
-   array has L D parts, layer k's direction d is number k D + d, the reverse direction of two the second.
+       T   steps            I   input_size     R   proj_size, or H      D   directions, 1 or 2
+       B   rows of a batch  H   hidden_size    L   num_layers           O   output_size, or D R
+
+   Arrays are C-contiguous, aligned for their type, and do not alias unless a comment allows it. A part is one direction
+   of one layer. In arrays of L D parts, direction d of layer k has index k D + d; of two directions, d = 1 is the
+   reverse one.
 
    2. A complete program
 
@@ -51,7 +54,7 @@
 
    3. A live signal
 
-   Sample by sample, in memory of the caller's, without an allocation, a lock or a system call after clstm_stream_init:
+   Sample by sample, in the caller's memory. After clstm_stream_init there is no allocation, lock or system call:
 
        #include <math.h>
        #include <stdio.h>
@@ -65,7 +68,7 @@
            config.hidden_size = 16;
            config.output_size = 1;
 
-           clstm_model *model = NULL;      // zeros, unless the name of a file of clstm.LSTM.save is given
+           clstm_model *model = NULL;      // all zero, unless a file of clstm.LSTM.save is given
            clstm_status status = argc > 1 ? clstm_model_from_file(argv[1], NULL, &model)
                                           : clstm_model_create(&config, NULL, NULL, &model);
            size_t bytes = 0;
@@ -88,7 +91,7 @@
 
    4. Training
 
-   clstm_record is clstm_forward that keeps what clstm_backward needs. Here y_t is to become x_{t-1}:
+   clstm_record is a clstm_forward that keeps the activations for clstm_backward. This model learns y_t = x_{t-1}:
 
        #include <stdio.h>
        #include <stdlib.h>
@@ -145,20 +148,20 @@
                status = step(model, &adam, &loss);
            }
            printf("%s: %s\n", clstm_strerror(status), loss < 0.02f ? "learned" : "not learned");
-           clstm_model_free(model);    // clstm_model_parameters(model) is what it has learned
+           clstm_model_free(model);    // clstm_model_parameters(model) has the result
            return (int)status;
        }
 
    5. What a host can bring
 
-   A clstm_context holds threads, an allocator and a BLAS, each of them optional. No BLAS is called but by the engine
-   of that name (clstm_engine), which without one multiplies by the library's own kernels:
+   A clstm_context holds threads, an allocator and a BLAS, each of them optional. Only the engine "blas" (clstm_engine)
+   calls a BLAS; without one it uses the library's own kernels:
 
        #include <stdio.h>
        #include <stdlib.h>
        #include <clstm.h>
 
-       static void sgemm(const clstm_gemm *p)  // of a CBLAS: cblas_sgemm(CblasRowMajor, p->transpose_a ? ...)
+       static void sgemm(const clstm_gemm *p)  // with CBLAS: cblas_sgemm(CblasRowMajor, p->transpose_a ? ...)
        {
            for (size_t i = 0; i < p->m; i++)
                for (size_t j = 0; j < p->n; j++) {
@@ -212,23 +215,24 @@
 
    6. Types
 
-   float32 is the product, and its functions carry no suffix. Every function and struct that touches numbers
-   has a float64 twin that ends in _f64 and differs in nothing else.
+   float32 is the default, and its functions have no suffix. Every function and struct that touches numbers has a
+   float64 twin, which ends in _f64 and differs in nothing else.
 
    7. Structs and defaults
 
-   A struct is set up by its CLSTM_..._INIT macro, which also records its size, so that later versions can add
-   fields. In every field zero means the default.
+   Every struct is initialised by its CLSTM_..._INIT macro, which also records its size, so that later versions can add
+   fields. Zero means the default in every field (but see the optimisers).
 
    8. Threads and ownership
 
-   A model may be shared by any number of calls at once; clstm_model_update, the optimisers' steps and clstm_model_free
-   need it alone. A tape and a stream are one caller's at a time. All other functions may be called by any number of
-   threads. Calls run on the caller's thread unless the context brings a team. Denormals are flushed
-   inside a call, and the caller's floating-point environment is restored when it returns.
+   Any number of calls may share a model concurrently; only clstm_model_update, the steps of optimisers and
+   clstm_model_free need exclusive access. A tape or a stream has one caller at a time. All other functions may be
+   called from any number of threads. A call runs on the caller's thread unless the context has a team. Denormals are
+   flushed during a call, and the caller's floating-point environment is restored when it returns.
 
-   What a call reads and writes is the caller's, and is needed until the call returns, unless a comment says longer. Of
-   what the library makes, clstm_model_free takes models, clstm_tape_free tapes, and clstm_stream_release streams. */
+   Arrays that a call reads or writes are owned by the caller and must stay valid until the call returns; comments say
+   where longer. Objects that the library makes are freed by the caller: models by clstm_model_free, tapes by
+   clstm_tape_free, streams by clstm_stream_release. */
 
 #ifndef CLSTM_H
 #define CLSTM_H
@@ -243,45 +247,46 @@ extern "C" {
 #define CLSTM_VERSION_MINOR 1
 #define CLSTM_VERSION_PATCH 0
 
-/* The version of the library that is linked, "major.minor.patch". Static, never NULL. */
+/* The version of the linked library, "major.minor.patch". Static, never NULL. */
 const char *clstm_version(void);
 
 /* ---- Errors ---------------------------------------------------------------------------------------------- */
 
-/* What a fallible call returns. Unless the call says otherwise, nothing has been written when it is not OK. */
+/* The result of a call that can fail. Unless a comment says otherwise, nothing has been written if it is not
+   CLSTM_OK. */
 typedef enum clstm_status {
     CLSTM_OK = 0,
-    CLSTM_INVALID_ARGUMENT, /* a NULL pointer or a struct of unknown size where a valid one is needed */
-    CLSTM_INVALID_CONFIG,   /* a size is zero, the projection is no smaller than H, a direction or function is unknown,
+    CLSTM_INVALID_ARGUMENT, /* a required pointer is NULL, a struct's size is unknown, or an index is out of range */
+    CLSTM_INVALID_CONFIG,   /* a size is zero, proj_size is not below hidden_size, a direction or function is unknown,
                                or a number of the cell is negative or not finite */
-    CLSTM_OVERFLOW,         /* the sizes multiply to more than memory can address */
+    CLSTM_OVERFLOW,         /* the sizes exceed what memory can address */
     CLSTM_OUT_OF_MEMORY,    /* the allocator returned NULL */
     CLSTM_WRONG_DTYPE,      /* a float32 call on a float64 model or tape, or the reverse */
-    CLSTM_CANCELLED,        /* the context's cancelled() asked to stop; outputs are undefined */
-    CLSTM_TAPE_CONSUMED,    /* clstm_backward has already used up this tape */
+    CLSTM_CANCELLED,        /* the context's cancelled() returned non-zero; outputs are undefined */
+    CLSTM_TAPE_CONSUMED,    /* clstm_backward has already consumed this tape */
     CLSTM_MODEL_CHANGED,    /* the parameters changed between clstm_record and clstm_backward */
-    CLSTM_NOT_CAUSAL,       /* a stream of a model that has a reverse direction, which begins at the end */
-    CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that is for inference only */
+    CLSTM_NOT_CAUSAL,       /* a stream of a model with a reverse direction, which starts at the end */
+    CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that has no gradient here */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
     CLSTM_UNKNOWN_ENGINE,   /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
-    CLSTM_INVALID_FILE,     /* the file is malformed, or none that LSTM.save writes */
-    CLSTM_FILE_ERROR        /* the file cannot be opened or read; errno tells why */
+    CLSTM_INVALID_FILE,     /* the file is malformed, or was not written by LSTM.save */
+    CLSTM_FILE_ERROR        /* the file cannot be opened or read; errno says why */
 } clstm_status;
 
-/* One English sentence without a full stop. Static, never NULL. */
+/* The message for a status: English, without a full stop. Static, never NULL. */
 const char *clstm_strerror(clstm_status status);
 
 /* ---- What the host supplies ------------------------------------------------------------------------------ */
 
-/* One product of row-major matrices, C = op(A) op(B) or C += op(A) op(B). */
+/* A product of row-major matrices, C = op(A) op(B) or C += op(A) op(B). */
 typedef struct clstm_gemm {
     size_t m, n, k;               /* op(A) is m x k, op(B) is k x n, C is m x n; k may be 0 */
     const float *a;               /* m x k, or k x m if transpose_a */
     const float *b;               /* k x n, or n x k if transpose_b */
     float *c;                     /* m x n; shares no memory with a or b */
-    size_t lda, ldb, ldc;         /* elements from one row to the next */
+    size_t lda, ldb, ldc;         /* elements between rows */
     int transpose_a, transpose_b; /* 0 or 1 */
-    int accumulate;               /* 0: C is overwritten, and may hold anything before; 1: added to */
+    int accumulate;               /* 0: C is overwritten, whatever it contains; 1: the product is added to C */
 } clstm_gemm;
 
 typedef struct clstm_gemm_f64 {
@@ -294,46 +299,46 @@ typedef struct clstm_gemm_f64 {
     int accumulate;
 } clstm_gemm_f64;
 
-/* Threads that work together. run() calls task(argument, index, count) once for every index < count, all at the
-   same time and the caller's thread as index 0, and returns when all have returned. It chooses count, at least 1
-   and at most `wanted`. */
+/* Threads that work together. run() calls task(argument, index, count) once for every index < count, all concurrently
+   and index 0 on the caller's thread, and returns when all have returned. It chooses count, from 1 to `wanted`. */
 typedef struct clstm_team {
     size_t size;
     size_t threads; /* the largest count that run() will choose; 0 or 1: run() is not called */
     void (*run)(void *user, size_t wanted, void (*task)(void *argument, size_t index, size_t count), void *argument);
-    void *user; /* handed to run() */
+    void *user; /* passed to run() */
 } clstm_team;
 #define CLSTM_TEAM_INIT {sizeof(clstm_team), 0, NULL, NULL}
 
-/* A team of at most `threads` OpenMP threads (0: clstm_default_threads()). One thread if the library was built
-   without OpenMP, in a forked child, inside a parallel region, or while another thread's team runs. */
+/* A team of at most `threads` OpenMP threads (0: clstm_default_threads()). It runs a single thread if the library was
+   built without OpenMP, in a forked child, inside a parallel region, or while another such team runs. */
 clstm_team clstm_openmp_team(size_t threads);
 
-/* The least of OMP_NUM_THREADS (where set), the CPUs of the affinity mask and the cgroup's quota; at least 1. */
+/* The smallest of OMP_NUM_THREADS (if set), the number of CPUs in the affinity mask and the cgroup's quota; at least
+   1. */
 size_t clstm_default_threads(void);
 
 /* 1 if the library was built with OpenMP, else 0. */
 int clstm_has_openmp(void);
 
-/* What the calls of one host have in common. A NULL context is one with all defaults. */
+/* Threads, memory and BLAS of a host, for all its calls. A NULL context has all defaults. */
 typedef struct clstm_context {
     size_t size;
 
-    /* Row-major matrix products of the engine "blas" (clstm_engine), called from several threads at once on disjoint
-       C. NULL: the library's own. */
+    /* Row-major matrix products of the engine "blas" (clstm_engine), called concurrently from several threads with
+       disjoint C. NULL: the library's own. */
     void (*sgemm)(const clstm_gemm *product);
     void (*dgemm)(const clstm_gemm_f64 *product);
 
-    /* Memory. `allocate` returns a block for any alignment of a C type, or NULL. NULL: malloc and free. A model or
-       tape is freed by the allocator that made it. A model also keeps its packed weights, made by the first call, and
-       the workspace of a pass for the next one, both from its own allocator. */
+    /* `allocate` returns memory aligned for any C type, or NULL if there is none. Both NULL: malloc and free. A model
+       or tape is released by the allocator that made it. From its allocator a model also takes its packed weights,
+       built by the first call, and the workspace of a pass, kept for the next one. */
     void *(*allocate)(void *user, size_t bytes);
     void (*release)(void *user, void *block);
 
     /* Polled by the caller's thread about every 50 ms; non-zero ends the call with CLSTM_CANCELLED. */
     int (*cancelled)(void *user);
 
-    void *user; /* handed to allocate, release and cancelled */
+    void *user; /* passed to allocate, release and cancelled */
 
     clstm_team team; /* default: the caller's thread alone */
 } clstm_context;
@@ -341,36 +346,40 @@ typedef struct clstm_context {
 
 /* ---- What computes --------------------------------------------------------------------------------------- */
 
-/* The kernels in use: "generic", "avx2", "avx512" or "neon". Chosen once, by the CPU or the environment's CLSTM_ISA;
-   NULL if that names none that this CPU and build have. */
+/* The kernels in use: "generic", "avx2", "avx512" or "neon". Chosen once: those that the environment's CLSTM_ISA names,
+   or the best for this CPU. NULL if CLSTM_ISA names none that this CPU and build have. */
 const char *clstm_isa(void);
 
-/* The names that CLSTM_ISA may take here, best first, ended by NULL. Static. */
+/* The valid names for CLSTM_ISA on this CPU, best first, terminated by NULL. Static. */
 const char *const *clstm_isa_list(void);
 
-/* The engine in use. "packed": product and gates tile by tile, on weights packed once for each version of a model; no
-   BLAS, and forward results that are equal bit by bit for every number of threads, batch and cutting of a sequence into
-   calls. "blas": the context's gemm for every product, the plain second opinion, equal to rounding. Chosen once by the
-   environment's CLSTM_ENGINE, else "packed"; NULL if that names neither. */
+/* The engine in use. Chosen once: the one that the environment's CLSTM_ENGINE names, or "packed". NULL if CLSTM_ENGINE
+   names none.
+
+   "packed" fuses products and gates tile by tile, on weights that are packed once for each version of a model. It calls
+   no BLAS. Its forward results are bit-identical for any number of threads, any batch, and any division of a sequence
+   into calls.
+
+   "blas" uses the context's gemm for every product. It is the plain second opinion, equal up to rounding. */
 const char *clstm_engine(void);
 
-/* The names that CLSTM_ENGINE may take, ended by NULL. Static. */
+/* The valid names for CLSTM_ENGINE, terminated by NULL. Static. */
 const char *const *clstm_engine_list(void);
 
 /* ---- Models ---------------------------------------------------------------------------------------------- */
 
-/* Which way through time. A row of its own length goes back from its own last step. */
+/* The direction in time. The reverse direction starts at each row's own last step. */
 typedef enum clstm_direction {
     CLSTM_FORWARD = 0,
     CLSTM_REVERSE = 1,
     CLSTM_BIDIRECTIONAL = 2 /* both: D = 2 */
 } clstm_direction;
 
-/* A function of the cell. Those up to CLSTM_RELU have gradients, the others are for inference. alpha and beta are the
-   function's own, where the formula has them, and never default to anything. Source: the ONNX operator LSTM, whose
-   usual values stand in brackets. */
+/* An activation function of the cell. Functions up to CLSTM_RELU have gradients, the others are for inference only.
+   alpha and beta are used where the formula has them, and have no defaults. Source: the ONNX operator LSTM, whose
+   defaults are in brackets. */
 typedef enum clstm_function {
-    CLSTM_DEFAULT = 0,      /* CLSTM_SIGMOID of the gates; else CLSTM_TANH */
+    CLSTM_DEFAULT = 0,      /* CLSTM_SIGMOID for gates, else CLSTM_TANH */
     CLSTM_SIGMOID,          /* 1 / (1 + exp(-x)) */
     CLSTM_TANH,
     CLSTM_HARD_SIGMOID,     /* min(max(alpha x + beta, 0), 1) [0.2, 0.5] */
@@ -389,7 +398,7 @@ typedef struct clstm_activation {
     double alpha, beta; /* finite */
 } clstm_activation;
 
-/* A cell other than that of section 1; all zero is that one. With peepholes p, and each gate's sum and c_t bounded,
+/* A cell other than the one of section 1, which is all zero. With peepholes p,
 
        i_t = gate(W_i x_t + R_i h_{t-1} + b_i + p_i * c_{t-1})
        f_t = gate(W_f x_t + R_f h_{t-1} + b_f + p_f * c_{t-1}),  or 1 - i_t if coupled
@@ -398,12 +407,13 @@ typedef struct clstm_activation {
        o_t = gate(W_o x_t + R_o h_{t-1} + b_o + p_o * c_t)
        h_t = o_t * hidden(c_t)
 
-   The plain cell runs on kernels of its own, however it is spelled. */
+   where each gate's sum and c_t may be clipped. The cell of section 1 runs on kernels of its own, also if its
+   functions are named explicitly. */
 typedef struct clstm_cell {
-    int peephole;     /* 1: weight_peephole_l{k} */
-    int coupled;      /* 1: what the parameters have for the forget gate counts for nothing, and has no gradient */
-    double clip;      /* every gate's sum is bounded to [-clip, clip] before its function; 0: it is not */
-    double cell_clip; /* c_t is bounded to [-cell_clip, cell_clip]; 0: it is not */
+    int peephole;     /* 1: with weight_peephole_l{k} */
+    int coupled;      /* 1: the forget gate's parameters are not used, and their gradients are zero */
+    double clip;      /* every gate's sum is clipped to [-clip, clip] before its function; 0: not clipped */
+    double cell_clip; /* c_t is clipped to [-cell_clip, cell_clip]; 0: not clipped */
     clstm_activation gate, cell, hidden;
 } clstm_cell;
 #define CLSTM_CELL_INIT {0, 0, 0, 0, {CLSTM_DEFAULT, 0, 0}, {CLSTM_DEFAULT, 0, 0}, {CLSTM_DEFAULT, 0, 0}}
@@ -422,60 +432,63 @@ typedef struct clstm_config {
 } clstm_config;
 #define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0, CLSTM_FORWARD, 0, 0, CLSTM_CELL_INIT}
 
-/* One named tensor of the flat parameter array. Gate blocks are stacked i, f, g, o along the rows. */
+/* One named tensor of the flat parameter array. Gates are stacked along the rows: i, f, g, o. */
 typedef struct clstm_parameter {
-    char name[48];  /* weight_ih_l{k} (4H, I or D R), weight_hh_l{k} (4H, R), bias_l{k} (4H,), weight_hr_l{k} (R, H),
-                       weight_peephole_l{k} (3H,), blocks i, f, o, of every layer k in turn, with "_reverse" after them
-                       for the reverse direction; then weight_out (O, D R), bias_out (O,); then h0 (L D, R),
+    char name[48];  /* for every layer k: weight_ih_l{k} (4H, I or D R), weight_hh_l{k} (4H, R), bias_l{k} (4H,),
+                       weight_hr_l{k} (R, H), weight_peephole_l{k} (3H,) with i, f, o; then the same with "_reverse" for
+                       the reverse direction; after all layers weight_out (O, D R), bias_out (O,), h0 (L D, R),
                        c0 (L D, H) */
     size_t rows;
     size_t columns; /* 0: one-dimensional */
-    size_t offset;  /* of the first element in the flat array */
+    size_t offset;  /* of its first element in the flat array */
 } clstm_parameter;
 
-/* How many tensors a model of this configuration has, and how many elements they have together. */
+/* The number of tensors of a model of this configuration, and the number of their elements together. */
 clstm_status clstm_config_count(const clstm_config *config, size_t *tensors, size_t *elements);
 
-/* The tensor number `index` < tensors. */
+/* The tensor with this index, which is below the number of tensors. */
 clstm_status clstm_config_parameter(const clstm_config *config, size_t index, clstm_parameter *parameter);
 
-/* Immutable but for clstm_model_update. */
+/* A model: its configuration and parameters. Only clstm_model_update and the steps of optimisers change it. */
 typedef struct clstm_model clstm_model;
 
-/* Makes a model; the parameters (the flat array, clstm_config_count elements; NULL: all zero) are copied. On failure
-   *model is NULL. Free it with clstm_model_free. The context's allocator must outlive the model. */
+/* Makes a model with a copy of the flat array `parameters` (clstm_config_count elements; NULL: all zero). On failure
+   *model is NULL. Freed by clstm_model_free. The context's allocator must outlive the model. */
 clstm_status clstm_model_create(const clstm_config *config, const float *parameters, const clstm_context *context,
                                 clstm_model **model);
 clstm_status clstm_model_create_f64(const clstm_config *config, const double *parameters,
                                     const clstm_context *context, clstm_model **model);
 
-/* Replaces all parameters by a copy of the flat array. Needs the model alone. */
+/* Replaces all parameters by a copy of the flat array. Needs exclusive access to the model. */
 clstm_status clstm_model_update(clstm_model *model, const float *parameters);
 clstm_status clstm_model_update_f64(clstm_model *model, const double *parameters);
 
-/* The model's own flat array, to read; valid until clstm_model_free. NULL if the model is NULL or of the other type. */
+/* The model's flat array, read-only; valid until clstm_model_free. NULL if the model is NULL or of the other type. */
 const float *clstm_model_parameters(const clstm_model *model);
 const double *clstm_model_parameters_f64(const clstm_model *model);
 
-/* Frees the model; NULL is allowed. No call may be using it, no tape may be used after it (but freed). */
+/* Frees the model; NULL is allowed. No call may be using it, and its tapes may afterwards only be freed. */
 void clstm_model_free(clstm_model *model);
 
 /* ---- Models from files ----------------------------------------------------------------------------------- */
 
-/* Makes a model of a safetensors file as LSTM.save writes it, of the file's type and configuration: clstm_model_is_f64
-   and clstm_model_config tell which. batch_first is ignored: arrays in C are always (T, B, .).
+/* Makes a model from a safetensors file of LSTM.save, with the file's type and configuration, which clstm_model_is_f64
+   and clstm_model_config return. batch_first is ignored: arrays in C are always (T, B, .).
 
-   The model owns copies of all numbers and is freed like any other. On failure *model is NULL: CLSTM_INVALID_ARGUMENT,
-   CLSTM_INVALID_FILE, CLSTM_OUT_OF_MEMORY or, of a path alone, CLSTM_FILE_ERROR. Files may come from anyone: nothing
-   is taken on trust, and all memory, at most twice the file and a constant, is the context's allocator's (but a
-   stream's buffer). The JSON header may have 16 MiB. Any number of calls may run at once. Only on little-endian
-   hosts; on others every file is CLSTM_INVALID_FILE. */
+   The model owns copies of all numbers and is freed like any other. On failure *model is NULL, and the status is
+   CLSTM_INVALID_ARGUMENT, CLSTM_INVALID_FILE, CLSTM_OUT_OF_MEMORY or, for a path only, CLSTM_FILE_ERROR.
 
-/* Of a file's contents in memory, aligned or not, which must not change meanwhile and are not needed afterwards. */
+   Files may be hostile: everything in them is checked. Memory is bounded by twice the size of the file plus a constant,
+   and comes from the context's allocator (except the buffer of the C library's FILE). The JSON header may have up to
+   16 MiB. Any number of calls may run concurrently. Little-endian hosts only; on others every file is
+   CLSTM_INVALID_FILE. */
+
+/* From the contents of a file in memory, of any alignment. They must not change during the call, and are not needed
+   after it. */
 clstm_status clstm_model_from_bytes(const void *bytes, size_t size, const clstm_context *context,
                                     clstm_model **model);
 
-/* Of a file by its path, which must allow to seek. */
+/* From a file by its path. The file must be seekable. */
 clstm_status clstm_model_from_file(const char *path, const clstm_context *context, clstm_model **model);
 
 /* 1 if the model's numbers are float64, else 0; 0 for NULL. */
@@ -486,15 +499,18 @@ const clstm_config *clstm_model_config(const clstm_model *model);
 
 /* ---- Forward --------------------------------------------------------------------------------------------- */
 
-/* What clstm_record keeps. */
+/* What clstm_record keeps, and how much memory a tape takes. */
 typedef enum clstm_keep {
     CLSTM_KEEP_GATES = 0, /* gates and states: about (I + 6 L D H) T B elements */
-    CLSTM_KEEP_STATES = 1 /* states, (I + 2 L D H) T B: clstm_backward computes the gates again, same to rounding */
+    CLSTM_KEEP_STATES = 1 /* states only: about (I + 2 L D H) T B; clstm_backward recomputes the gates, equal up to
+                             rounding */
 } clstm_keep;
 
-/* What one call reads and writes. All memory is the caller's. T = 0, B = 0 and lengths of 0 work: the state passes
-   through. Sequences are (T, B, .), and where a row is shorter than T nothing of x after its end is read and y is zero
-   there; or, if ragged, without padding, the steps of one row after those of the other, (sum of lengths, .). */
+/* The arrays of one call, all owned by the caller. T = 0, B = 0 and lengths of 0 are allowed: the state passes through
+   unchanged.
+
+   Sequences are (T, B, .). After the end of a row that is shorter than T, x is not read and y is set to zero. Ragged
+   sequences have no padding: they are (sum of lengths, .), the steps of one row followed by those of the next. */
 typedef struct clstm_sequence {
     size_t size;
     size_t steps; /* T */
@@ -502,16 +518,16 @@ typedef struct clstm_sequence {
     const float *x;  /* (T, B, I); may be NULL if T * B = 0 */
     const float *h0; /* (L D, B, R) initial hidden state, or NULL: the model's own, or zero */
     const float *c0; /* (L D, B, H) initial cell state, or NULL: the model's own, or zero */
-    float *y;        /* (T, B, O), or NULL: not wanted; shares no memory with what is read */
-    float *hn;       /* (L D, B, R) hidden state after each row's own last step, or NULL: not wanted; may be h0 */
+    float *y;        /* (T, B, O), or NULL: not wanted; must not overlap what is read */
+    float *hn;       /* (L D, B, R) hidden state after each row's last step, or NULL: not wanted; may be h0 */
     float *cn;       /* (L D, B, H) cell state likewise, or NULL: not wanted; may be c0 */
-    clstm_keep keep; /* of clstm_record */
-    const size_t *lengths; /* (B,) steps of each row, in any order, at most T; or NULL: all T */
-    int ragged;            /* 1: no padding; T is then only a limit to the lengths */
-    /* Of clstm_record alone: factors, 0 or 1 / (1 - p) where p is the probability of a zero. They must stay until
+    clstm_keep keep; /* clstm_record only */
+    const size_t *lengths; /* (B,) steps of each row, in any order, at most T; or NULL: all rows have T steps */
+    int ragged;            /* 1: no padding; T then only limits the lengths */
+    /* clstm_record only: factors of 0 or 1 / (1 - p), where p is the probability of a 0. They must stay valid until
        clstm_backward has returned. */
-    const float *dropout;           /* (L - 1, T, B, D R) of each layer's h on its way to the next one, or NULL */
-    const float *recurrent_dropout; /* (L D, B, R) of h_{t-1} in the gates, the same at all steps, or NULL */
+    const float *dropout;           /* (L - 1, T, B, D R) for each layer's h as the next layer's input, or NULL */
+    const float *recurrent_dropout; /* (L D, B, R) for h_{t-1} in the gates, the same at all steps, or NULL */
 } clstm_sequence;
 #define CLSTM_SEQUENCE_INIT \
     {sizeof(clstm_sequence), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES, NULL, 0, NULL, NULL}
@@ -535,17 +551,17 @@ typedef struct clstm_sequence_f64 {
 #define CLSTM_SEQUENCE_F64_INIT \
     {sizeof(clstm_sequence_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_KEEP_GATES, NULL, 0, NULL, NULL}
 
-/* Runs the model over a sequence. */
+/* Runs a model over a sequence. */
 clstm_status clstm_forward(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context);
 clstm_status clstm_forward_f64(const clstm_model *model, const clstm_sequence_f64 *sequence,
                                const clstm_context *context);
 
 /* ---- Training -------------------------------------------------------------------------------------------- */
 
-/* A recorded forward pass: a copy of x, and what clstm_keep says. One caller's at a time. */
+/* A recorded forward pass: a copy of x, and what clstm_keep says. It has one caller at a time. */
 typedef struct clstm_tape clstm_tape;
 
-/* What can be read from a tape, one direction of one layer at a time. */
+/* The arrays that can be read from a tape, for one part at a time. */
 typedef enum clstm_tape_field {
     CLSTM_INPUT_GATE = 0,  /* i_t, (T, B, H) */
     CLSTM_FORGET_GATE = 1, /* f_t, (T, B, H) */
@@ -555,31 +571,32 @@ typedef enum clstm_tape_field {
     CLSTM_HIDDEN_STATE = 5 /* h_t, (T, B, R) */
 } clstm_tape_field;
 
-/* clstm_forward that keeps what clstm_backward needs (sequence->keep). On failure *tape is NULL. */
+/* Runs clstm_forward and records it for clstm_backward (sequence->keep). On failure *tape is NULL. Freed by
+   clstm_tape_free. */
 clstm_status clstm_record(const clstm_model *model, const clstm_sequence *sequence, const clstm_context *context,
                           clstm_tape **tape);
 clstm_status clstm_record_f64(const clstm_model *model, const clstm_sequence_f64 *sequence,
                               const clstm_context *context, clstm_tape **tape);
 
-/* Copies one field, which the tape must have kept, of part k D + d: element (t, b, j) goes to
-   out[(t B + b) row_stride + j], zero after a row's end; the rows of a ragged sequence lie as in y. */
+/* Copies one field, which the tape must have kept, of part k D + d. Element (t, b, j) goes to
+   out[(t B + b) row_stride + j], zero after a row's end; ragged sequences are laid out like y. */
 clstm_status clstm_tape_read(const clstm_tape *tape, clstm_tape_field field, size_t part, float *out,
                              size_t row_stride);
 clstm_status clstm_tape_read_f64(const clstm_tape *tape, clstm_tape_field field, size_t part, double *out,
                                  size_t row_stride);
 
-/* Gradients of a loss: dy, dhn and dcn come in, the others go out. dy and dx lie as y and x did; after a row's end dy
-   is not read, and dx is zero. */
+/* Gradients of a loss: dy, dhn and dcn are inputs, the others outputs. dy and dx are laid out like y and x. After a
+   row's end dy is not read, and dx is set to zero. */
 typedef struct clstm_gradients {
     size_t size;
     const float *dy;   /* (T, B, O), or NULL: zero */
     const float *dhn;  /* (L D, B, R), or NULL: zero */
     const float *dcn;  /* (L D, B, H), or NULL: zero */
-    float *dx;         /* (T, B, I), or NULL: not wanted, and not computed */
+    float *dx;         /* (T, B, I), or NULL: not computed */
     float *dh0;        /* (L D, B, R), or NULL: not wanted */
     float *dc0;        /* (L D, B, H), or NULL: not wanted */
-    float *parameters; /* flat, as the model's; or NULL: not wanted, and not computed */
-    int accumulate; /* 1: added to what `parameters` holds, as for truncated backpropagation; 0: overwrites it */
+    float *parameters; /* flat, like the model's; or NULL: not computed */
+    int accumulate; /* 1: adds to `parameters`, as for truncated backpropagation; 0: overwrites it */
 } clstm_gradients;
 #define CLSTM_GRADIENTS_INIT {sizeof(clstm_gradients), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 
@@ -596,8 +613,8 @@ typedef struct clstm_gradients_f64 {
 } clstm_gradients_f64;
 #define CLSTM_GRADIENTS_F64_INIT {sizeof(clstm_gradients_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 
-/* Backpropagation through time. Uses the tape up, also when cancelled: only clstm_tape_free may follow. Out of memory
-   and refusals leave it as it was. */
+/* Backpropagation through time. Consumes the tape, also if cancelled: afterwards it can only be freed. The tape is
+   unchanged if the call is refused or runs out of memory. */
 clstm_status clstm_backward(clstm_tape *tape, const clstm_gradients *gradients, const clstm_context *context);
 clstm_status clstm_backward_f64(clstm_tape *tape, const clstm_gradients_f64 *gradients,
                                 const clstm_context *context);
@@ -607,13 +624,16 @@ void clstm_tape_free(clstm_tape *tape);
 
 /* ---- Optimisers ------------------------------------------------------------------------------------------ */
 
-/* Passes over flat arrays. A step changes the model in place and needs it alone, as clstm_model_update does. Gradients
-   are those of clstm_backward, clstm_config_count elements; an optimiser's state is the caller's, as many, zeros at
-   first. No two arrays share memory. In the settings zero is zero: the INIT macros hold the usual values. */
+/* Updates of flat arrays of clstm_config_count elements. A step changes the model in place and needs exclusive access
+   to it. Gradients are those of clstm_backward. The optimiser's state (m and v, or velocity) is owned by the caller,
+   and is zero before the first step. Arrays must not overlap. In the settings zero means zero: the INIT macros hold the
+   usual values. */
 
-/* Adam. For a gradient g, t counting the steps from 1:
+/* Adam. For a gradient g and step t, counted from 1:
+
        m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
        p = p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
    D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. */
 typedef struct clstm_adam {
     size_t size;
@@ -642,8 +662,8 @@ clstm_status clstm_sgd_step(clstm_model *model, const clstm_sgd *sgd, const floa
 clstm_status clstm_sgd_step_f64(clstm_model *model, const clstm_sgd *sgd, const double *gradients, double *velocity,
                                 const clstm_context *context);
 
-/* Scales n gradients by one factor, so that their norm is at most max_norm > 0; *norm is what it was, summed in double.
-   Where that is infinite or NaN nothing is scaled.
+/* Scales n gradients by one factor, so that their norm is at most max_norm > 0. *norm is the norm before, summed in
+   double; if it is infinite or NaN, nothing is scaled.
    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013, algorithm 1. */
 clstm_status clstm_clip_global_norm(size_t n, float *gradients, double max_norm, double *norm,
                                     const clstm_context *context);
@@ -652,9 +672,9 @@ clstm_status clstm_clip_global_norm_f64(size_t n, double *gradients, double max_
 
 /* ---- Streams --------------------------------------------------------------------------------------------- */
 
-/* Sequences that arrive bit by bit, in the caller's memory. After clstm_stream_init nothing here allocates, locks,
-   waits, starts a thread or calls the system, but for clstm_stream_refresh and clstm_stream_release, so that an audio
-   callback may step. Results are equal bit by bit to those of one clstm_forward over the whole sequence, by the packed
+/* Sequences that arrive step by step, in the caller's memory. After clstm_stream_init the functions of a stream never
+   allocate, lock, wait, start a thread or make a system call, except clstm_stream_refresh and clstm_stream_release. So
+   an audio callback may use them. Results are bit-identical to one clstm_forward over the whole sequence by the packed
    engine.
 
        size_t bytes;
@@ -669,65 +689,69 @@ clstm_status clstm_clip_global_norm_f64(size_t n, double *gradients, double max_
        clstm_stream_release(stream);
        free(memory);
 
-   A stream has rows, sequences that advance together, as a batch does, (rows, I) in and (rows, O) out at each step. It
-   is one caller's at a time, any number of streams may run at once. It keeps the weights that it began with, also when
-   the model is updated or freed. Models with a reverse direction have no streams. */
+   The rows of a stream are sequences that advance together, like those of a batch: each step reads (rows, I) and writes
+   (rows, O). A stream has one caller at a time; any number of streams may run concurrently. It keeps its weights even
+   if the model is updated or freed. Models with a reverse direction have no streams. */
 typedef struct clstm_stream clstm_stream;
 
-/* For hosts that flush denormals themselves: the floating-point environment is left as it is. Otherwise each call of
-   clstm_stream_step and clstm_stream_process flushes them, and restores the caller's environment. */
+/* A flag for hosts that flush denormals themselves: the floating-point environment is left alone. Without it, each call
+   of clstm_stream_step and clstm_stream_process flushes denormals and restores the caller's environment. */
 #define CLSTM_STREAM_KEEP_ENVIRONMENT 1
 
-/* The bytes that a stream of `batch` >= 1 rows takes, at any address. */
+/* The bytes of a stream of `batch` >= 1 rows, at any address. */
 clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *bytes);
 
-/* Makes a stream in memory that stays the caller's, and must not move, until clstm_stream_release. All rows are active
-   and begin with the model's initial state. Packs the model's weights where no call has done so. flags: 0, or
-   CLSTM_STREAM_KEEP_ENVIRONMENT. Memory of fewer bytes than clstm_stream_size says: CLSTM_INVALID_ARGUMENT. */
+/* Makes a stream in `memory`, which the caller owns and must neither move nor free before clstm_stream_release. All
+   rows are active and start from the model's initial state. Packs the model's weights if no call has done so yet.
+   flags: 0 or CLSTM_STREAM_KEEP_ENVIRONMENT. CLSTM_INVALID_ARGUMENT if `bytes` is less than clstm_stream_size says. On
+   failure *stream is NULL. */
 clstm_status clstm_stream_init(const clstm_model *model, size_t batch, int flags, void *memory, size_t bytes,
                                clstm_stream **stream);
 
-/* Makes a stream of `batch` rows or more that goes on from where another one is, with its rows, flags and weights. */
+/* Makes a stream that continues from the present state of another one, with its active rows, flags and weights.
+   `batch`, at least clstm_stream_rows(from), is the most rows it can have; memory as for clstm_stream_init. */
 clstm_status clstm_stream_fork(const clstm_stream *from, size_t batch, void *memory, size_t bytes,
                                clstm_stream **stream);
 
-/* Takes the weights and the initial state that a model has now, of the same configuration; states stay. On failure the
-   stream is as it was. */
+/* Adopts the present weights and initial state of a model, whose configuration must be the stream's. States are kept.
+   On failure the stream is unchanged. */
 clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model);
 
-/* Gives the weights back; then the memory is free. NULL is allowed. The model's allocator must still be there. */
+/* Releases the weights; afterwards the caller may free the memory. NULL is allowed. The model's allocator must still
+   exist. */
 void clstm_stream_release(clstm_stream *stream);
 
-/* One step of all rows: x (rows, I), y (rows, O), or NULL: not wanted. y may be x where O = I. */
+/* One step of all active rows: x (rows, I), y (rows, O), or NULL: not wanted. y may be x if O = I. */
 clstm_status clstm_stream_step(clstm_stream *stream, const float *x, float *y);
 clstm_status clstm_stream_step_f64(clstm_stream *stream, const double *x, double *y);
 
-/* Some steps: x (steps, rows, I), y (steps, rows, O) likewise. */
+/* Several steps: x (steps, rows, I), y (steps, rows, O) likewise. */
 clstm_status clstm_stream_process(clstm_stream *stream, size_t steps, const float *x, float *y);
 clstm_status clstm_stream_process_f64(clstm_stream *stream, size_t steps, const double *x, double *y);
 
-/* Back to the initial state, all rows. */
+/* Resets all active rows to the initial state. */
 clstm_status clstm_stream_reset(clstm_stream *stream);
 
-/* Copies the state out or in: h (L, rows, R), c (L, rows, H), or NULL: not meant. */
+/* Copy the state out or in: h (L, rows, R), c (L, rows, H); NULL: skipped. */
 clstm_status clstm_stream_get_state(const clstm_stream *stream, float *h, float *c);
 clstm_status clstm_stream_get_state_f64(const clstm_stream *stream, double *h, double *c);
 clstm_status clstm_stream_set_state(clstm_stream *stream, const float *h, const float *c);
 clstm_status clstm_stream_set_state_f64(clstm_stream *stream, const double *h, const double *c);
 
-/* How many rows are active: at first all. */
+/* The number of active rows; at first all. */
 size_t clstm_stream_rows(const clstm_stream *stream);
 
-/* One more row, at the initial state, the last one: *row is its number. CLSTM_INVALID_ARGUMENT where all are active. */
+/* Adds a row after the others, in the initial state; *row is its index. CLSTM_INVALID_ARGUMENT if all rows are
+   active. */
 clstm_status clstm_stream_join(clstm_stream *stream, size_t *row);
 
-/* One row less: the last one takes its place and number; no other moves. */
+/* Removes a row. The last row takes its index; no other row moves. */
 clstm_status clstm_stream_leave(clstm_stream *stream, size_t row);
 
 /* ---- Activations ----------------------------------------------------------------------------------------- */
 
-/* The core's own tanh and sigmoid over n elements, denormals flushed; y may be x. For programs that put layers
-   around an LSTM, and for tests: at most 5 and 4 units in the last place (float64: 4). */
+/* The core's tanh and sigmoid of n elements, with denormals flushed; y may be x. For layers around an LSTM, and for
+   tests. Errors are at most 5 and 4 units in the last place (float64: 4). */
 clstm_status clstm_tanh(size_t n, const float *x, float *y);
 clstm_status clstm_tanh_f64(size_t n, const double *x, double *y);
 clstm_status clstm_sigmoid(size_t n, const float *x, float *y);
