@@ -1,8 +1,8 @@
-/* The recurrent product of one step, as one product of all four gates and as four of a gate each.
+/* The recurrent product of one step: one product for all four gates, or four of one gate each.
 
-   Weights are row-major (4H, H), as clstm stores them: those of a gate are a contiguous quarter. The
-   state is (B, H). BLAS, which is column-major, sees both transposed. Sizes are 64-bit: a BLAS with
-   32-bit sizes reads the low half, the same number on little-endian machines. */
+   Weights are row-major (4H, H), as clstm stores them: a gate's are a contiguous quarter. The state is (B, H). BLAS,
+   which is column-major, sees both transposed. Sizes are 64-bit: a BLAS with 32-bit sizes reads the low half, which is
+   the same number on little-endian machines. */
 
 #include <stdint.h>
 #include <time.h>
@@ -10,7 +10,7 @@
 typedef void gemm(char *, char *, int64_t *, int64_t *, int64_t *, float *, float *, int64_t *,
                   float *, int64_t *, float *, float *, int64_t *);
 
-/* gates (batch, rows) = state (batch, hidden) x the transpose of weights (rows, hidden) */
+/* gates (batch, rows) = state (batch, hidden) * transpose of weights (rows, hidden) */
 static void product(gemm *sgemm, int64_t rows, int64_t batch, int64_t hidden, float *weights,
                     float *state, float *gates)
 {
@@ -26,8 +26,7 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Seconds of one step, the mean of `repeats`.
-   With `parts` = 1 gates are (B, 4H), with 4 they are (4, B, H). */
+/* Seconds of one step, the mean of `repeats`. With `parts` = 1 gates are (B, 4H), with 4 they are (4, B, H). */
 double step_seconds(gemm *sgemm, int parts, int64_t batch, int64_t hidden, int64_t repeats,
                     float *weights, float *state, float *gates)
 {

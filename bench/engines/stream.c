@@ -1,4 +1,4 @@
-/* Streams in a C host: a model of one sample in and one out. */
+/* Streams in a C host: a model with one input and one output. */
 
 #include <clstm.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static clstm_status run(clstm_stream *stream, size_t block, size_t steps, const 
     return status;
 }
 
-/* Seconds of a step, the mean over `repeats` runs of `steps` steps, after one run that warms the caches; if a call
+/* Seconds of a step: the mean over `repeats` runs of `steps` steps, after one run that warms the caches. If a call
    fails, its clstm_status, negated. A call of clstm_stream_process takes `block` steps; if `block` is 0, each step is a
    call of clstm_stream_step. `parameters` is the flat array of LSTM(1 -> hidden) with a readout of 1. */
 double step_seconds(size_t hidden, const float *parameters, int flags, size_t block, size_t steps, size_t repeats,

@@ -2,10 +2,10 @@
 
        limit ISA TRIALS SECONDS THREADS BYTES...
 
-   ISA is generic, avx2 or avx512, or empty for the best of this CPU. Every thread has buffers of
-   its own, of BYTES each (a multiple of 512). Prints one line of JSON: the instruction set, the
-   operations per second, the seconds until one thread sees a write of another (0 if THREADS is 1),
-   and the bytes per second for each size, all threads together; the best of the trials. */
+   ISA is generic, avx2 or avx512, or empty for the best of this CPU. Every thread has buffers of its own, of BYTES each
+   (a multiple of 512). Prints one line of JSON with the best of the trials: the instruction set, operations per second,
+   seconds until a thread sees the write of another (0 if THREADS is 1), and for each size bytes per second, all threads
+   together. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -45,14 +45,14 @@ typedef struct {
 
 typedef struct {
     const kernels *kernels;
-    atomic_int *missing; /* threads that are not ready yet; pthread_barrier_t is missing on macOS */
+    atomic_int *missing; /* threads that are not ready yet; macOS has no pthread_barrier_t */
     double seconds;
     size_t bytes; /* 0: multiply-adds instead of reads */
     double rate;  /* out: per second */
     int failed;
 } job;
 
-/* The best kernels that this CPU has, if `isa` is empty, else those of that name; NULL for none. */
+/* The kernels of this name, or, if it is empty, the best that this CPU has; NULL if there are none. */
 static const kernels *choose_kernels(const char *isa)
 {
     static const kernels all[] = {
@@ -79,7 +79,7 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Huge pages where the system has them, so that TLB misses limit no figure. */
+/* Huge pages where the system has them, so that no figure is limited by TLB misses. */
 static char *new_buffer(size_t bytes)
 {
     char *buffer = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
@@ -118,7 +118,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* The rate of all threads together; negative without memory or threads. */
+/* The rate of all threads together; negative if memory or threads are lacking. */
 static double one_trial(const job *pattern, int threads)
 {
     atomic_int missing = threads;
@@ -128,7 +128,7 @@ static double one_trial(const job *pattern, int threads)
     for (int k = 0; k < threads; k++) {
         jobs[k] = *pattern;
         jobs[k].missing = &missing;
-        /* The threads already started wait forever: the caller ends the process. */
+        /* threads already started wait forever: the caller ends the process */
         if (pthread_create(&handles[k], NULL, run, &jobs[k])) return -1;
     }
     double rate = 0;
@@ -151,7 +151,7 @@ typedef struct {
     double seconds; /* out: of a handover */
 } relay;
 
-/* Binds the calling thread to a CPU of its own: two threads that yield may otherwise share one. */
+/* Pins the calling thread to a CPU of its own: two threads that yield may otherwise share one. */
 static void pin(int index)
 {
 #ifdef __linux__
@@ -171,7 +171,7 @@ static void hand_over(atomic_long *turn, long first, long last)
 {
     for (long n = first; n < last; n += 2) {
         for (long spins = 1; atomic_load_explicit(turn, memory_order_acquire) < n; spins++)
-            if (spins % 10000 == 0) sched_yield(); /* on a single CPU */
+            if (spins % 10000 == 0) sched_yield(); /* needed on a single CPU */
         atomic_store_explicit(turn, n + 1, memory_order_release);
     }
 }
@@ -180,15 +180,15 @@ static void *run_relay(void *argument)
 {
     relay *relay = argument;
     pin(relay->index);
-    hand_over(relay->turn, relay->index, HANDOVERS); /* both have started */
+    hand_over(relay->turn, relay->index, HANDOVERS); /* measured once both have started */
     double start = now();
     hand_over(relay->turn, HANDOVERS + relay->index, 2 * HANDOVERS);
     relay->seconds = (now() - start) / HANDOVERS;
     return NULL;
 }
 
-/* Seconds until one thread sees a write of another. Negative if a thread could not be started: the
-   caller ends the process then, because the other thread may wait forever. */
+/* Seconds until one thread sees a write of another. Negative if a thread could not be started: then the caller ends the
+   process, because the other thread may wait forever. */
 static double one_handover(void)
 {
     atomic_long turn = 0;

@@ -1,13 +1,14 @@
-/* The two loops whose speed is the limit, for one vector width.
-   Set before including: VECTOR_BYTES, TARGET (function attribute) and NAME(x) (adds the suffix). */
+/* The two loops whose speed is the limit, for one vector width. Define before including: VECTOR_BYTES, TARGET (function
+   attribute) and NAME(x) (adds the suffix). */
 
 typedef float NAME(vector) __attribute__((vector_size(VECTOR_BYTES)));
 
-/* `count` rounds of 12 independent fused multiply-adds: enough to hide a latency of 4 on two ports,
-   few enough for 16 registers. Returns the operations done, a multiply-add counted as two. */
+/* `count` rounds of 12 independent fused multiply-adds: enough to hide a latency of 4 on two ports, and few enough for
+   16 registers. Returns the number of operations; a multiply-add counts as two. */
 TARGET static double NAME(multiply_add)(long count, float *sink)
 {
-    /* Sums stay near 1, neither denormal nor infinite. Read from memory, so that the compiler folds nothing. */
+    /* Sums stay near 1, neither denormal nor infinite. Operands are read from memory, so that the compiler folds
+       nothing. */
     NAME(vector) sum[12], factor = {0}, addend = {0};
     factor += sink[0];
     addend += 1.0f - sink[0];

@@ -1,10 +1,10 @@
-/* An audio effect: a WAV file through an LSTM with one feature in and one out, sample by sample, as in a plug-in.
-   Channels are rows of one stream: they have one model and advance together.
+/* An audio effect: runs a WAV file through an LSTM with one input and one output, sample by sample, as a plug-in does.
+   Channels are rows of one stream: they share a model and advance together.
 
        cc filter.c $(python -m clstm config --cflags --libs) -o filter
        ./filter MODEL.safetensors IN.wav OUT.wav
 
-   Prints what a sample took, and the real-time factor: the time that the sound took to make, of that it takes to hear. */
+   Prints the time of a sample, and the real-time factor: computing time divided by the length of the sound. */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime */
 #include "wav.h"
 
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BLOCK = 256 }; /* frames that a host hands to a plug-in at a time */
+enum { BLOCK = 256 }; /* frames in each call of a plug-in */
 
 static void check(clstm_status status, const char *what) {
     if (status == CLSTM_OK) return;
@@ -33,7 +33,7 @@ static int16_t to_sample(float value) {
     return (int16_t)lrintf(scaled < -32768 ? -32768 : scaled > 32767 ? 32767 : scaled);
 }
 
-/* What an audio callback does: no memory, no lock, no system call. In place: y may be x. */
+/* An audio callback: no allocation, no lock, no system call. In place: y may be x. */
 static void callback(clstm_stream *stream, float *frames, size_t count) {
     clstm_stream_process(stream, count, frames, frames);
 }

@@ -1,18 +1,18 @@
-/* Tells when somebody speaks: an LSTM over frames of features, and behind it relu, a linear head and a sigmoid that
-   this program computes itself. Frame by frame, as a live program would.
+/* Detects speech: an LSTM over frames of features, followed by relu, a linear head and a sigmoid that this program
+   computes itself. Frame by frame, as a live program does.
 
        cc voice.c $(python -m clstm config --cflags --libs) -o voice
        ./voice MODEL.safetensors HEAD FRAMES SECONDS_PER_FRAME
 
-   MODEL is what LSTM.save wrote, I features in and H units, float32; HEAD has H weights and a bias, FRAMES any number
-   of frames of I features, both as bare float32 numbers. Prints a line for every stretch of speech, its begin and end
-   in seconds. */
+   MODEL is a file of LSTM.save: I features in, H units, float32. HEAD has H weights and a bias, FRAMES any number of
+   frames of I features, both as raw float32. Prints a line for each segment of speech, with its begin and end in
+   seconds. */
 #include <clstm.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Speech begins at this probability; pauses of fewer frames are part of it. */
+/* Speech begins at this probability; shorter pauses belong to it. */
 static const float THRESHOLD = 0.5f;
 enum { SHORTEST_PAUSE = 4 };
 
@@ -56,11 +56,11 @@ static float probability(const float *head, const float *h, size_t hidden_size) 
     return 1 / (1 + expf(-sum));
 }
 
-/* Stretches of speech, from one probability after the other. */
+/* Segments of speech, from consecutive probabilities. */
 typedef struct segments {
     double seconds; /* of a frame */
     long frame;     /* the next one */
-    long begin;     /* of the stretch that is open, or -1 */
+    long begin;     /* of the open segment, or -1 */
     long end;       /* after its last frame of speech */
 } segments;
 

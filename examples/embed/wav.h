@@ -1,4 +1,4 @@
-/* WAV files of 16-bit samples: as much of the format as filter.c needs. */
+/* WAV files of 16-bit samples, limited to what filter.c needs. */
 #ifndef WAV_H
 #define WAV_H
 
@@ -29,7 +29,7 @@ static void wav_put(FILE *file, uint32_t number, int bytes) {
     for (int k = 0; k < bytes; k++) fputc((int)(number >> (8 * k) & 255), file);
 }
 
-/* A file is chunks, each with a name of four letters and its size; others than these two are passed over. */
+/* A file consists of chunks, each with a name of four letters and its size. All but "fmt " and "data" are skipped. */
 static wav wav_read(const char *path) {
     wav wav = {0, 0, 0, NULL};
     unsigned char head[12], format[16];

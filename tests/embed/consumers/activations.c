@@ -1,4 +1,4 @@
-/* The core's tanh or sigmoid of numbers from stdin, to stdout: activations tanh|sigmoid f32|f64. */
+/* Applies the core's tanh or sigmoid to numbers from stdin, and writes to stdout: activations tanh|sigmoid f32|f64. */
 #include <clstm.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* A team as a host without OpenMP may supply it: POSIX threads, started and joined by every run. */
+/* A team as a host without OpenMP may supply it: POSIX threads that every run starts and joins. */
 #ifndef CREW_H
 #define CREW_H
 
@@ -39,7 +39,7 @@ static void crew_run(void *user, size_t wanted, crew_task *task, void *argument)
     crew *self = user;
     crew_member members[CREW_LIMIT];
     const size_t count = wanted < self->size ? wanted : self->size;
-    for (size_t k = count; k-- > 0;) { /* the caller last: it works itself */
+    for (size_t k = count; k-- > 0;) { /* the caller last, as it works itself */
         members[k] = (crew_member){.task = task, .argument = argument, .index = k, .count = count};
         if (k == 0) crew_work(&members[0]);
         else if (pthread_create(&members[k].thread, NULL, crew_work, &members[k])) {

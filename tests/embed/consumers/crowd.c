@@ -1,5 +1,5 @@
-/* Eight threads share one model: each calls it, records and goes backwards, and begins, steps, forks and releases
-   streams, concurrently from the first pack on. Prints the results that differ from those of one thread. */
+/* Eight threads share one model. Each calls it, records and runs backward, and starts, steps, forks and releases
+   streams, all concurrently from the first pack on. Prints results that differ from those of one thread. */
 #include <clstm.h>
 #include <math.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* The part of the floating-point environment that says what becomes of denormals. */
+/* The floating-point environment, as far as it decides how denormals are treated. */
 #ifndef ENVIRONMENT_H
 #define ENVIRONMENT_H
 
@@ -6,7 +6,7 @@
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
-static inline uint64_t environment(void) { return _mm_getcsr(); } /* its sticky flags included */
+static inline uint64_t environment(void) { return _mm_getcsr(); } /* sticky flags included */
 static inline void set_environment(uint64_t to) { _mm_setcsr((unsigned)to); }
 #define ENVIRONMENTS {0x1f80, 0x1f80 | 0x8000, 0x1f80 | 0x40, 0x1f80 | 0x8040, 0x1f80 | 0x3f}
 #elif defined(__aarch64__)

@@ -1,5 +1,5 @@
-/* Every way out of a call leaves the floating-point environment as it was, on the caller's thread and on the team's,
-   and what it was changes no result. Prints what was wrong. */
+/* Every exit from a call restores the floating-point environment, on the caller's thread and on the team's, and results
+   do not depend on it. Prints errors. */
 #include "crew.h"
 #include "heap.h"
 
@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { T = 150, B = 16, I = 24, H = 64, L = 2, PARAMETERS = 4 * H * (I + H) + 4 * H * 2 * H };
-enum { T_LONG = 2000 }; /* so much that every host is asked whether to go on */
+enum { T_LONG = 2000 }; /* long enough that every host is asked to cancel */
 
 static float parameters[PARAMETERS], x[T_LONG * B * I], y[T * B * H], first_y[T * B * H];
 static float dx[T * B * I], first_dx[T * B * I];
@@ -27,7 +27,7 @@ static int cancel(void *user) {
     return 1;
 }
 
-/* Without a bias so small an x makes denormals everywhere, were they not flushed. */
+/* Without a bias, such a small x makes denormals everywhere, unless they are flushed. */
 static void fill(void) {
     for (size_t k = 0; k < PARAMETERS; k++) parameters[k] = 0.3f * sinf((float)k);
     for (size_t k = 0; k < T_LONG * B * I; k++) x[k] = k % 3 ? 0 : 2e-38f * cosf((float)k);
@@ -42,7 +42,7 @@ static clstm_sequence sequence(void) {
     return sequence;
 }
 
-/* The first time remembers the result, later ones are compared with it. */
+/* The first call stores the result; later calls compare with it. */
 static void compare(void) {
     expect(!compared || !memcmp(y, first_y, sizeof y), "forward depends on the caller's environment");
     expect(!compared || !memcmp(dx, first_dx, sizeof dx), "backward depends on the caller's environment");

@@ -1,4 +1,4 @@
-/* An allocator that counts what is taken, and can refuse once. */
+/* An allocator that counts bytes and calls, and can fail once. */
 #ifndef HEAP_H
 #define HEAP_H
 
@@ -8,10 +8,10 @@
 
 typedef struct heap {
     size_t now, peak;      /* bytes */
-    size_t calls, fail_at; /* the call of this number, from 1 on, gets NULL; 0: none does */
+    size_t calls, fail_at; /* this call, counted from 1, returns NULL; 0: none does */
 } heap;
 
-enum { HEAP_HEADER = 64 }; /* holds the block's size; the core aligns for itself */
+enum { HEAP_HEADER = 64 }; /* holds the size; the core aligns for itself */
 
 static void *heap_allocate(void *user, size_t bytes) {
     heap *self = user;

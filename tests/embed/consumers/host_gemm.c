@@ -1,4 +1,4 @@
-/* Trains a step with a host's gemm at hand, and prints whether it was called. */
+/* Runs a training step with a host's gemm, and prints whether it was called. */
 #include <clstm.h>
 #include <stdio.h>
 

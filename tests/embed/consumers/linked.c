@@ -1,4 +1,4 @@
-/* Runs a model on a team and prints y, exactly: a program like any user's, in C99 and in C++17. */
+/* Runs a model on a team and prints y exactly. A program like a user's, in C99 and in C++17. */
 #include <clstm.h>
 #include <stdio.h>
 

@@ -1,15 +1,16 @@
 /* Loads models from files, good and bad ones:
 
-       load run PATH STEPS BATCH    a model's y, hn, cn for the x of the standard input
-       load each SCRATCH            the status of every file of the standard input, and the parameters of good ones
-       load truncated PATH          the sizes at which a file that was cut off is not refused
+       load run PATH STEPS BATCH    y, hn and cn of a model, for the x on stdin
+       load each SCRATCH            the status of every file on stdin, and the parameters of good ones
+       load truncated PATH          the sizes at which a truncated file is not refused
        load altered PATH            the changes of one byte of the header that are not refused, and the parameters
-       load starved PATH            how many allocations failed, one after the other, until none did
-       load shrunk PATH             the status of a file that is cut off while it is read
+       load starved PATH            how many allocations failed, each in a load of its own, until none did
+       load shrunk PATH             the status of a file that is truncated while it is read
        load path PATH               status and errno
-       load refusals                what should have been refused, and was not
+       load refusals                what was not refused but should have been
 
-   Of every model it checks that memory is bounded and given back, and that a path does what bytes do. */
+   For every model it checks that memory is bounded and released, and that loading from a path equals loading from
+   bytes. */
 #include "heap.h"
 
 #include <clstm.h>
@@ -17,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONSTANT = 4096 }; /* bytes of a model beside its parameters */
+enum { CONSTANT = 4096 }; /* bytes of a model, without its parameters */
 
 typedef struct content {
     char *bytes;
@@ -45,7 +46,7 @@ static const char *name_of(clstm_status status) {
     }
 }
 
-/* Ends where the block ends, and is aligned for nothing. */
+/* Ends with its allocation, and has no alignment. */
 static content room(size_t size) {
     content content = {malloc(size + 1), size};
     if (!content.bytes) fail("no room");
@@ -71,11 +72,11 @@ static void write_path(const char *path, content content) {
         fail("cannot write a file");
 }
 
-/* From bytes, or from a path if there is one. */
+/* From bytes, or from a path if it is given. */
 static clstm_status load(content content, const char *path, clstm_model **model) {
     if (own.now) fail("memory was not given back");
     own.peak = own.calls = 0;
-    *model = (clstm_model *)&own; /* none that may stay */
+    *model = (clstm_model *)&own; /* must be replaced */
     const clstm_status status = path ? clstm_model_from_file(path, &context, model)
                                      : clstm_model_from_bytes(content.bytes, content.size, &context, model);
     if (own.peak > 2 * content.size + CONSTANT) fail("a file took more than twice its size");
@@ -97,7 +98,7 @@ static void print_numbers(const clstm_model *model) {
     for (size_t k = 0; k < bytes; k++) printf("%02x", byte[k]);
 }
 
-/* ---- What a model computes -------------------------------------------------------------------------------- */
+/* ---- Running a model -------------------------------------------------------------------------------------- */
 
 static void *array(size_t count, size_t element) {
     void *array = calloc(count + 1, element);
@@ -142,9 +143,9 @@ static void run(const char *path, size_t steps, size_t batch) {
     free(x), free(y), free(hn), free(cn);
 }
 
-/* ---- Files that are refused ------------------------------------------------------------------------------- */
+/* ---- Refused files ---------------------------------------------------------------------------------------- */
 
-/* Before every file the input has its size. */
+/* In the input, its size precedes each file. */
 static void each(const char *scratch) {
     uint64_t size;
     while (fread(&size, sizeof size, 1, stdin) == 1) {

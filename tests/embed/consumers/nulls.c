@@ -1,5 +1,5 @@
-/* Every function of clstm.h with NULL in each place in turn, with structs of unknown size and with numbers of the other
-   type: a status, and nothing is touched. Prints what was not refused. */
+/* Calls every function of clstm.h with NULL for each argument in turn, with structs of unknown size and with numbers of
+   the other type: each returns a status and writes nothing. Prints calls that were not refused. */
 #include <clstm.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static void models(clstm_model *single, clstm_model *twice) {
     clstm_model *made = single;
     wrong.size = 1;
     half.release = NULL;
-    half.allocate = (void *(*)(void *, size_t))(size_t)1; /* without a release it is never called */
+    half.allocate = (void *(*)(void *, size_t))(size_t)1; /* never called, because release is missing */
     NULLS(clstm_model_create(NULL, f32, NULL, &made));
     expect(!made, "a model that was refused");
     NULLS(clstm_model_create(&right, f32, NULL, NULL));

@@ -1,6 +1,6 @@
 /* The calls of an audio callback, under seccomp's strict mode: the kernel kills the thread at any system call but
-   write. Wrappers that the linker inserts (-Wl,--wrap=malloc, ...) see allocation and locks without a system call.
-   Writes "done" if it survives, or the name of the function that was called. */
+   write. Wrappers that the linker inserts (-Wl,--wrap=malloc, ...) detect allocations and locks that make no system
+   call. Writes "done" if it survives, or the name of the function that was called. */
 #define _GNU_SOURCE
 #include <clstm.h>
 #include <linux/seccomp.h>
@@ -64,6 +64,6 @@ int main(void) {
     clstm_stream_join(stream, &bytes);
     in_callback = 0;
     say("done");
-    syscall(SYS_exit, 0); /* the only way out that strict mode leaves */
+    syscall(SYS_exit, 0); /* the only exit that strict mode allows */
     return 1;
 }

@@ -1,4 +1,4 @@
-/* Invalid configurations and sequences are refused by a status, before anything is written. Prints those that were
+/* Invalid configurations and sequences are refused by a status before anything is written. Prints those that were
    accepted. */
 #include <clstm.h>
 #include <stdint.h>
@@ -40,7 +40,7 @@ static void configurations(void) {
     expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_OVERFLOW, "a projection that can't be counted");
 }
 
-/* Bounds and functions of the cell; NaN and infinity without a library of mathematics. */
+/* Clips and functions of the cell. NaN and infinity are made without libm. */
 static void cells(void) {
     const double huge = 1e308, infinity = 10 * huge, wrong_bounds[] = {-1, infinity, -infinity, infinity - infinity};
     size_t tensors, elements;
@@ -110,7 +110,7 @@ static void sequences(const clstm_model *deep, const clstm_model *flat) {
         if (y[k] != 0) failures++, printf("y is not zero after a row's end\n");
 }
 
-/* Such a model can be called. Its y is 0: all its parameters are, and so is c, of which ELU makes 0. */
+/* A model without gradients still runs forward. Its y is 0: all parameters are 0, so c is, and ELU of 0 is 0. */
 static void without_gradient(void) {
     clstm_config inference = config(L);
     inference.cell.hidden.function = CLSTM_ELU;

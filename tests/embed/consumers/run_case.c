@@ -1,10 +1,11 @@
-/* Runs one case: reads it from stdin and writes what came out to stdout, in this machine's own binary numbers.
+/* Runs one case: reads it from stdin and writes the results to stdout, as native binary numbers.
 
-   in:  every field of `job`, in its order; then parameters, x; h0, c0 if with_state; lengths, uint64_t, if
-        with_lengths; dy, dhn, dcn if gradients; and what dropout says
-   out: uint64_t of every field of `outcome`; then y, hn, cn; dx, dh0, dc0 and the parameters' gradients if gradients
+       in:  every field of `job`, in order; then parameters, x; h0, c0 if with_state; lengths (uint64_t) if
+            with_lengths; dy, dhn, dcn if gradients; and the masks of `dropout`
+       out: uint64_t of every field of `outcome`; then y, hn, cn; dx, dh0, dc0 and the parameters' gradients if
+            gradients
 
-   A call that runs out of memory is made once more: it must have left everything as it was. */
+   A call that runs out of memory is repeated: it must have left everything as it was. */
 #include "crew.h"
 #include "heap.h"
 
@@ -18,9 +19,9 @@ typedef struct job {
     uint64_t steps, batch;
     uint64_t with_state;            /* 0 or 1 */
     uint64_t with_lengths;          /* 0 or 1 */
-    uint64_t dropout;               /* of a recording: 1, 2 or, of both kinds, 3 */
-    uint64_t gradients;             /* 0 or 1; 2: of a tape of states alone */
-    uint64_t threads;               /* of a team of POSIX threads; 1: no team */
+    uint64_t dropout;               /* of a recording: 1, 2 (recurrent), or 3 for both */
+    uint64_t gradients;             /* 0 or 1; 2: from a tape without gates */
+    uint64_t threads;               /* in a team of POSIX threads; 1: no team */
     uint64_t fail_at;               /* this allocation fails; 0: none does */
     uint64_t peephole, coupled;
     uint64_t functions[3];          /* clstm_function of the cell's gate, cell, hidden */
@@ -29,10 +30,10 @@ typedef struct job {
 } job;
 
 typedef struct outcome {
-    uint64_t threads;    /* the most that worked together */
-    uint64_t workspace;  /* bytes that the passes took at most, beyond those the model had before */
-    uint64_t refused;    /* calls that ran out of memory, and were made again */
-    uint64_t left;       /* bytes that were not given back */
+    uint64_t threads;    /* most threads of a run */
+    uint64_t workspace;  /* most bytes that the passes allocated, beyond those of the model */
+    uint64_t refused;    /* calls that ran out of memory and were repeated */
+    uint64_t left;       /* bytes that were not released */
 } outcome;
 
 /* Threads, memory and context of all passes. */
@@ -53,7 +54,7 @@ static void check(clstm_status status) {
 }
 
 static void *room(size_t count, size_t element) {
-    void *array = calloc(count + 1, element); /* never NULL for an empty one */
+    void *array = calloc(count + 1, element); /* + 1: never NULL, even if empty */
     if (!array) fail("no room for the arrays");
     return array;
 }
@@ -100,7 +101,7 @@ static clstm_config config_of(const job *job) {
     return config;
 }
 
-/* A call, made once more should memory run out. */
+/* A call, repeated if memory runs out. */
 #define AGAIN(host, call)                    \
     do {                                     \
         clstm_status status = (call);        \

@@ -1,7 +1,7 @@
-/* The typed part of run_case.c: the arrays of one case, and the calls. */
+/* The typed code of run_case.c: the arrays of a case, and the calls. */
 
 typedef struct TYPED(arrays) {
-    size_t elements, xs, ys, hs, cs; /* how many numbers each holds */
+    size_t elements, xs, ys, hs, cs; /* elements of each */
     real *parameters, *x, *y, *dy, *dx, *gradients, *dropout, *recurrent_dropout;
     real *h0, *c0, *hn, *cn, *dhn, *dcn, *dh0, *dc0;
     size_t *lengths;

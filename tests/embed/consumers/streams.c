@@ -1,5 +1,5 @@
-/* Streams give the numbers of one call, to the bit, however they are fed, forked, refreshed and shared by rows; and refuse
-   what they can't do. Prints what was wrong. */
+/* Streams give the results of one call, bit for bit, however they are fed, forked, refreshed and shared by rows, and
+   refuse what they can't do. Prints errors. */
 #include "heap.h"
 
 #include <clstm.h>
@@ -44,7 +44,7 @@ static clstm_model *model_of(const clstm_config *config, const clstm_context *co
 
 static clstm_stream *stream_of(const clstm_model *model, size_t batch, int number) {
     clstm_stream *stream = NULL;
-    char *odd = memory[number] + 2 * number + 1; /* any address will do */
+    char *odd = memory[number] + 2 * number + 1; /* any alignment is allowed */
     size_t bytes;
     RUNS(clstm_stream_size(model, batch, &bytes));
     REFUSES(clstm_stream_init(model, batch, 0, odd, bytes - 1, &stream), CLSTM_INVALID_ARGUMENT);
@@ -65,7 +65,7 @@ static void run(const clstm_model *model, size_t steps) {
 }
 
 static void in_pieces(clstm_stream *stream) {
-    static const size_t pieces[] = {1, 2, 1, 1, 70, 3, 0, 64, 8}; /* T together */
+    static const size_t pieces[] = {1, 2, 1, 1, 70, 3, 0, 64, 8}; /* sum: T */
     size_t t = 0;
     memset(y, 0, sizeof y);
     for (size_t k = 0; k < sizeof pieces / sizeof *pieces; t += pieces[k++]) {
@@ -98,7 +98,7 @@ static void same_as_a_call(const clstm_config *config) {
     clstm_model_free(model);
 }
 
-/* A row that joins, and those that stay when another leaves. */
+/* A row that joins, and rows that stay when another leaves. */
 static void rows(void) {
     const clstm_config own = config();
     clstm_model *model = model_of(&own, NULL);
@@ -128,7 +128,7 @@ static void rows(void) {
     clstm_model_free(model);
 }
 
-/* Weights stay those of the beginning until they are refreshed, whatever becomes of the model. */
+/* A stream keeps its weights until it is refreshed, even if the model is updated or freed. */
 static void weights(void) {
     heap heap = {0, 0, 0, 0};
     clstm_context context = CLSTM_CONTEXT_INIT;
@@ -147,7 +147,7 @@ static void weights(void) {
     run(model, 1);
     RUNS(clstm_stream_refresh(second, model)); /* keeps the memory of this version's packs */
     heap.fail_at = heap.calls + 1;
-    clstm_model_update(model, parameters); /* they are to be built anew */
+    clstm_model_update(model, parameters); /* the next use rebuilds them */
     REFUSES(clstm_stream_refresh(stream, model), CLSTM_OUT_OF_MEMORY);
     heap.fail_at = 0;
     RUNS(clstm_stream_refresh(stream, model));

@@ -1,5 +1,5 @@
-/* Trains a model to remember its last input, in C alone: prints the loss before and after, and the allocations of a
-   step. Exits with 1 where the optimisers take what they should refuse. */
+/* Trains a model to remember its last input, in plain C. Prints the loss before and after, and the allocations of a
+   step. Exits with 1 if the optimisers accept what they should refuse. */
 #include "heap.h"
 
 #include <clstm.h>

@@ -1,4 +1,4 @@
-/* Prints the kernels and the engine in use, or what is wrong with the wish for them. */
+/* Prints the kernels and the engine in use, or which name in the environment is unknown. */
 #include <clstm.h>
 #include <stdio.h>
 

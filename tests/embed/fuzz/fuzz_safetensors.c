@@ -1,4 +1,4 @@
-/* For libFuzzer: whatever the bytes are, loading them ends, in a model or a refusal, within bounds.
+/* For libFuzzer: whatever the bytes are, loading them ends, with a model or a refusal, within bounds.
 
        clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itests/embed/consumers \
            tests/embed/fuzz/fuzz_safetensors.c src/clstm/core/{file_*,model,cache,memory,status}.c
@@ -10,7 +10,7 @@
 
 enum { CONSTANT = 4096 };
 
-/* A model's numbers are all there, and all that it took is given back. */
+/* All numbers of a model can be read, and all memory is released. */
 static void load(const uint8_t *bytes, size_t size) {
     heap heap = {0, 0, 0, 0};
     clstm_context context = CLSTM_CONTEXT_INIT;
@@ -33,7 +33,7 @@ static void load(const uint8_t *bytes, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     load(bytes, size);
-    /* Once more with the right length: an input that has grown in the middle would never be read further. */
+    /* Once more with the correct length: otherwise an input that grows in the middle is never read further. */
     size_t end = size;
     while (end > 8 && bytes[end - 1] != '}') end--;
     if (end <= 8) return 0;
