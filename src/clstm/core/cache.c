@@ -30,9 +30,9 @@ clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *
     cache->block = block;
     atomic_init(&cache->users, 1);
     atomic_init(&cache->closed, 0);
-    for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
-        atomic_init(&cache->packs[kind], NULL);
-        atomic_init(&cache->stale[kind], NULL);
+    for (size_t key = 0; key < CLSTM_I_PACKS; key++) {
+        atomic_init(&cache->packs[key], NULL);
+        atomic_init(&cache->stale[key], NULL);
     }
     for (int kind = 0; kind < CLSTM_I_LOAN_KINDS; kind++) atomic_init(&cache->spares[kind], NULL);
     pthread_mutex_init(&cache->lock, NULL);
@@ -53,14 +53,14 @@ void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack) {
 
 /* Keeps the packs' memory for the next version: fresh pages took 2 % of a training step of 2 layers of 256 units. */
 void clstm_i_cache_retire_packs(clstm_i_cache *cache) {
-    for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
-        clstm_i_owned *pack = atomic_exchange(&cache->packs[kind], NULL);
-        if (pack) clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[kind], pack));
+    for (size_t key = 0; key < CLSTM_I_PACKS; key++) {
+        clstm_i_owned *pack = atomic_exchange(&cache->packs[key], NULL);
+        if (pack) clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[key], pack));
     }
 }
 
-clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind) {
-    clstm_i_owned *pack = atomic_exchange(&cache->stale[kind], NULL);
+clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, size_t key) {
+    clstm_i_owned *pack = atomic_exchange(&cache->stale[key], NULL);
     if (!pack || atomic_load(&pack->users) == 1) return pack;
     clstm_i_drop_pack(&cache->context, pack); /* a stream still uses it */
     return NULL;
@@ -68,9 +68,9 @@ clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind) 
 
 void clstm_i_cache_close(clstm_i_cache *cache) {
     atomic_store(&cache->closed, 1);
-    for (int kind = 0; kind < CLSTM_I_PACK_KINDS; kind++) {
-        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->packs[kind], NULL));
-        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[kind], NULL));
+    for (size_t key = 0; key < CLSTM_I_PACKS; key++) {
+        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->packs[key], NULL));
+        clstm_i_drop_pack(&cache->context, atomic_exchange(&cache->stale[key], NULL));
     }
     for (int kind = 0; kind < CLSTM_I_LOAN_KINDS; kind++)
         release_loan(cache, atomic_exchange(&cache->spares[kind], NULL));

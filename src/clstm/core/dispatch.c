@@ -32,8 +32,10 @@ static void detect(int *avx2, int *avx512) {
 
 #endif
 
-static const clstm_i_isa *available[4]; /* best first, then NULL */
-static const char *names[4];
+extern const clstm_i_isa clstm_i_isa_generic, clstm_i_isa_avx2, clstm_i_isa_avx512, clstm_i_isa_neon;
+
+static const clstm_i_isa *available[8]; /* best first, then NULL */
+static const char *names[8];
 static const clstm_i_isa *chosen;
 static const char *engine; /* one of `engines` */
 static const char *const engines[] = {"packed", "blas", NULL};

@@ -23,13 +23,9 @@ typedef struct clstm_i_isa {
     const clstm_i_kernels_f64 *f64;
 } clstm_i_isa;
 
-extern const clstm_i_isa clstm_i_isa_generic;
-#if defined(__x86_64__)
-extern const clstm_i_isa clstm_i_isa_avx2;
-extern const clstm_i_isa clstm_i_isa_avx512;
-#elif defined(__aarch64__)
-extern const clstm_i_isa clstm_i_isa_neon;
-#endif
+/* The table that a kernel file ends with; dispatch.c declares it, and knows which CPUs run it. */
+#define CLSTM_I_ISA(isa)                                                       \
+    __attribute__((visibility("hidden"))) const clstm_i_isa clstm_i_isa_##isa = {#isa, &kernels_f32, &kernels_f64}
 
 /* The table in use; NULL if CLSTM_ISA names none that this CPU and build have. */
 const clstm_i_isa *clstm_i_dispatch(void);

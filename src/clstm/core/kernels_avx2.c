@@ -52,6 +52,6 @@ static inline void store_part_f64(double *to, vf64 v, size_t n) { _mm256_masksto
 #pragma GCC pop_options
 #endif
 
-const clstm_i_isa clstm_i_isa_avx2 = {"avx2", &kernels_f32, &kernels_f64};
+CLSTM_I_ISA(avx2);
 
 #endif

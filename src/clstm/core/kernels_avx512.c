@@ -52,6 +52,6 @@ static inline void store_part_f64(double *to, vf64 v, size_t n) {
 #pragma GCC pop_options
 #endif
 
-const clstm_i_isa clstm_i_isa_avx512 = {"avx512", &kernels_f32, &kernels_f64};
+CLSTM_I_ISA(avx512);
 
 #endif

@@ -27,4 +27,4 @@ static inline vf64 sqrt_f64(vf64 a) {
 #include "kernels/min_max.h"
 #include "kernels/kernels_of_both_types.h"
 
-const clstm_i_isa clstm_i_isa_generic = {"generic", &kernels_f32, &kernels_f64};
+CLSTM_I_ISA(generic);

@@ -23,6 +23,6 @@ static inline vf64 sqrt_f64(vf64 a) { return (vf64)vsqrtq_f64((float64x2_t)a); }
 #include "kernels/min_max.h"
 #include "kernels/kernels_of_both_types.h"
 
-const clstm_i_isa clstm_i_isa_neon = {"neon", &kernels_f32, &kernels_f64};
+CLSTM_I_ISA(neon);
 
 #endif

@@ -14,8 +14,14 @@ typedef struct clstm_i_owned {
     atomic_size_t users; /* the cache, and every stream that uses it */
 } clstm_i_owned;
 
-/* Packs: weights in the packed engine's layout (passes/packed_weights.h), one kind for each use and format. */
-typedef enum clstm_i_pack_kind { CLSTM_I_FORWARD_PACK, CLSTM_I_BACKWARD_PACK, CLSTM_I_PACK_KINDS } clstm_i_pack_kind;
+/* Packs: weights in the packed engine's layout (passes/packed_weights.h), one for each use and format. */
+typedef enum clstm_i_pack_use { CLSTM_I_FORWARD, CLSTM_I_BACKWARD, CLSTM_I_PACK_USES } clstm_i_pack_use;
+typedef enum clstm_i_format { CLSTM_I_OWN_TYPE, CLSTM_I_FORMATS } clstm_i_format;
+enum { CLSTM_I_PACKS = CLSTM_I_PACK_USES * CLSTM_I_FORMATS };
+
+static inline size_t clstm_i_pack_key(clstm_i_pack_use use, clstm_i_format format) {
+    return (size_t)use * CLSTM_I_FORMATS + (size_t)format;
+}
 
 typedef enum clstm_i_loan_kind { CLSTM_I_WORKSPACE, CLSTM_I_TAPE, CLSTM_I_LOAN_KINDS } clstm_i_loan_kind;
 
@@ -27,15 +33,15 @@ typedef struct clstm_i_cache {
     atomic_size_t users;  /* the model, and every tape in memory of this cache */
     atomic_int closed;    /* the model is freed: nothing is kept any more */
     pthread_mutex_t lock; /* held while a pack is built */
-    _Atomic(clstm_i_owned *) packs[CLSTM_I_PACK_KINDS]; /* of the current version, or NULL */
-    _Atomic(clstm_i_owned *) stale[CLSTM_I_PACK_KINDS]; /* of an earlier version, for their memory; or NULL */
+    _Atomic(clstm_i_owned *) packs[CLSTM_I_PACKS]; /* of the current version, or NULL; by key */
+    _Atomic(clstm_i_owned *) stale[CLSTM_I_PACKS]; /* of an earlier version, for their memory; or NULL */
     _Atomic(struct clstm_i_loan *) spares[CLSTM_I_LOAN_KINDS]; /* memory that the last call gave back, or NULL */
 } clstm_i_cache;
 
 /* NULL with *status set if there is no memory. */
 clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *status);
 void clstm_i_cache_retire_packs(clstm_i_cache *cache); /* the weights have changed */
-clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, clstm_i_pack_kind kind); /* without other users, or NULL */
+clstm_i_owned *clstm_i_take_stale(clstm_i_cache *cache, size_t key); /* without other users, or NULL */
 void clstm_i_drop_pack(const clstm_context *context, clstm_i_owned *pack); /* releases one reference */
 void clstm_i_cache_close(clstm_i_cache *cache); /* the model is freed */
 

@@ -33,17 +33,17 @@ static void TYPED(weight_gradients)(const TYPED(layer_grad) *grad, size_t thread
         .m = clstm_i_count(rows), .n = I, .k = n,
         .a = d_gates, .lda = 4 * H, .transpose_a = 1,
         .b = grad->x + TYPED(origin)(pass) * I, .ldb = I,
-        .c = grad->d_weight_ih + rows.begin * I, .ldc = I, .accumulate = pass->accumulate,
+        .c = grad->d_weights + grad->at.input + rows.begin * I, .ldc = I, .accumulate = pass->accumulate,
     };
     PUBLIC(gemm) products[2] = {input, input};
     products[1].n = products[1].ldb = products[1].ldc = R;
     products[1].b = grad->h_before;
-    products[1].c = grad->d_weight_hh + rows.begin * R;
+    products[1].c = grad->d_weights + grad->at.recurrent + rows.begin * R;
     TYPED(products)(pass->call, pass->kernels, thread, products, 2);
 
-    if (!grad->d_bias) return;
-    real *d_bias = grad->d_bias + rows.begin;
-    if (!pass->accumulate) memset(d_bias, 0, (clstm_i_count(rows)) * sizeof(real));
+    if (pass->tape->config.no_bias) return;
+    real *d_bias = grad->d_weights + grad->at.bias + rows.begin;
+    if (!pass->accumulate) memset(d_bias, 0, clstm_i_count(rows) * sizeof(real));
     pass->kernels->sum_rows(n, clstm_i_count(rows), d_gates, 4 * H, d_bias);
 }
 
@@ -53,7 +53,7 @@ static void TYPED(peephole_gradients)(const TYPED(layer_grad) *grad, clstm_i_ran
     const clstm_i_plan *plan = pass->plan;
     const size_t H = pass->hidden_size, n = clstm_i_count(units);
     const real *c = grad->c + units.begin;
-    real *to = grad->d_peephole + units.begin;
+    real *to = grad->d_weights + grad->at.peephole + units.begin;
     for (size_t gate = 0; !pass->accumulate && gate < 3; gate++) memset(to + gate * H, 0, n * sizeof(real));
     for (size_t t = pass->first, end; t < pass->last; t = end) {
         end = TYPED(contiguous_until)(pass, t);
@@ -78,7 +78,7 @@ static void TYPED(projection_gradients)(void *argument, size_t index, size_t cou
         .a = grad->below + TYPED(origin)(pass) * stride + rows.begin, .lda = stride, .transpose_a = 1,
         .b = grad->outputs + (TYPED(origin)(pass) - TYPED(gates_origin)(pass)) * grad->outputs_stride,
         .ldb = grad->outputs_stride,
-        .c = grad->d_weight_hr + rows.begin * H, .ldc = H, .accumulate = pass->accumulate,
+        .c = grad->d_weights + grad->at.projection + rows.begin * H, .ldc = H, .accumulate = pass->accumulate,
     };
     TYPED(product)(pass->call, pass->kernels, index, &product);
 }
@@ -107,9 +107,9 @@ static void TYPED(products_backward)(void *argument, size_t index, size_t count)
     const TYPED(layer_grad) *grad = argument;
     const TYPED(backward_pass) *pass = grad->pass;
     const size_t line = 64 / sizeof(real); /* no cache line of the gradients has two writers */
-    if (grad->d_weight_ih)
+    if (grad->d_weights)
         TYPED(weight_gradients)(grad, index, clstm_i_share(4 * pass->hidden_size, line, index, count));
-    if (grad->d_peephole)
+    if (grad->d_weights && grad->peephole)
         TYPED(peephole_gradients)(grad, clstm_i_share(pass->hidden_size, line, index, count));
     if (grad->dx) TYPED(input_gradients)(grad, index, clstm_i_share(TYPED(chunk_rows)(pass), 1, index, count));
 }

@@ -42,7 +42,7 @@ static void TYPED(begin_part)(TYPED(layer_grad) *grad, size_t layer) {
     grad->weight_hh = weights + at.recurrent;
     grad->weight_hr = config->proj_size ? weights + at.projection : NULL;
     grad->peephole = TYPED(peepholes_of)(tape->model, part);
-    grad->bias = config->no_bias ? pass->zeros : weights + at.bias;
+    if (grad->bias) TYPED(write_bias)(tape->model, part, grad->bias);
     grad->x = input ? input : TYPED(slots)(tape, tape->hidden, part - 1, R) + tape->plan.batch * R;
     grad->h = TYPED(slots)(tape, tape->recurrent, part, R);
     grad->c = TYPED(slots)(tape, tape->cells, part, H);
@@ -58,12 +58,8 @@ static void TYPED(begin_gradients)(TYPED(layer_grad) *grad, size_t layer) {
     const PUBLIC(gradients) *gradients = pass->gradients;
     const clstm_i_offsets at = clstm_i_part_offsets(config, grad->part);
     const size_t D = pass->directions, H = pass->hidden_size, R = pass->recurrent_size;
-    real *d_weights = gradients->parameters;
-    grad->d_weight_ih = d_weights ? d_weights + at.input : NULL;
-    grad->d_weight_hh = d_weights ? d_weights + at.recurrent : NULL;
-    grad->d_weight_hr = d_weights && config->proj_size ? d_weights + at.projection : NULL;
-    grad->d_bias = d_weights && !config->no_bias ? d_weights + at.bias : NULL;
-    grad->d_peephole = d_weights && config->cell.peephole ? d_weights + at.peephole : NULL;
+    grad->d_weights = gradients->parameters;
+    grad->at = at;
     const real *dcn = gradients->dcn ? gradients->dcn + grad->part * pass->plan->batch * H : NULL;
     TYPED(gather_states)(pass->plan, grad->dc, H, dcn, NULL, H);
 

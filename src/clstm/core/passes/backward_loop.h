@@ -32,13 +32,13 @@ static void TYPED(recurrences_backward)(void *argument, size_t index, size_t cou
 static void TYPED(run_products)(TYPED(backward_pass) *pass, TYPED(layer_grad) *grad) {
     const double gates = 4 * (double)pass->hidden_size * (double)TYPED(chunk_rows)(pass);
     const double I = (double)grad->input_size, R = (double)pass->recurrent_size;
-    const double work = gates * ((grad->d_weight_ih ? I + R : 0) + (grad->dx ? I : 0));
+    const double work = gates * ((grad->d_weights ? I + R : 0) + (grad->dx ? I : 0));
     if (clstm_i_cancelled(pass->call)) return;
-    if (grad->d_weight_hr)
+    if (grad->d_weights && grad->weight_hr)
         clstm_i_run(pass->call, clstm_i_threads_for(pass->call, gates * R / 4, SIZE_MAX), TYPED(projection_gradients),
                     grad);
-    if (grad->d_weight_ih) grad->h_before = TYPED(gather_hidden_before)(grad);
-    if (grad->d_weight_ih || grad->dx)
+    if (grad->d_weights) grad->h_before = TYPED(gather_hidden_before)(grad);
+    if (grad->d_weights || grad->dx)
         clstm_i_run(pass->call, clstm_i_threads_for(pass->call, work, SIZE_MAX), TYPED(products_backward), grad);
 }
 
@@ -72,7 +72,7 @@ static void TYPED(run_recomputed_chunk)(TYPED(backward_pass) *pass) {
     for (size_t d = 0; d < pass->directions && !clstm_i_cancelled(call); d++) {
         TYPED(layer_grad) *grad = &pass->grads[d];
         const double work = 4 * H * rows * (double)(pass->recurrent_size + grad->input_size);
-        if (grad->d_weight_hr) grad->outputs = grad->states + TYPED(chunk_rows)(pass) * pass->c_stride;
+        if (grad->d_weights && grad->weight_hr) grad->outputs = grad->states + TYPED(chunk_rows)(pass) * pass->c_stride;
         clstm_i_run(call, clstm_i_threads_for(call, work, SIZE_MAX), TYPED(recompute_gates), grad);
     }
     if (!clstm_i_cancelled(call)) TYPED(run_chunk_backward)(pass);

@@ -32,7 +32,7 @@ static void TYPED(readout_weight_gradients)(void *argument, size_t index, size_t
     TYPED(product)(out->call, out->kernels, index, &product);
     if (out->config->no_bias) return;
     real *d_bias = out->d_weights + at.bias + rows.begin;
-    if (!out->accumulate) memset(d_bias, 0, (clstm_i_count(rows)) * sizeof(real));
+    if (!out->accumulate) memset(d_bias, 0, clstm_i_count(rows) * sizeof(real));
     out->kernels->sum_rows(out->rows, clstm_i_count(rows), out->dy + rows.begin, O, d_bias);
 }
 

@@ -24,7 +24,7 @@ typedef struct TYPED(layer_grad) {
     const real *peephole;         /* (3H,), or NULL */
     size_t input_size;
     const real *weight_ih, *weight_hh, *weight_hr; /* (4H, I), (4H, R), (R, H) or NULL */
-    const real *bias;     /* (4H,) */
+    real *bias;           /* (4H,), for the blas engine where gates are recomputed; or NULL */
     const real *x;        /* (total, I) */
     const real *h, *c;    /* (B + total, R) as the gates saw it, (B + total, H); slot 0 is the initial state */
     const real *outputs;  /* (rows, outputs_stride), like gates: o tanh(c) before the projection, or NULL */
@@ -44,9 +44,8 @@ typedef struct TYPED(layer_grad) {
     size_t dx_stride;
     TYPED(row_view) dx_view;
     int dx_adds;       /* dx is added to: for the second direction; for both, where a chunk is not all steps */
-    real *d_weight_ih, *d_weight_hh, *d_weight_hr; /* (4H, I), (4H, R), (R, H) or NULL */
-    real *d_bias;      /* (4H,), or NULL */
-    real *d_peephole;  /* (3H,), or NULL */
+    real *d_weights;   /* the flat gradients of all parameters, or NULL: not wanted */
+    clstm_i_offsets at; /* of the part's tensors in them */
 } TYPED(layer_grad);
 
 typedef struct TYPED(backward_pass) {
@@ -72,7 +71,7 @@ typedef struct TYPED(backward_pass) {
     real *dy;           /* (total, O) the caller's, gathered in forward order for the readout */
     real *x_reversed;   /* (total, I) x in the order of the reverse direction */
     real *dx_own;       /* (rows, I) gradient of x before it is scattered */
-    const real *zeros;  /* (c_stride,), and at least (4H,) */
+    real *zeros;        /* (c_stride,) */
     TYPED(layer_grad) grads[2]; /* of each direction */
 } TYPED(backward_pass);
 
@@ -183,9 +182,9 @@ static clstm_status TYPED(choose_backward)(TYPED(backward_pass) *pass, TYPED(cls
     if (!packed) return CLSTM_OK;
     pass->c_stride = clstm_i_whole_vectors(pass->c_stride, lanes);
     pass->h_stride = clstm_i_whole_vectors(pass->h_stride, lanes);
-    pass->pack = TYPED(get_pack)(tape->model, CLSTM_I_BACKWARD_PACK, lanes, &status);
+    pass->pack = TYPED(get_pack)(tape->model, CLSTM_I_BACKWARD, lanes, &status);
     if (!status && pass->recompute)
-        pass->forward_pack = TYPED(get_pack)(tape->model, CLSTM_I_FORWARD_PACK, lanes, &status);
+        pass->forward_pack = TYPED(get_pack)(tape->model, CLSTM_I_FORWARD, lanes, &status);
     return status;
 }
 
@@ -218,9 +217,7 @@ static void TYPED(place_backward)(TYPED(backward_pass) *pass, clstm_i_layout *la
     PLACE(pass->dy, O && !pass->direct, total, O);
     PLACE(pass->x_reversed, D > 1, total, clstm_i_max(I, D * R));
     PLACE(pass->dx_own, dx_own, pass->capacity, widest);
-    real *zeros;
-    PLACE(zeros, 1, 4, pass->c_stride);
-    pass->zeros = zeros;
+    PLACE(pass->zeros, 1, 1, clstm_i_max(pass->c_stride, pass->h_stride));
     PLACE(pass->call->scratch, 1, threads, CLSTM_I_GEMM_BYTES);
     for (size_t d = 0; d < D; d++) {
         TYPED(layer_grad) *grad = &pass->grads[d];
@@ -233,6 +230,7 @@ static void TYPED(place_backward)(TYPED(backward_pass) *pass, clstm_i_layout *la
         PLACE(grad->dh0, dh0, B, R);
         PLACE(grad->dm, pass->between_steps, B, H);
         PLACE(grad->dropped, drops, B, R);
+        PLACE(grad->bias, pass->recompute && !pass->pack, 4, H);
         PLACE(grad->gates, pass->recompute, pass->capacity, 4 * H);
         PLACE(grad->states, pass->recompute, 2 * pass->capacity, pass->c_stride);
         PLACE(grad->after, pass->recompute, B, 4 * H);
@@ -251,6 +249,6 @@ static clstm_status TYPED(allocate_backward)(TYPED(backward_pass) *pass) {
     if (status) return status;
     layout = (clstm_i_layout){0, 0};
     TYPED(place_backward)(pass, &layout, (uintptr_t)pass->memory);
-    memset((real *)pass->zeros, 0, 4 * pass->c_stride * sizeof(real));
+    memset(pass->zeros, 0, pass->c_stride * sizeof(real));
     return CLSTM_OK;
 }

@@ -61,7 +61,7 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
 
     const TYPED(clstm_i_gates) gates = {
         .rows = rows, .hidden_size = H, .keep = pass->tape && pass->tape->gates,
-        .bias = config->no_bias ? pass->zeros : parameters + weights.bias,
+        .bias = pass->bias + chunk->part * 4 * H,
         .gates = sums, .c_before = c, .c = c,
         .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * chunk->h_stride,
         .cell = pass->cell, .peephole = TYPED(peepholes_of)(pass->model, chunk->part),

@@ -148,7 +148,7 @@ static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_e
     pass->width = 4 * config->hidden_size;
     if (packed) {
         const size_t lanes = pass->kernels->lanes;
-        pass->pack = TYPED(get_pack)(pass->model, CLSTM_I_FORWARD_PACK, lanes, &status);
+        pass->pack = TYPED(get_pack)(pass->model, CLSTM_I_FORWARD, lanes, &status);
         if (!pass->pack) return status;
         pass->c_stride = clstm_i_whole_vectors(pass->c_stride, lanes);
         pass->h_stride = clstm_i_whole_vectors(pass->h_stride, lanes);

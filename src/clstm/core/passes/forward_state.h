@@ -32,7 +32,7 @@ typedef struct TYPED(forward_pass) {
     real *outputs;         /* (buffers, B, c_stride) o_t tanh(c_t) before a projection */
     real *sums;            /* (buffers, capacity, width) hoisted input products; pre-activations of the blas engine */
     real *read_out;        /* (capacity, O) y before it is scattered */
-    real *zeros;           /* (4H,) the blas engine's bias of a model without one */
+    real *bias;            /* (L D, 4H), for the blas engine */
     clstm_i_counter *counters; /* (2 threads + L,): barriers of subteams, barriers of all, chunks done by each layer */
 } TYPED(forward_pass);
 
@@ -122,7 +122,7 @@ static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layou
     PLACE(outputs, config->proj_size ? buffers * B : 0, pass->c_stride);
     PLACE(sums, TYPED(any_hoists)(pass) && !sums_on_tape ? rows : 0, pass->width);
     PLACE(read_out, reads_out ? pass->capacity : 0, config->output_size);
-    PLACE(zeros, blas && config->no_bias ? pass->width : 0, 1);
+    PLACE(bias, blas ? L * D : 0, 4 * config->hidden_size);
     PLACE(call->scratch, blas ? threads : 0, CLSTM_I_GEMM_BYTES);
 #undef PLACE
 }
@@ -147,7 +147,8 @@ static clstm_status TYPED(allocate_pass)(TYPED(forward_pass) *pass, const clstm_
     memset(pass->counters, 0, (2 * pass->schedule.threads + L) * sizeof(clstm_i_counter));
     memset(pass->h, 0, states * pass->h_stride * sizeof(real));
     memset(pass->c, 0, states * pass->c_stride * sizeof(real));
-    if (!pass->pack && config->no_bias) memset(pass->zeros, 0, pass->width * sizeof(real));
+    for (size_t q = 0; !pass->pack && q < clstm_i_parts(config); q++)
+        TYPED(write_bias)(pass->model, q, pass->bias + q * 4 * config->hidden_size);
     return CLSTM_OK;
 }
 

@@ -93,7 +93,10 @@ static TYPED(packed) TYPED(plain_shape)(size_t n, size_t depth, size_t lanes) {
 typedef struct TYPED(pack_source) {
     TYPED(packed) shape;
     int transposed; /* input is (depth, n); else (rows, depth) */
-    const real *input, *recurrent, *bias, *peephole; /* NULL: zeros, or none */
+    const real *input, *recurrent, *peephole; /* recurrent and peephole NULL: none */
+    const clstm_model *model;  /* for the bias of a part; or NULL */
+    size_t part;
+    const real *readout_bias;  /* NULL: zeros */
 } TYPED(pack_source);
 
 static TYPED(pack_source) TYPED(layer_source)(const clstm_model *model, size_t part, size_t lanes) {
@@ -103,7 +106,7 @@ static TYPED(pack_source) TYPED(layer_source)(const clstm_model *model, size_t p
     TYPED(pack_source) source = {
         .shape = TYPED(packed_shape)(config->hidden_size, at.input_size, lanes, 0),
         .input = weights + at.input, .recurrent = weights + at.recurrent,
-        .bias = config->no_bias ? NULL : weights + at.bias, .peephole = TYPED(peepholes_of)(model, part),
+        .peephole = TYPED(peepholes_of)(model, part), .model = model, .part = part,
     };
     source.shape.recurrent.depth = clstm_i_recurrent_size(config);
     return source;
@@ -115,16 +118,16 @@ static TYPED(pack_source) TYPED(readout_source)(const clstm_model *model, size_t
     const real *weights = model->parameters;
     return (TYPED(pack_source)){
         .shape = TYPED(plain_shape)(config->output_size, at.input_size, lanes), .input = weights + at.input,
-        .bias = config->no_bias ? NULL : weights + at.bias,
+        .readout_bias = config->no_bias ? NULL : weights + at.bias,
     };
 }
 
 /* Parts first, then their projections, then the readout, which has no transposed pack. */
-static TYPED(pack_source) TYPED(source_of)(const clstm_model *model, clstm_i_pack_kind kind, size_t index,
+static TYPED(pack_source) TYPED(source_of)(const clstm_model *model, clstm_i_pack_use use, size_t index,
                                            size_t lanes) {
     const clstm_config *config = &model->config;
     const size_t parts = clstm_i_parts(config), H = config->hidden_size, R = clstm_i_recurrent_size(config);
-    const int backward = kind == CLSTM_I_BACKWARD_PACK, is_projection = config->proj_size && index < 2 * parts;
+    const int backward = use == CLSTM_I_BACKWARD, is_projection = config->proj_size && index < 2 * parts;
     const clstm_i_offsets at = clstm_i_part_offsets(config, index % parts);
     const real *weights = model->parameters;
     if (index < parts) {
@@ -140,8 +143,8 @@ static TYPED(pack_source) TYPED(source_of)(const clstm_model *model, clstm_i_pac
     };
 }
 
-static size_t TYPED(pack_count)(const clstm_config *config, clstm_i_pack_kind kind) {
-    const int has_readout = config->output_size > 0 && kind == CLSTM_I_FORWARD_PACK;
+static size_t TYPED(pack_count)(const clstm_config *config, clstm_i_pack_use use) {
+    const int has_readout = config->output_size > 0 && use == CLSTM_I_FORWARD;
     return clstm_i_parts(config) * (1 + (config->proj_size > 0)) + has_readout;
 }
 
@@ -195,14 +198,14 @@ static size_t TYPED(block_width)(const TYPED(packed) *shape, size_t block, size_
     return (block < shape->whole ? 4 : shape->last) * lanes;
 }
 
-/* to (blocks, depth, vectors, LANES) from (rows, depth), or zeros if that is NULL. */
+/* to (blocks, depth, vectors, LANES) from (rows, depth). */
 static void TYPED(pack_matrix)(const TYPED(packed) *shape, size_t lanes, const real *from, size_t depth, real *to) {
     size_t rows[4 * 64 / sizeof(real)]; /* no vector is longer than 64 bytes */
     clstm_i_assert(4 * lanes <= sizeof rows / sizeof *rows);
     for (size_t block = 0; block < shape->blocks; block++) {
         const size_t width = TYPED(block_width)(shape, block, lanes);
         for (size_t lane = 0; lane < width; lane++)
-            rows[lane] = from ? TYPED(source_row)(shape, block, lane, lanes) : SIZE_MAX;
+            rows[lane] = TYPED(source_row)(shape, block, lane, lanes);
         TYPED(pack_block)(from, depth, rows, width, to);
         to += depth * width;
     }
@@ -220,39 +223,56 @@ static void TYPED(pack_transposed)(const TYPED(packed) *shape, size_t lanes, con
     }
 }
 
-/* to (rows, width) from (rows, depth), or zeros if that is NULL. */
+/* to (rows, width) from (rows, depth). */
 static void TYPED(pack_rows)(const real *from, size_t rows, size_t depth, size_t width, real *to) {
     memset(to, 0, rows * width * sizeof(real));
-    for (size_t row = 0; from && row < rows; row++) memcpy(to + row * width, from + row * depth, depth * sizeof(real));
+    for (size_t row = 0; row < rows; row++) memcpy(to + row * width, from + row * depth, depth * sizeof(real));
+}
+
+static real TYPED(source_bias)(const TYPED(pack_source) *source, size_t row) {
+    if (source->model) return TYPED(bias_at)(source->model, source->part, row);
+    return source->readout_bias ? source->readout_bias[row] : 0;
+}
+
+/* to (blocks, vectors, LANES), or (width,) if the weights are narrow. */
+static void TYPED(pack_bias)(const TYPED(pack_source) *source, size_t lanes, real *to) {
+    const TYPED(packed) *shape = &source->shape;
+    memset(to, 0, shape->width * sizeof(real));
+    for (size_t row = 0; shape->narrow && row < shape->n; row++) to[row] = TYPED(source_bias)(source, row);
+    for (size_t block = 0; !shape->narrow && block < shape->blocks; block++) {
+        const size_t width = TYPED(block_width)(shape, block, lanes);
+        for (size_t lane = 0; lane < width; lane++, to++) {
+            const size_t row = TYPED(source_row)(shape, block, lane, lanes);
+            if (row != SIZE_MAX) *to = TYPED(source_bias)(source, row);
+        }
+    }
 }
 
 /* Fills the arrays of an entry from the model's. */
 static void TYPED(fill_packed)(const TYPED(pack_source) *source, size_t lanes, const TYPED(packed) *packed) {
     real *input = (real *)packed->input.weights, *recurrent = (real *)packed->recurrent.weights;
-    real *bias = (real *)packed->bias;
     if (source->transposed) {
         TYPED(pack_transposed)(packed, lanes, source->input, input);
     } else if (packed->narrow) {
         TYPED(pack_rows)(source->input, packed->n, packed->input.depth, packed->width, input);
-        TYPED(pack_rows)(source->bias, 1, packed->n, packed->width, bias);
     } else {
         TYPED(pack_matrix)(packed, lanes, source->input, packed->input.depth, input);
         if (recurrent) TYPED(pack_matrix)(packed, lanes, source->recurrent, packed->recurrent.depth, recurrent);
-        TYPED(pack_matrix)(packed, lanes, source->bias, 1, bias);
     }
+    if (packed->bias) TYPED(pack_bias)(source, lanes, (real *)packed->bias);
     if (packed->peephole) memcpy((real *)packed->peephole, source->peephole, 3 * packed->n * sizeof(real));
 }
 
 /* Memory for a pack: that of an earlier version, which had the same size, if there is one. */
-static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, clstm_i_pack_kind kind, size_t count,
+static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, clstm_i_pack_use use, clstm_i_format format,
                                          const clstm_i_layout *layout, clstm_status *status) {
-    clstm_i_owned *stale = clstm_i_take_stale(model->cache, kind);
+    clstm_i_owned *stale = clstm_i_take_stale(model->cache, clstm_i_pack_key(use, format));
     if (stale) return (TYPED(pack) *)stale;
     void *block;
     char *memory = clstm_i_allocate(&model->context, layout, &block, status);
     if (!memory) return NULL;
     TYPED(pack) *pack = (TYPED(pack) *)memory;
-    const size_t parts = clstm_i_parts(&model->config);
+    const size_t parts = clstm_i_parts(&model->config), count = TYPED(pack_count)(&model->config, use);
     pack->owned.block = block;
     atomic_init(&pack->owned.users, 1);
     pack->parts = pack->all;
@@ -261,40 +281,41 @@ static TYPED(pack) *TYPED(allocate_pack)(const clstm_model *model, clstm_i_pack_
     return pack;
 }
 
-static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, clstm_i_pack_kind kind, size_t lanes,
-                                      clstm_status *status) {
-    const size_t count = TYPED(pack_count)(&model->config, kind);
+static TYPED(pack) *TYPED(build_pack)(const clstm_model *model, clstm_i_pack_use use, clstm_i_format format,
+                                      size_t lanes, clstm_status *status) {
+    const size_t count = TYPED(pack_count)(&model->config, use);
     clstm_i_layout layout = {0, 0};
     clstm_i_reserve(&layout, 1, 1, sizeof(TYPED(pack)));
     clstm_i_reserve(&layout, count, 1, sizeof(TYPED(packed)));
     const clstm_i_layout head = layout;
     for (size_t index = 0; index < count; index++) {
-        const TYPED(pack_source) source = TYPED(source_of)(model, kind, index, lanes);
+        const TYPED(pack_source) source = TYPED(source_of)(model, use, index, lanes);
         TYPED(place_packed)(&source, &layout, 0);
     }
-    TYPED(pack) *pack = TYPED(allocate_pack)(model, kind, count, &layout, status);
-    if (clstm_i_traces()) clstm_i_trace_pack(kind == CLSTM_I_BACKWARD_PACK, layout.bytes);
+    TYPED(pack) *pack = TYPED(allocate_pack)(model, use, format, &layout, status);
+    if (clstm_i_traces()) clstm_i_trace_pack(use == CLSTM_I_BACKWARD, layout.bytes);
     layout = head;
     for (size_t index = 0; pack && index < count; index++) {
-        const TYPED(pack_source) source = TYPED(source_of)(model, kind, index, lanes);
+        const TYPED(pack_source) source = TYPED(source_of)(model, use, index, lanes);
         pack->all[index] = TYPED(place_packed)(&source, &layout, (uintptr_t)pack);
         TYPED(fill_packed)(&source, lanes, &pack->all[index]);
     }
     return pack;
 }
 
-/* The model's pack of a kind, built by the first call that needs it while others wait; NULL with *status set on
+/* The model's pack for a use, built by the first call that needs it while others wait; NULL with *status set on
    failure. */
-static const TYPED(pack) *TYPED(get_pack)(const clstm_model *model, clstm_i_pack_kind kind, size_t lanes,
+static const TYPED(pack) *TYPED(get_pack)(const clstm_model *model, clstm_i_pack_use use, size_t lanes,
                                           clstm_status *status) {
+    const clstm_i_format format = CLSTM_I_OWN_TYPE; /* the only one; chosen here alone */
     clstm_i_cache *cache = model->cache;
-    _Atomic(clstm_i_owned *) *place = &cache->packs[kind];
+    _Atomic(clstm_i_owned *) *place = &cache->packs[clstm_i_pack_key(use, format)];
     clstm_i_owned *pack = atomic_load_explicit(place, memory_order_acquire);
     *status = CLSTM_OK;
     if (!pack) {
         pthread_mutex_lock(&cache->lock);
         pack = atomic_load_explicit(place, memory_order_acquire);
-        if (!pack) pack = (clstm_i_owned *)TYPED(build_pack)(model, kind, lanes, status);
+        if (!pack) pack = (clstm_i_owned *)TYPED(build_pack)(model, use, format, lanes, status);
         atomic_store_explicit(place, pack, memory_order_release);
         pthread_mutex_unlock(&cache->lock);
     }

@@ -1,4 +1,4 @@
-/* A model's cell as the kernels take it, typed. */
+/* A model's cell and bias as the kernels take them, typed. */
 #pragma once
 
 #include "common.h"
@@ -26,6 +26,17 @@ static const TYPED(clstm_i_cell) *TYPED(read_cell)(const clstm_config *config, c
 static const real *TYPED(peepholes_of)(const clstm_model *model, size_t part) {
     if (!model->config.cell.peephole) return NULL;
     return (const real *)model->parameters + clstm_i_part_offsets(&model->config, part).peephole;
+}
+
+/* The bias of row 0 <= row < 4H of a part's stacked product. */
+static real TYPED(bias_at)(const clstm_model *model, size_t part, size_t row) {
+    if (model->config.no_bias) return 0;
+    return ((const real *)model->parameters)[clstm_i_part_offsets(&model->config, part).bias + row];
+}
+
+/* to (4H,) = the bias of a part. */
+static void TYPED(write_bias)(const clstm_model *model, size_t part, real *to) {
+    for (size_t row = 0; row < 4 * model->config.hidden_size; row++) to[row] = TYPED(bias_at)(model, part, row);
 }
 
 /* Run steps and gates by the kernels for their cell. */

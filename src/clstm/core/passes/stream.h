@@ -137,7 +137,7 @@ static clstm_status TYPED(adopt_weights)(clstm_stream *given, const clstm_model 
     const clstm_i_offsets at = clstm_i_part_offsets(config, clstm_i_parts(config));
     const real *own = config->learn_state ? model->parameters : NULL;
     clstm_status status;
-    const TYPED(pack) *pack = TYPED(get_pack)(model, CLSTM_I_FORWARD_PACK, stream->kernels->lanes, &status);
+    const TYPED(pack) *pack = TYPED(get_pack)(model, CLSTM_I_FORWARD, stream->kernels->lanes, &status);
     if (!pack) return status;
     TYPED(use_pack)(stream, pack);
     TYPED(copy_or_zero)(stream->h0, own ? own + at.h0 : NULL, config->num_layers * stream->recurrent_size);
