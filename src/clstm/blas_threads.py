@@ -1,7 +1,8 @@
-"""Holds scipy's BLAS at one thread while the core's own team runs.
+"""Limits scipy's BLAS to one thread while the core's own team runs.
 
 Two pools of spinning threads on the same cores slow each other down several times over, so only one
-of them may be at work. scipy's library is told apart by its path; NumPy's is never touched."""
+of them may run. scipy's library is recognised by its path; NumPy's is never touched.
+"""
 
 import os
 import threading
@@ -25,7 +26,7 @@ def libraries() -> list[Any]:
 
 
 def _belongs_to(package: str, library: str) -> bool:
-    """Tell whether a library came with a package: inside it, or in the wheel's folder beside it."""
+    """Tell whether a library is part of a package: inside it, or in the .libs folder beside it."""
     folder = Path(package).resolve().parent
     beside = folder.with_name(f"{folder.name}.libs")
     path = Path(library).resolve()
@@ -33,7 +34,7 @@ def _belongs_to(package: str, library: str) -> bool:
 
 
 class _Hold:
-    """What any number of threads may enter: the first one holds, the last one out restores."""
+    """A context manager for any number of threads: the first sets the limit, the last restores."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,7 +66,7 @@ class _Hold:
                 library.set_num_threads(count)
 
     def after_fork(self) -> None:
-        """In a child: the threads that were inside are gone, and the lock may be one of theirs."""
+        """Reset in a child process, which has neither the threads inside nor the lock's owner."""
         self._lock = threading.Lock()
         if self._inside:
             self._inside = 0

@@ -1,4 +1,4 @@
-"""A call's arguments, read: all that a small call should not have to pay for."""
+"""Checks and conversions of a call's arguments, which the fast path of small calls skips."""
 
 from typing import Any, NamedTuple
 
@@ -10,15 +10,15 @@ from .lengths import Ragged, pack, read_lengths, read_list
 
 
 class Call(NamedTuple):
-    """A call's x and state in the model's dtype, and how their rows lie."""
+    """x and state of a call in the model's dtype, and the layout of their rows."""
 
-    x: Array  # in the user's order of axes; of a list (sum T_i, I)
+    x: Array  # in the user's order of axes; (sum T_i, I) for a list
     state: Initial | None
     layout: Layout | Ragged
 
 
 def read_call(config: Configuration, x: Any, state: Any, lengths: Any, out: Any = None) -> Call:
-    """Check a call's arguments; raise for one that is wrong."""
+    """Check and convert a call's arguments."""
     if isinstance(x, list):
         return _read_ragged(config, x, state, lengths, out)
     array, layout = read_sequence(
@@ -27,9 +27,7 @@ def read_call(config: Configuration, x: Any, state: Any, lengths: Any, out: Any 
     steps, batch = layout.to_core(array).shape[:2]
     if lengths is not None:
         if not layout.batched:
-            raise ValueError(
-                f"lengths are those of a batch, x has none: its shape is {array.shape}"
-            )
+            raise ValueError(f"lengths must be None without a batch, x has shape {array.shape}")
         layout = Layout(True, layout.batch_first, read_lengths(lengths, steps, batch))
     initial = _read_state(config, state, batch, layout.batched)
     if out is not None:
@@ -39,17 +37,17 @@ def read_call(config: Configuration, x: Any, state: Any, lengths: Any, out: Any 
 
 
 def lengths_of(config: Configuration, x: Array, lengths: Any) -> Array:
-    """Check the lengths of a batch that is right as it is."""
+    """Check the lengths of a batch x that needs no conversion."""
     first, second, _ = x.shape
     steps, batch = (second, first) if config.batch_first else (first, second)
     return read_lengths(lengths, steps, batch)
 
 
 def _read_ragged(config: Configuration, x: list[Any], state: Any, lengths: Any, out: Any) -> Call:
-    """Check the arguments of a call with a list of sequences."""
+    """Check and convert the arguments of a call with a list of sequences."""
     for name, value in (("lengths", lengths), ("out", out)):
         if value is not None:
-            raise ValueError(f"{name} must be None where x is a list of sequences")
+            raise ValueError(f"{name} must be None if x is a list of sequences")
     arrays = read_list(x, "x", config.input_size, "input_size", config.dtype)
     layout = Ragged(np.array([len(array) for array in arrays], np.uintp))
     initial = _read_state(config, state, len(arrays), True)

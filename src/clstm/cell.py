@@ -1,4 +1,4 @@
-"""The variants of a cell: peepholes, coupled gates, clips, and other activation functions."""
+"""Variants of the LSTM cell: peepholes, coupled gates, clips, and other activation functions."""
 
 import math
 from dataclasses import dataclass, fields
@@ -19,17 +19,17 @@ _FUNCTIONS: dict[str, dict[str, float | None]] = {
     "softsign": {},
     "softplus": {},
 }
-"""Each function's parameters and their defaults; None: the parameter is required."""
+"""Parameters of each function, with their defaults; None marks a required parameter."""
 
 _WITH_GRADIENT = ("sigmoid", "tanh", "hard_sigmoid", "relu")
 
 SLOTS = ("gate", "cell", "hidden")
-"""The places of a cell's functions."""
+"""Fields of `Cell` that hold an activation function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """One of the activation functions, with its parameters.
+    """An activation function with its parameters.
 
     ================  =====================================  ==========================
     name              formula                                parameters
@@ -38,33 +38,37 @@ class Activation:
     tanh              tanh(x)
     relu              max(0, x)
     hard_sigmoid      min(max(alpha x + beta, 0), 1)         alpha = 0.2, beta = 0.5
-    affine            alpha x + beta                         alpha and beta, both needed
+    affine            alpha x + beta                         alpha, beta (required)
     leaky_relu        x if x >= 0 else alpha x               alpha = 0.01
     thresholded_relu  x if x >= alpha else 0                 alpha = 1
-    scaled_tanh       alpha tanh(beta x)                     alpha and beta, both needed
+    scaled_tanh       alpha tanh(beta x)                     alpha, beta (required)
     elu               x if x >= 0 else alpha (exp(x) - 1)    alpha = 1
     softsign          x / (1 + abs(x))
     softplus          log(1 + exp(x))
     ================  =====================================  ==========================
 
-    The first four have gradients; a cell with one of the others can be called, but not recorded.
+    Gradients exist for the first four. A cell with one of the others can be called but not
+    recorded.
 
     Parameters
     ----------
     name : str
-        Of the function.
+        Name of the function.
     alpha, beta : float, optional
-        Its parameters, where it has them; by default as above.
+        Parameters of the function, with the defaults above.
 
     Raises
     ------
-    ValueError, TypeError
-        For an unknown name; for a parameter that the function does not have, or that it needs and
-        was not given, or that is no finite number.
+    ValueError
+        If the name is unknown, a parameter does not belong to the function, a required parameter is
+        missing, or a parameter is not finite.
+    TypeError
+        If the name is not a string, or a parameter is not a real number.
 
     Notes
     -----
-    Functions, names and defaults are those of the LSTM in the specification of ONNX's operators.
+    Functions, names (here in snake case) and defaults follow the LSTM operator of the ONNX
+    specification.
 
     Examples
     --------
@@ -80,16 +84,16 @@ class Activation:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             kind = type(self.name).__name__
-            raise TypeError(f"the name of an activation must be a string, got {kind}")
+            raise TypeError(f"name of an activation must be a string, got {kind}")
         if self.name not in _FUNCTIONS:
             raise ValueError(
-                f"there is no activation {self.name!r}; it may be one of: {', '.join(_FUNCTIONS)}"
+                f"unknown activation {self.name!r}, expected one of: {', '.join(_FUNCTIONS)}"
             )
         for parameter in ("alpha", "beta"):
             object.__setattr__(self, parameter, self._read(parameter))
 
     def _read(self, parameter: str) -> float | None:
-        """Return the value of alpha or beta, the default where none was given."""
+        """Return the checked value of alpha or beta, or its default."""
         value, defaults = getattr(self, parameter), _FUNCTIONS[self.name]
         if parameter not in defaults:
             if value is not None:
@@ -105,14 +109,14 @@ class Activation:
         return number
 
     def __repr__(self) -> str:
-        """Return the call that makes it, without defaults."""
+        """Return the constructor call, without defaults."""
         shown = [f"{name}={value!r}" for name, value in _not_default(self).items()]
         return f"Activation({', '.join([repr(self.name), *shown])})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slot(Kind):
-    """An activation function, or its name."""
+    """An activation function or its name."""
 
     def check(self, name: str, value: Any) -> Activation:
         if isinstance(value, Activation):
@@ -149,7 +153,7 @@ class Slot(Kind):
 class Cell:
     """A variant of the LSTM cell: the equations of each step.
 
-    With all variants, p_ the peepholes, * elementwise and @ the matrix product::
+    With all variants, p the peepholes, * the elementwise product and @ the matrix product::
 
         a_i = W_i @ x_t + R_i @ h_{t-1} + b_i + p_i * c_{t-1}
         a_f = W_f @ x_t + R_f @ h_{t-1} + b_f + p_f * c_{t-1}
@@ -164,35 +168,36 @@ class Cell:
 
     Parameters
     ----------
-    peephole : bool
-        Whether the gates see the cell state [1]_, each unit its own, through
-        ``weight_peephole_l{k}`` (3H,), blocks in the order input, forget, output. They are zero at
-        first.
-    coupled : bool
+    peephole : bool, default=False
+        Whether the gates of each unit read its cell state [1]_, with the weights
+        ``weight_peephole_l{k}`` (3H,) in the order input, forget, output. Their initial value is
+        zero.
+    coupled : bool, default=False
         Whether the forget gate is 1 - i_t [2]_. The forget gate's rows of weights, biases and
-        peepholes stay where they are, count for nothing, and have the gradient zero.
+        peepholes remain but are unused; their gradient is zero.
     clip : float, optional
-        Bound of the pre-activations a_, to [-clip, clip]; none by default.
+        Bound of the pre-activations a, which are clipped to [-clip, clip]. No bound by default.
     cell_clip : float, optional
-        Bound of the cell state, to [-cell_clip, cell_clip], which is then what the output gate, the
-        hidden state and the next step see; none by default.
-    gate : str or Activation
-        The function of the three gates.
-    cell : str or Activation
-        The function of the new memory.
-    hidden : str or Activation
-        The function of the cell state on its way to h_t.
+        Bound of the cell state, which is clipped to [-cell_clip, cell_clip] before the output gate,
+        the hidden state and the next step read it. No bound by default.
+    gate : str or Activation, default="sigmoid"
+        Activation function of the three gates.
+    cell : str or Activation, default="tanh"
+        Activation function of the new memory.
+    hidden : str or Activation, default="tanh"
+        Activation function of the cell state in h_t.
 
     Raises
     ------
-    ValueError, TypeError
-        For a bound that is no positive finite number, and as `Activation` does.
+    ValueError
+        If a bound is not positive and finite, or a function is invalid (see `Activation`).
+    TypeError
+        If an argument has the wrong type.
 
     Notes
     -----
-    The gradient through a bound that was hit is zero. Strings become `Activation`. The clips and
-    functions are those of the LSTM in the specification of ONNX's operators, with a bound of the
-    cell state beside them.
+    The gradient through an active bound is zero. Strings are converted to `Activation`. `clip` and
+    the functions follow the LSTM operator of the ONNX specification, which has no `cell_clip`.
 
     References
     ----------
@@ -219,7 +224,7 @@ class Cell:
     cell: Annotated[Activation, Slot()]
     hidden: Annotated[Activation, Slot()]
 
-    # Written by hand: arguments may be strings, the fields never are.
+    # Not generated by dataclass: arguments may be strings, the fields are always `Activation`.
     def __init__(
         self,
         *,
@@ -256,7 +261,7 @@ class Cell:
 
 
 def check_gradients(cell: Cell, what: str) -> None:
-    """Raise ValueError for a function without a gradient; `what` needs gradients."""
+    """Raise ValueError if a function has no gradient; `what` names the operation that needs it."""
     for slot in SLOTS:
         name = getattr(cell, slot).name
         if name not in _WITH_GRADIENT:
@@ -274,12 +279,12 @@ def _not_default(activation: Activation) -> dict[str, float]:
 
 
 PLAIN = Cell()
-"""The LSTM cell without any variant."""
+"""The LSTM cell without variants."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant(Kind):
-    """A cell; files say nothing of a plain one."""
+    """A `Cell`; files have no entries for a plain one."""
 
     def check(self, name: str, value: Any) -> Cell:
         if not isinstance(value, Cell):

@@ -1,4 +1,4 @@
-"""``python -m clstm``: what computes here; how C programs are built; models of any format."""
+"""The command line, ``python -m clstm``: configuration, C programs, and files of any format."""
 
 import argparse
 import importlib
@@ -17,13 +17,12 @@ from .load import recognise
 from .model import Model
 
 CONFIG = """\
-Prints on one line what a C or C++ program that uses clstm is compiled and linked with:
+Prints the arguments that compile and link a C or C++ program with clstm, on one line:
 
     cc program.c $(python -m clstm config --cflags --libs)
     cmake -Dclstm_DIR="$(python -m clstm config --cmakedir)" ...
 
-Where the package lies in a folder with spaces, its name is quoted for the shell, and a second
-reading takes the quotes off:
+Paths with spaces are quoted for the shell; eval removes the quotes:
 
     eval "cc program.c $(python -m clstm config --cflags --libs)"
 """
@@ -43,7 +42,7 @@ JSON = ("rtneural", "guitarml")
 def main() -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m clstm", description="Without a command: prints what computes here."
+        prog="python -m clstm", description="Without a command, prints the configuration in use."
     )
     commands = parser.add_subparsers(dest="command")
     config = _add_config(commands)
@@ -63,20 +62,20 @@ def main() -> int:
     return 0
 
 
-# ---- How C programs are built ----
+# ---- C programs ----
 
 
 def _add_config(commands: Any) -> Any:
     config = commands.add_parser(
         "config",
-        help="print what C programs are compiled and linked with",
+        help="print compiler and linker arguments for C programs",
         description=CONFIG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    config.add_argument("--cflags", action="store_true", help="where clstm.h is")
-    config.add_argument("--libs", action="store_true", help="libclstm.a, and what it needs")
+    config.add_argument("--cflags", action="store_true", help="compiler arguments for clstm.h")
+    config.add_argument("--libs", action="store_true", help="linker arguments for libclstm.a")
     config.add_argument(
-        "--cmakedir", action="store_true", help="the folder of clstmConfig.cmake, never quoted"
+        "--cmakedir", action="store_true", help="the folder of clstmConfig.cmake, unquoted"
     )
     return config
 
@@ -84,7 +83,7 @@ def _add_config(commands: Any) -> Any:
 def _config(parser: Any, arguments: argparse.Namespace) -> int:
     fields = [f for f, wanted in (("Cflags", arguments.cflags), ("Libs", arguments.libs)) if wanted]
     if not fields and not arguments.cmakedir:
-        parser.error("which of --cflags, --libs and --cmakedir?")
+        parser.error("expected --cflags, --libs or --cmakedir")
     flags = [shlex.join(compiler_arguments(*fields))] if fields else []
     print(*flags, *([get_cmake_dir()] if arguments.cmakedir else []))
     return 0
@@ -98,25 +97,25 @@ def _add_models(commands: Any) -> None:
     convert = commands.add_parser(
         "convert",
         help="write a model in another format",
-        description="Reads a model of any format, told by its content, and writes it in another.",
+        description="Writes a model in another format. The input's content decides its format.",
     )
     show = commands.add_parser(
-        "inspect", help="print what a model's file holds", description="Prints what a file holds."
+        "inspect", help="print the content of a file", description="Prints the content of a file."
     )
     for parser in (convert, show):
         parser.add_argument("file", metavar="IN" if parser is convert else "FILE")
-        parser.add_argument("--prefix", help="of the LSTM's names, in PyTorch and safetensors")
-        parser.add_argument("--head", help="prefix of the readout's names, likewise")
-        parser.add_argument("--node", help="name or number of an LSTM node, in ONNX")
+        parser.add_argument("--prefix", help="prefix of the LSTM's names (PyTorch, safetensors)")
+        parser.add_argument("--head", help="prefix of the readout's names (PyTorch, safetensors)")
+        parser.add_argument("--node", help="name or number of an LSTM node (ONNX)")
         parser.add_argument(
-            "--architecture", metavar="JSON", help="file of Keras's to_json(), for .weights.h5"
+            "--architecture", metavar="JSON", help="file with Keras's to_json() (.weights.h5)"
         )
-    convert.add_argument("out", metavar="OUT", help=f"its suffix tells the format: {known}")
-    convert.add_argument("--format", choices=JSON, help="of a .json file")
+    convert.add_argument("out", metavar="OUT", help=f"its suffix is the format: {known}, .json")
+    convert.add_argument("--format", choices=JSON, help="format of a .json file")
     convert.add_argument(
         "--torch-names",
         action="store_true",
-        help="biases in PyTorch's pairs, in .safetensors and in RTNeural's .json",
+        help="write biases as PyTorch's pairs, in .safetensors and RTNeural's .json",
     )
 
 
@@ -125,7 +124,7 @@ def _convert(arguments: argparse.Namespace) -> Iterator[str]:
     suffix = next((suffix for suffix in SUFFIXES if out.endswith(suffix)), None)
     if out.endswith(".json"):
         if arguments.format is None:
-            raise ValueError(f"{out}: --format {' or '.join(JSON)}? Both have .json files")
+            raise ValueError(f"{out}: a .json file needs --format {' or '.join(JSON)}")
         module = arguments.format
     elif arguments.format is not None:
         raise ValueError(f"{out}: --format is for .json files")
@@ -143,13 +142,13 @@ def _save(lstm: Model, out: str, module: str, torch_names: bool) -> None:
     if "torch_names" in inspect.signature(save).parameters:
         save(lstm, out, torch_names=torch_names)
     elif torch_names:
-        raise ValueError(f"{out}: --torch-names says nothing in this format")
+        raise ValueError(f"{out}: this format has no --torch-names")
     else:
         save(lstm, out)
 
 
 def _options(arguments: argparse.Namespace, load: Any, name: str) -> dict[str, Any]:
-    """Return the options that were given; ValueError for one that the format does not have."""
+    """Return the given options; raise ValueError for one that the format does not have."""
     names = ("prefix", "head", "node", "architecture")
     given = {name: getattr(arguments, name) for name in names}
     options = {name: value for name, value in given.items() if value is not None}
@@ -181,7 +180,7 @@ def _inspect(arguments: argparse.Namespace) -> Iterator[str]:
             raise
         given = _options(arguments, kind.reader().load, kind.name)
         taken = inspect.signature(read).parameters
-        # Raises for what is malformed.
+        # Raises if the file is malformed.
         layers = read(arguments.file, **{n: v for n, v in given.items() if n in taken})
         yield f"note        {error}"
         for name, layer in layers.items() if isinstance(layers, dict) else enumerate(layers):
@@ -192,7 +191,7 @@ def _inspect(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _describe(layer: Any) -> Iterator[str]:
-    """Yield the lines about a layer, or about a node of ONNX."""
+    """Yield lines about a layer or an ONNX node."""
     lstm = getattr(layer, "lstm", layer)
     if not isinstance(lstm, Model):
         weight = getattr(layer, "weight", None)
@@ -214,11 +213,11 @@ def _describe(layer: Any) -> Iterator[str]:
 
 def _notes(lstm: Model) -> Iterator[str]:
     if not np.isfinite(lstm.parameters.flat).all():
-        yield "some of the numbers are not finite"
+        yield "some parameters are not finite"
     if lstm.direction == "reverse" or lstm.bidirectional:
-        yield "it reads backwards too, and so cannot be a stream"
+        yield "it has a reverse direction and cannot be a stream"
     if lstm.learn_state:
-        yield "calls without a state begin at its own, h0 and c0"
+        yield "calls without a state start from its parameters h0 and c0"
     try:
         check_gradients(lstm.cell, "training")
     except ValueError as error:

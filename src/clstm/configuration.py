@@ -1,4 +1,4 @@
-"""A model's configuration: checked, shown, and read back from a file's metadata."""
+"""The configuration of a model: its checks, its repr, and its entries in a file's metadata."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Self
@@ -24,7 +24,7 @@ class DType(Kind):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The arguments that a model keeps, checked: one line holds all about an option."""
+    """The checked arguments of a model; one line defines all of an option."""
 
     input_size: Annotated[int, Size()]
     hidden_size: Annotated[int, Size()]
@@ -55,31 +55,31 @@ class Configuration:
 
     @property
     def num_directions(self) -> int:
-        """Directions D of every layer."""
+        """Number of directions D of each layer."""
         return 2 if self.bidirectional else 1
 
     @property
     def num_parts(self) -> int:
-        """Directions of all layers together, L D: the number of states."""
+        """Number of parts L D, the directions of all layers. Each has a state."""
         return self.num_layers * self.num_directions
 
     @property
     def state_size(self) -> int:
-        """Elements R of one part's h."""
+        """Number of elements R of h of one part."""
         return self.proj_size or self.hidden_size
 
     @property
     def width(self) -> int:
-        """Elements D R of a layer's h, all directions side by side."""
+        """Number of elements D R of a layer's h, all directions concatenated."""
         return self.num_directions * self.state_size
 
     @property
     def output_width(self) -> int:
-        """Elements O of y_t, with or without a readout."""
+        """Number of elements O of y_t, with or without a readout."""
         return self.output_size or self.width
 
     def parameter_table(self) -> tuple[Table, int]:
-        """Return where every parameter stands in the flat array, and that array's length."""
+        """Return ``(name, shape, offset)`` of each parameter, and the length of the flat array."""
         return _core.parameter_table(self)
 
     def __repr__(self) -> str:
@@ -93,7 +93,7 @@ class Configuration:
         return ", ".join(shown)
 
     def to_metadata(self) -> dict[str, str]:
-        """Return flat strings."""
+        """Return flat strings. No readout is written as 0; a plain cell is omitted."""
         metadata: dict[str, str] = {}
         for name, kind in kinds(type(self)).items():
             metadata |= kind.write(name, getattr(self, name))
@@ -101,12 +101,12 @@ class Configuration:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> Self:
-        """Read what `to_metadata` wrote; KeyError or ValueError names what is wrong."""
+        """Read a result of `to_metadata`; KeyError or ValueError names the wrong entry."""
         unread = dict(metadata)
         defaults = {field.name: field.default for field in fields(cls)}
         values: dict[str, Any] = {
             name: kind.take(name, unread, defaults[name]) for name, kind in kinds(cls).items()
         }
         if unread:  # ignoring it would change what the model computes
-            raise ValueError(f"clstm.{min(unread)} is an entry that this version does not know")
+            raise ValueError(f"clstm.{min(unread)} is unknown to this version")
         return cls(**values)

@@ -1,4 +1,4 @@
-"""Dropout: the factors, 0 or 1 / (1 - p), that a recorded pass multiplies hidden states with."""
+"""Dropout masks: factors 0 or 1 / (1 - p) by which a recorded pass multiplies hidden states."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .layout import Array, Layout, as_real
 from .lengths import Ragged
 
 Masks = tuple[Array | None, Array | None]
-"""Between the layers and in the recurrent products, as the core has them; None: no dropout."""
+"""Between layers and in the recurrent products, in the core's layout; None means no dropout."""
 
 
 def read_masks(
@@ -23,29 +23,29 @@ def read_masks(
     recurrent_dropout: Any,
     rng: "int | np.random.Generator | None",
 ) -> Masks:
-    """Check dropout's arguments; draw the masks, or copy them. `x` is as `Call` has it."""
+    """Check the arguments of dropout; draw or copy the masks. `x` is laid out as in `Call`."""
     no_dropout, no_recurrent = _is_zero(dropout), _is_zero(recurrent_dropout)
     if no_dropout and no_recurrent:
         return None, None
     if config.num_layers == 1 and not no_dropout:
-        raise ValueError("dropout stands between layers: there is no such place with num_layers=1")
+        raise ValueError("dropout acts between layers: it must be 0 with num_layers=1")
     if isinstance(layout, Ragged):
         batch = layout.lengths.shape
     else:
         batch = layout.to_core(x).shape[1:2] if layout.batched else ()
-    between = _Place(
+    between = _Argument(
         "dropout",
         (config.num_layers - 1, *x.shape[:-1], config.width),
         config.dtype,
         layout.layers_to_core,
     )
-    recurrent = _Place(
+    recurrent = _Argument(
         "recurrent_dropout",
         (config.num_parts, *batch, config.state_size),
         config.dtype,
         layout.state_to_core,
     )
-    # Both are checked before one is drawn: what is refused leaves the generator as it was.
+    # Both are checked before one is drawn: an error leaves the generator unchanged.
     factors = between.read(dropout), recurrent.read(recurrent_dropout)
     generator = np.random.default_rng(rng)
     return between.mask(factors[0], generator), recurrent.mask(factors[1], generator)
@@ -56,8 +56,8 @@ def _is_zero(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a mask belongs."""
+class _Argument:
+    """An argument for masks: its name, and the shape of an array."""
 
     name: str
     shape: tuple[int, ...]  # in the user's order of axes
@@ -65,7 +65,7 @@ class _Place:
     to_core: Callable[[Array], Array]
 
     def read(self, value: Any) -> float | Array:
-        """Check an argument: a probability, or a mask."""
+        """Check a value: a probability or a mask."""
         if isinstance(value, Real):
             probability = float(value)
             if not 0 <= probability < 1:
@@ -77,7 +77,7 @@ class _Place:
         return mask
 
     def mask(self, value: float | Array, generator: "np.random.Generator") -> Array | None:
-        """Draw a mask, or copy one, for the core."""
+        """Return a drawn or copied mask in the core's layout; None for probability 0."""
         if not isinstance(value, float):
             return np.array(self.to_core(value), self.dtype, order="C")
         if value == 0:

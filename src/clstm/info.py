@@ -1,4 +1,4 @@
-"""What computes here: for bug reports, benchmarks, and programs that link the C library."""
+"""The installation: for bug reports, benchmarks, and programs that link the C library."""
 
 import os
 import re
@@ -18,17 +18,17 @@ def get_include() -> str:
 
 
 def get_library() -> str:
-    """Return the folder of ``libclstm.a``, the archive that the extension itself links."""
+    """Return the folder of ``libclstm.a``, the archive that the extension links, too."""
     return os.path.join(_PACKAGE, "lib")
 
 
 def get_cmake_dir() -> str:
-    """Return the folder of ``clstmConfig.cmake``, which CMake's ``clstm_DIR`` names."""
+    """Return the folder of ``clstmConfig.cmake``, a value for CMake's ``clstm_DIR``."""
     return os.path.join(get_library(), "cmake", "clstm")
 
 
 def compiler_arguments(*fields: str) -> list[str]:
-    """Return what ``clstm.pc`` says in these fields, ``Cflags`` and ``Libs``."""
+    """Return the arguments in the given fields of ``clstm.pc``, ``Cflags`` or ``Libs``."""
     text = Path(get_library(), "pkgconfig", "clstm.pc").read_text("utf-8")
     lines = dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
     folders = {"${includedir}": get_include(), "${libdir}": get_library()}
@@ -39,15 +39,20 @@ def compiler_arguments(*fields: str) -> list[str]:
 
 
 def config() -> dict[str, Any]:
-    """Return what computes here.
+    """Return the version, the instruction set, the engine and the libraries in use.
 
     Returns
     -------
     dict
-        ``version``; ``isa`` in use and ``isas`` to choose from by the environment's ``CLSTM_ISA``;
-        ``engine`` in use; ``openmp``, whether built with it; ``threads`` of a call that is not
-        told; ``blas``, the libraries behind scipy, each a dict with name, version, threads and
-        path.
+        With the entries
+
+        - ``version``: of clstm;
+        - ``isa``: the instruction set in use;
+        - ``isas``: the values that the environment variable ``CLSTM_ISA`` may have;
+        - ``engine``: the engine in use;
+        - ``openmp``: whether clstm was built with OpenMP;
+        - ``threads``: the maximum number of threads of a call without `num_threads`;
+        - ``blas``: the BLAS libraries behind scipy, each a dict of name, version, threads and path.
     """
     from .blas_threads import libraries
 
@@ -72,7 +77,7 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print `config`, one line an entry."""
+    """Print `config`, one entry per line."""
     for name, value in config().items():
         if name == "isas":
             continue

@@ -1,7 +1,8 @@
-"""How a user's arrays lie, and how the core's do: (T, B, .) for sequences, (L D, B, .) for states.
+"""Layouts of the user's and the core's arrays: (T, B, .) for sequences, (L D, B, .) for states.
 
-No arithmetic and no copies: axes are inserted, dropped and swapped, and shapes are checked, with
-messages in the user's own order of axes."""
+Axes are inserted, dropped and swapped in views. Shapes are checked, with messages in the user's
+order of axes.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,16 +18,16 @@ Initial = tuple[Array | None, Array | None]
 
 
 class SupportsArray(Protocol):
-    """An array, or what NumPy takes for one; no list."""
+    """An array, or an object with ``__array__``; not a list."""
 
     def __array__(self) -> Array: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One call's layout: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`.
+    """Layout of a call: (T, B, .), (B, T, .) if `batch_first`, or (T, .) if not `batched`.
 
-    Rows may have `lengths` (B,) of their own, of type uintp, and are padded then.
+    Padded rows have `lengths` (B,), of dtype uintp.
     """
 
     batched: bool
@@ -53,7 +54,7 @@ class Layout:
         return sequence.swapaxes(0, 1) if self.batch_first else sequence
 
     def layers_to_core(self, layers: Array) -> Array:
-        """Return a view of sequences of several layers, the first axis, as (., T, B, ...)."""
+        """Return a view of the sequences of several layers (first axis) as (., T, B, ...)."""
         if not self.batched:
             return layers[:, :, np.newaxis]
         return layers.swapaxes(1, 2) if self.batch_first else layers
@@ -73,7 +74,7 @@ class Layout:
         return state if self.batched else state[:, 0]
 
     def put_last(self, sequence: Array, values: Array) -> None:
-        """Write (B, O) values to each row's own last step of a (T, B, O) array, if it has one."""
+        """Write values (B, O) to the last step of each non-empty row of a (T, B, O) array."""
         if self.lengths is None:
             sequence[-1] = values
         else:
@@ -83,12 +84,12 @@ class Layout:
 
 @cache
 def layout_of(axes: int, batch_first: bool) -> Layout:
-    """Return the layout of a sequence of two or three axes."""
+    """Return the layout of a sequence with two or three axes."""
     return Layout(batched=axes == 3, batch_first=batch_first)
 
 
 def as_real(value: object, name: str, dtype: DTypeLike) -> Array:
-    """Return `value` as an array of `dtype`, a copy only where it must be."""
+    """Return `value` as an array of `dtype`, copied only if necessary."""
     if not isinstance(value, np.ndarray) and not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
     array = np.asarray(value)
@@ -107,9 +108,9 @@ def check_out(
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, the result has {shape}")
+        raise ValueError(f"out has shape {out.shape}, expected {shape}")
     if out.dtype != dtype or not out.dtype.isnative:
-        raise ValueError(f"out has dtype {out.dtype}, the result has {dtype}")
+        raise ValueError(f"out has dtype {out.dtype}, expected {dtype}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError("out must be C-contiguous, aligned and writeable")
     for name, arrays in inputs.items():
@@ -120,7 +121,7 @@ def check_out(
 def read_sequence(
     value: object, name: str, features: int, meaning: str, dtype: DTypeLike, batch_first: bool
 ) -> tuple[Array, Layout]:
-    """Check a user's sequence and return it as an array of `dtype`, with its layout."""
+    """Check a user's sequence; return it as an array of `dtype`, and its layout."""
     array = as_real(value, name, dtype)
     if array.ndim not in (2, 3):
         batched = layout_of(3, batch_first).axes(meaning)
@@ -128,18 +129,16 @@ def read_sequence(
             f"{name} has shape {array.shape}, expected {batched}, or (T, {meaning}) without a batch"
         )
     if array.shape[-1] != features:
-        raise ValueError(
-            f"{name} has {array.shape[-1]} features, the layer takes {meaning}={features}"
-        )
+        raise ValueError(f"{name} has {array.shape[-1]} features, expected {meaning}={features}")
     return array, layout_of(array.ndim, batch_first)
 
 
 def read_state(
     value: object, name: str, sizes: tuple[int, int, int, int], dtype: DTypeLike, batched: bool
 ) -> Initial:
-    """Check a user's (h, c), return (L D, B, R) and (L D, B, H) of `sizes` = (L D, B, R, H).
+    """Check a user's (h, c); return (L D, B, R) and (L D, B, H), with `sizes` = (L D, B, R, H).
 
-    None stays None.
+    None gives (None, None).
     """
     if value is None:
         return None, None

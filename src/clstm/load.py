@@ -1,4 +1,4 @@
-"""`load`: a model out of a file of any format that is known, recognised by what is in it."""
+"""`load`: a model from a file of any known format, recognised by its content."""
 
 import importlib
 import io
@@ -11,13 +11,13 @@ from .lstm import LSTM
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file."""
+    """A file format, and its module in `clstm.interop`."""
 
     name: str
-    module: str  # of clstm.interop
+    module: str
 
     def reader(self) -> Any:
-        """Import the module that reads it, and nothing for the other formats."""
+        """Import the format's module, and no other one."""
         return importlib.import_module(f"clstm.interop.{self.module}")
 
 
@@ -32,32 +32,33 @@ FORMATS = (SAFETENSORS, ONNX, KERAS, TORCH, RTNEURAL, NAM, GUITARML)
 
 
 def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
-    """Return the model of a file, in whatever format it is.
+    """Load a model from a file of any known format.
 
     Parameters
     ----------
-    path : path
-        A file of safetensors, ONNX, Keras (.keras, .weights.h5), PyTorch (a state dict; no pickle
-        is executed), RTNeural, NAM or GuitarML. Which one is told by its content, not by its name.
+    path : str or path-like
+        File of safetensors, ONNX, Keras (.keras, .weights.h5), PyTorch (a state dict; no pickle is
+        executed), RTNeural, NAM or GuitarML. Its content decides the format, not its name.
     **options
-        Those of the format's own `load` in ``clstm.interop``, where it has them: ``prefix=`` and
-        ``head=`` for safetensors and PyTorch, ``node=`` for ONNX, ``architecture=`` for Keras.
+        Options of the format's own `load` in ``clstm.interop``: ``prefix=`` and ``head=`` for
+        safetensors and PyTorch, ``node=`` for ONNX, ``architecture=`` for Keras.
 
     Returns
     -------
     LSTM
-        Only where the file holds an LSTM, with a linear readout or without.
+        The model: a single LSTM, with or without a linear readout.
 
     Raises
     ------
     ValueError
-        For content of another kind, and as the format's own `load` does: for a file that is
-        malformed, or is more than an LSTM and a linear readout, naming what else there is and the
-        function that reads all of it.
+        If the format is unknown, the file is malformed, or it holds more than an LSTM with a linear
+        readout. The last message names the rest, and the function that reads all of it.
     TypeError
-        For an option that the format does not have.
-    OSError, ImportError
-        If the file cannot be read; if the package that the format needs is not there.
+        If the format does not have one of the options.
+    OSError
+        If the file cannot be read.
+    ImportError
+        If a package that the format needs is not installed.
 
     Examples
     --------
@@ -71,12 +72,12 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
 
 
 def recognise(path: str | os.PathLike[str]) -> Format:
-    """Return the format of a file by its content; ValueError for one that is not known."""
+    """Return the format of a file by its content; raise ValueError if it is unknown."""
     with open(path, "rb") as file:
         found = _recognise(file)
     if found is None:
         known = ", ".join(kind.name for kind in FORMATS)
-        raise ValueError(f"{os.fspath(path)}: its content is none of {known}")
+        raise ValueError(f"{os.fspath(path)}: unknown format, expected one of: {known}")
     return found
 
 
@@ -91,7 +92,7 @@ def _recognise(file: BinaryIO) -> Format | None:
     file.seek(0)
     if start.startswith(b"PK"):
         return _recognise_zip(file)
-    if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":  # a pickle, as old PyTorch wrote
+    if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":  # a pickle, from old PyTorch
         return TORCH
     if start.lstrip()[:1] == b"{" or start.startswith(b"\xef\xbb\xbf"):
         return _recognise_json(file.read())
@@ -99,12 +100,12 @@ def _recognise(file: BinaryIO) -> Format | None:
 
 
 def _recognise_zip(file: BinaryIO) -> Format | None:
-    import zipfile  # here: it would be a third of the time that importing clstm takes
+    import zipfile  # late: a third of the time of importing clstm
 
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-    except Exception:  # of many types, for what is malformed
+    except Exception:  # zipfile raises various types for malformed files
         return None
     if "config.json" in names:
         return KERAS
@@ -129,7 +130,7 @@ def _recognise_json(data: bytes) -> Format | None:
 
 
 def _is_onnx(file: BinaryIO, size: int) -> bool:
-    """Tell whether a file is a protobuf message with an ONNX model's fields, without reading it."""
+    """Tell whether a file has the protobuf fields of an ONNX model, without reading all of it."""
     numbers = set()
     position = 0
     for _ in range(_MOST_FIELDS):
@@ -147,15 +148,15 @@ def _is_onnx(file: BinaryIO, size: int) -> bool:
     return position == size and _GRAPH in numbers
 
 
-# Of ModelProto in onnx.proto: ir_version, producer_name, producer_version, domain, model_version,
-# doc_string, graph, opset_import, metadata_props, training_info, functions, configuration.
+# ModelProto in onnx.proto has ir_version, producer_name, producer_version, domain, model_version,
+# doc_string, graph, opset_import, metadata_props, training_info, functions and configuration.
 _VARINT, _BYTES, _GRAPH = 0, 2, 7
 _MOST_FIELDS = 10_000
 _ONNX_FIELDS = {1: _VARINT, 5: _VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _BYTES)
 
 
 def _varint(data: bytes, start: int) -> tuple[int, int]:
-    """Return a number of protobuf and the place after it, 0 if it does not end."""
+    """Return a protobuf varint and the position after it, 0 if the varint does not end."""
     value = 0
     for k, byte in enumerate(data[start : start + 10]):
         value |= (byte & 127) << 7 * k

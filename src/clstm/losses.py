@@ -1,7 +1,7 @@
-"""Losses with their gradients: ``loss, dy = loss_function(y, target, weight=None)``.
+"""Loss functions with gradients: ``loss, dy = loss_function(y, target, weight=None)``.
 
-Each is a weighted mean over the rows of y, all axes but the last. dy is the gradient for
-`Tape.backward`. A row of weight 0 counts for nothing, whatever y and target hold there.
+Each loss is a weighted mean over the rows of y, that is, over all axes but the last. dy is the
+gradient for `Tape.backward`. Rows of weight 0 are ignored, whatever y and target hold there.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def softmax_cross_entropy(
 ) -> tuple[float, Array]:
     """Cross-entropy between class indices and the softmax of y.
 
-    With p = softmax(y) along the last axis and n counting the rows::
+    With p = softmax(y) along the last axis, and n the index of a row::
 
         loss = sum_n weight_n * -log(p[n, target_n]) / sum_n weight_n
         dy[n, k] = weight_n * (p[n, k] - (k == target_n)) / sum_n weight_n
@@ -27,32 +27,34 @@ def softmax_cross_entropy(
     Parameters
     ----------
     y : array_like, shape (..., O), floating
-        Scores (logits) of the O classes; -inf rules a class out.
+        Scores (logits) of the O classes; -inf excludes a class.
     target : array_like of int, shape (...)
-        The class of each row, from 0 to O - 1.
+        Class of each row, from 0 to O - 1.
     weight : array_like, broadcastable to the shape of `target`, optional
-        Not negative; 1 everywhere by default. 0 leaves a row out, as for padding, where `target`
-        may be anything (-1, say) and y too.
+        Non-negative weights of the rows; 1 by default. Rows of weight 0, such as padding, are
+        ignored, and their y and `target` may have any value.
 
     Returns
     -------
     loss : float
-        The mean.
+        Weighted mean of the cross-entropy.
     dy : ndarray, shape and dtype of y
-        Its gradient.
+        Gradient of the loss with respect to y.
 
     Raises
     ------
     TypeError
-        y isn't floating, `target` isn't of integers, or `weight` not of real numbers.
+        If y is not floating-point, `target` does not hold integers, or `weight` does not hold real
+        numbers.
     ValueError
-        A shape doesn't fit, a target isn't a class, a weight is negative or not finite, or
-        nothing has a weight (an empty y, for one), so that there is no mean.
+        If a shape does not fit, a target is not a class, a weight is negative or not finite, or no
+        row has a positive weight (for example if y is empty).
 
     Notes
     -----
-    C. M. Bishop, "Pattern Recognition and Machine Learning", Springer 2006, equations 4.108 and
-    4.109. The largest score of a row is taken off first, so that no exponential overflows.
+    The equations are 4.108 and 4.109 of C. M. Bishop, "Pattern Recognition and Machine Learning",
+    Springer 2006. The largest score of each row is subtracted first, so that no exponential
+    overflows.
 
     Examples
     --------
@@ -64,15 +66,15 @@ def softmax_cross_entropy(
     y = _scores(y)
     classes = np.asarray(target)
     if classes.dtype.kind not in "iu":
-        raise TypeError(f"target must hold integers, class indices, not {classes.dtype}")
+        raise TypeError(f"target must hold integers (class indices), not {classes.dtype}")
     if classes.shape != y.shape[:-1]:
-        raise ValueError(f"target has shape {classes.shape}, y {y.shape} needs {y.shape[:-1]}")
+        raise ValueError(f"target has shape {classes.shape}, expected {y.shape[:-1]} as y")
     rows, share = _weighted_rows(y, weight)
     classes = classes.reshape(-1)[rows]
     wrong = (classes < 0) | (classes >= y.shape[-1])
     if wrong.any():
         found, last = classes[wrong][0], y.shape[-1] - 1
-        raise ValueError(f"target must be from 0 to {last}, the classes of y, found {found}")
+        raise ValueError(f"target must be from 0 to {last}, a class of y, got {found}")
 
     scores = _as_rows(y, rows)
     each = np.arange(len(scores)), classes
@@ -91,7 +93,7 @@ def mean_squared_error(
 ) -> tuple[float, Array]:
     """Mean of the squared differences between y and `target`.
 
-    With n counting the rows and k the features::
+    With n the index of a row and k the index of a feature::
 
         loss = sum_n weight_n * mean_k (y[n, k] - target[n, k])**2 / sum_n weight_n
         dy[n, k] = weight_n * 2 / O * (y[n, k] - target[n, k]) / sum_n weight_n
@@ -99,34 +101,34 @@ def mean_squared_error(
     Parameters
     ----------
     y : array_like, shape (..., O), floating
-        The model's output.
+        Output of the model.
     target : array_like of real numbers, shape (..., O)
-        What it should be. Never broadcast; taken in y's dtype.
+        Expected output. It is not broadcast, and it is converted to y's dtype.
     weight : array_like, broadcastable to shape (...), optional
-        Not negative, one for a row; 1 everywhere by default. 0 leaves a row out, and both y and
-        `target` may be anything there.
+        Non-negative weights of the rows; 1 by default. Rows of weight 0 are ignored, and their y
+        and `target` may have any value.
 
     Returns
     -------
     loss : float
-        The mean.
+        Weighted mean of the squared differences.
     dy : ndarray, shape and dtype of y
-        Its gradient.
+        Gradient of the loss with respect to y.
 
     Raises
     ------
     TypeError
-        y isn't floating, or `target` or `weight` not of real numbers.
+        If y is not floating-point, or `target` or `weight` does not hold real numbers.
     ValueError
-        A shape doesn't fit, a weight is negative or not finite, or nothing has a weight (an empty
-        y, for one), so that there is no mean.
+        If a shape does not fit, a weight is negative or not finite, or no row has a positive weight
+        (for example if y is empty).
     """
     y = _scores(y)
     wanted = np.asarray(target)
     if wanted.dtype.kind not in "biuf":
         raise TypeError(f"target must hold real numbers, not {wanted.dtype}")
     if wanted.shape != y.shape:
-        raise ValueError(f"target has shape {wanted.shape}, y {y.shape}; they must be the same")
+        raise ValueError(f"target has shape {wanted.shape}, expected y's {y.shape}")
     rows, share = _weighted_rows(y, weight)
     d = _as_rows(y, rows)
     d = d - _as_rows(wanted, rows).astype(d.dtype, copy=False)
@@ -141,16 +143,16 @@ def _scores(y: ArrayLike) -> Array:
     if array.dtype.kind != "f":
         raise TypeError(f"y must be a floating-point array, not {array.dtype}")
     if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(f"y must have a last axis of outputs, got shape {array.shape}")
+        raise ValueError(f"y must have a last axis of at least one output, got shape {array.shape}")
     return array
 
 
 def _weighted_rows(y: Array, weight: ArrayLike | None) -> tuple[Rows, Array]:
-    """Return the rows of y that count, and each one's share of the mean, float64, in sum 1."""
+    """Return the rows of positive weight, and their shares of the mean: float64, with sum 1."""
     shape = y.shape[:-1]
     if weight is None:
         if y.size == 0:
-            raise ValueError(f"y has no rows to take a mean over, got shape {y.shape}")
+            raise ValueError(f"y must have at least one row, got shape {y.shape}")
         count = y.size // y.shape[-1]
         return slice(None), np.full(count, 1 / count)
     given = np.asarray(weight)
@@ -163,22 +165,22 @@ def _weighted_rows(y: Array, weight: ArrayLike | None) -> tuple[Rows, Array]:
             f"weight has shape {given.shape}, expected one that broadcasts to {shape}"
         ) from None
     if not (np.isfinite(w) & (w >= 0)).all():
-        raise ValueError("weight must be finite and not negative everywhere")
+        raise ValueError("weight must be finite and non-negative in every row")
     if not w.any():
-        raise ValueError("weight must be positive somewhere: there is no mean over nothing")
+        raise ValueError("weight must be positive in at least one row, got only zeros")
     w /= w.max()  # so that no sum overflows
     rows: Rows = slice(None) if w.all() else np.flatnonzero(w)
     return rows, w[rows] / w.sum()
 
 
 def _as_rows(array: Array, rows: Rows) -> Array:
-    """Return the chosen rows, (N, O), in float32 at least."""
+    """Return the chosen rows as (N, O), in at least float32."""
     chosen: Array = array.reshape(-1, array.shape[-1])[rows]
     return chosen.astype(np.result_type(array.dtype, np.float32), copy=False)
 
 
 def _like(y: Array, rows: Rows, d: Array) -> Array:
-    """Return an array of y's shape and dtype with d in these rows, zero in the others."""
+    """Return an array of y's shape and dtype: d in the given rows, zero in the others."""
     if isinstance(rows, slice):
         return d.astype(y.dtype, copy=False).reshape(y.shape)
     dy: Array = np.zeros(y.shape, y.dtype)

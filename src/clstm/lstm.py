@@ -1,4 +1,4 @@
-"""class LSTM: what users see of a model. No arithmetic: that is the core's, through _core.pyx."""
+"""The class `LSTM`, the public face of a model. All arithmetic is in the core (_core.pyx)."""
 
 from typing import Any, overload
 
@@ -25,7 +25,8 @@ _GivenState = tuple[ArrayLike, ArrayLike] | None
 class LSTM(Model):
     """A long short-term memory network: one or more layers, optionally with a linear readout.
 
-    For every layer, with x_t its input and h, c its state, * elementwise and @ the matrix product::
+    Each layer computes, with x_t its input, h and c its state, * the elementwise product and @ the
+    matrix product::
 
         i_t = sigmoid(W_i @ x_t + R_i @ h_{t-1} + b_i)      input gate
         f_t = sigmoid(W_f @ x_t + R_f @ h_{t-1} + b_f)      forget gate
@@ -34,67 +35,81 @@ class LSTM(Model):
         c_t = f_t * c_{t-1} + i_t * g_t                     cell state
         h_t = o_t * tanh(c_t)                               hidden state
 
-    With a projection h_t = ``weight_hr_l{k}`` @ (o_t * tanh(c_t)), of R elements. The four W_ are
-    stacked in ``weight_ih_l{k}``, the four R_ in ``weight_hh_l{k}``, the four b_ in ``bias_l{k}``;
-    `Parameters` has all shapes, `Cell` the equations of the variants. Layer k > 0 reads layer
-    k - 1's h. y_t is the last layer's h_t, or with a readout ``weight_out @ h_t + bias_out``.
+    With a projection, h_t = ``weight_hr_l{k}`` @ (o_t * tanh(c_t)) has R elements. The four W are
+    stacked in ``weight_ih_l{k}``, the four R in ``weight_hh_l{k}``, the four b in ``bias_l{k}``;
+    `Parameters` lists all shapes, `Cell` the equations of the variants. Layer k > 0 reads h_t of
+    layer k - 1. The output y_t is h_t of the last layer or, with a readout,
+    ``weight_out @ h_t + bias_out``.
 
-    A bidirectional layer is two of these with weights of their own, one from the first step to the
-    last and one from the last to the first; its h_t are both of theirs side by side, the forward
-    one first.
+    A bidirectional layer has two sets of weights: one runs from the first step to the last, the
+    other from the last step to the first. Its h_t is the concatenation of both, forward first.
 
     Parameters
     ----------
     input_size : int
-        Features I of x_t.
+        Number of features I of x_t.
     hidden_size : int
-        Units H of every layer, in each direction.
-    num_layers : int
-        Layers L.
+        Number of units H of each layer and direction.
+    num_layers : int, default=1
+        Number of layers L.
     output_size : int, optional
-        Features O of a linear readout; none by default, and then O below stands for D R.
-    bidirectional : bool
-        Whether every layer has both directions, D = 2; else D = 1.
-    direction : {"forward", "reverse"}
-        Which way the one direction goes: "reverse" begins at the last step of each row, and its
-        final state is that after the first step.
-    proj_size : int
-        Elements R of h, fewer than H, by a linear projection; 0 for none, and then R below stands
-        for H.
-    bias : bool
-        Whether the gates and the readout have one.
-    batch_first : bool
-        Whether sequences are (B, T, .) instead of (T, B, .). States are (L D, B, .) in either case.
-    forget_bias : float
+        Number of features O of a linear readout. By default there is no readout, and O below
+        stands for D R.
+    bidirectional : bool, default=False
+        Whether each layer has both directions. The number of directions D is then 2, else 1.
+    direction : {"forward", "reverse"}, default="forward"
+        Direction of a unidirectional model. "reverse" begins at the last step of each row; its
+        final state is the state after the first step.
+    proj_size : int, default=0
+        Number of elements R of the projected h, less than H. 0 means no projection, and R below
+        stands for H.
+    bias : bool, default=True
+        Whether the gates and the readout have a bias.
+    batch_first : bool, default=False
+        Whether sequences have shape (B, T, .) instead of (T, B, .). States have shape (L D, B, .)
+        in either case.
+    forget_bias : float, default=1.0
         Initial bias of the forget gates.
-    learn_state : bool
-        Whether the initial state is a parameter too, ``h0`` (L D, R) and ``c0`` (L D, H), zero at
-        first: calls without a state start every row from it, and `Tape.backward` has its gradient.
-    cell : Cell
-        Peepholes, coupled gates, clips and other activation functions; by default none of them.
-    dtype : float32 or float64
-        Of parameters, results and all arithmetic; inputs of other real dtypes are converted.
+    learn_state : bool, default=False
+        Whether the initial state is a parameter: ``h0`` (L D, R) and ``c0`` (L D, H), initially
+        zero. Calls without a state start every row from it, and `Tape.backward` returns its
+        gradient.
+    cell : Cell, optional
+        Peepholes, coupled gates, clips and other activation functions. By default the equations
+        are those above.
+    dtype : {float32, float64}, default=float32
+        dtype of the parameters, the results and all arithmetic. Inputs of other real dtypes are
+        converted.
     rng : int or numpy.random.Generator, optional
-        Seed of the initial weights; fresh entropy by default.
+        Seed or generator for the initial weights. By default the operating system supplies entropy.
 
     Raises
     ------
-    ValueError, TypeError, MemoryError
-        For sizes that are out of range, or of which no array can be had; for `bidirectional` with
-        ``direction="reverse"``; for another dtype; for a `cell` that is no `Cell`.
+    ValueError
+        If a size is out of range, `bidirectional` is combined with ``direction="reverse"``, or
+        `dtype` is neither float32 nor float64.
+    TypeError
+        If a size is not an integer, or `cell` is not a `Cell`.
+    MemoryError
+        If the parameters do not fit into memory.
 
     Notes
     -----
-    Any number of threads may call one model at once, and each call gives other threads the GIL;
-    `edit`, optimisers and `load_state_dict` need it alone, and whoever comes meanwhile gets
-    RuntimeError.
+    Any number of threads may call a model concurrently; a call releases the GIL. `edit`, optimiser
+    steps and `load_state_dict` need exclusive access: they raise RuntimeError while a call is
+    running, and calls raise RuntimeError while they are.
 
-    The cell is that of S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997, with the
-    forget gate of F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", 2000. Two directions
-    are from A. Graves, J. Schmidhuber, "Framewise phoneme classification with bidirectional LSTM
-    and other neural network architectures", 2005; the projection is from H. Sak, A. Senior, F.
-    Beaufays, "Long short-term memory based recurrent neural network architectures for large
-    vocabulary speech recognition", 2014.
+    The cell is from [1]_, its forget gate from [2]_, bidirectional layers from [3]_ and the
+    projection from [4]_.
+
+    References
+    ----------
+    .. [1] S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997.
+    .. [2] F. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", 2000.
+    .. [3] A. Graves, J. Schmidhuber, "Framewise phoneme classification with bidirectional LSTM and
+       other neural network architectures", 2005.
+    .. [4] H. Sak, A. Senior, F. Beaufays, "Long short-term memory based recurrent neural network
+       architectures for large vocabulary speech recognition", 2014.
 
     Examples
     --------
@@ -174,46 +189,46 @@ class LSTM(Model):
         out: Array | None = None,
         num_threads: int | None = None,
     ) -> tuple[Any, State]:
-        """Run the model over a sequence, or a batch of them.
+        """Run the model over a sequence or a batch of sequences.
 
         Parameters
         ----------
         x : ndarray, shape (T, B, I), (B, T, I) if `batch_first`, or (T, I); or list of ndarray
-            Any real dtype and memory layout; never modified. A list holds B sequences (T_i, I) of
-            their own lengths, with or without `batch_first`.
+            Input, of any real dtype and memory layout; never modified. A list holds B sequences of
+            shape (T_i, I), with or without `batch_first`.
         state : (ndarray, ndarray), optional
             Initial h (L D, B, R) and c (L D, B, H), or (L D, R) and (L D, H) if x is (T, I). By
-            default that of the model's parameters if `learn_state`, else zero.
-        lengths : array of B integers, optional
-            Steps of each row, 0 to T, in any order. What x holds after a row's end counts for
-            nothing; the reverse direction begins at each row's own last step. Not with a list, nor
-            with (T, I).
+            default the model's ``h0`` and ``c0`` if `learn_state`, else zero.
+        lengths : array_like of int, shape (B,), optional
+            Number of steps of each row, 0 to T, in any order. Values of x after the end of a row
+            are ignored; the reverse direction begins at the last step of each row. Must be None if
+            x is a list or (T, I).
         out : ndarray, optional
-            Where y goes: of exactly its shape and dtype, C-contiguous, sharing no memory with x or
-            state. Not with a list.
+            Array for y, of exactly its shape and dtype, C-contiguous, sharing no memory with x or
+            state. Must be None if x is a list.
         num_threads : int, optional
-            At most so many threads; `get_num_threads` of them by default.
+            Maximum number of threads; `get_num_threads()` by default.
 
         Returns
         -------
         y : ndarray, shape (T, B, O), (B, T, O) if `batch_first`, or (T, O); or list of ndarray
-            The output at every step, zero after a row's end; `out` if given. For a list of
-            sequences a list of (T_i, O), all views of one array.
+            Output at every step, zero after the end of a row; `out` if given. For a list of
+            sequences, a list of arrays (T_i, O), all views of one array.
         (h, c) : (ndarray, ndarray)
-            Every row's own final state, that of a row without steps is its initial one; shaped as
-            the initial one: give it to the next call to go on.
+            Final state of each row, in the shapes of the initial state. Pass it to the next call to
+            continue the sequences. A row without steps keeps its initial state.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit; it is named, with what was expected. Nothing has been
-            written then.
+            If an argument does not fit. The message names the argument and what was expected;
+            nothing has been written.
         RuntimeError
-            Inside `edit`.
+            If called inside `edit`.
         KeyboardInterrupt
-            By Ctrl-C also in the middle of a long call; `out` is undefined then.
+            On Ctrl-C, even in the middle of a long call; `out` is then undefined.
         """
-        # Most calls: a small one would pay dearly for more.
+        # Fast path of most calls: read_call costs too much for a small one.
         if self._model.takes(x, state, out) and (lengths is None or x.ndim == 3):
             own = None if lengths is None else lengths_of(self._config, x, lengths)
             return self._model.forward(x, state, out, thread_count(num_threads), own)
@@ -260,42 +275,44 @@ class LSTM(Model):
         rng: "int | np.random.Generator | None" = None,
         num_threads: int | None = None,
     ) -> Tape[Any]:
-        """Run the model as a call does, and keep what `Tape.backward` needs.
+        """Run the model like a call, and record what `Tape.backward` needs.
 
         Parameters
         ----------
         x, state, lengths, num_threads
-            As in a call. All are copied: changing them later changes no gradient.
-        keep : {"gates", "states"}
-            "states" keeps about I + L D (H + R) elements for each step and row instead of I + L D
-            (5 H + R); ``backward`` computes the gates again, with the same gradients to rounding.
-        dropout : float, or ndarray (L - 1, T, B, D R)
-            Between the layers: the probability, in [0, 1), that an element of h_t is zero on its
-            way from one layer to the next. Each element of each step is drawn for itself; the
-            others are scaled by 1 / (1 - p). Or these factors themselves, in x's order of axes: (L
-            - 1, B, T, D R) if `batch_first`, (L - 1, T, D R) for (T, I), (L - 1, sum T_i, D R) for
-            a list. A model of one layer has no such place.
-        recurrent_dropout : float, or ndarray (L D, B, R)
-            The same for h_{t-1} on its way into the gates of the next step, with one factor for all
-            steps of a row; or (L D, R) factors for (T, I).
+            As in a call. All are copied: later changes do not affect the gradients.
+        keep : {"gates", "states"}, default="gates"
+            "gates" stores about I + L D (5 H + R) elements per step and row, "states" about
+            I + L D (H + R). With "states", ``backward`` recomputes the gates; the gradients are
+            equal up to rounding.
+        dropout : float or ndarray, shape (L - 1, T, B, D R), default=0.0
+            Dropout between layers. A float is the probability p, in [0, 1), with which each element
+            of h_t is set to zero in the input of the next layer, independently at every step; the
+            other elements are scaled by 1 / (1 - p). An array gives these factors directly, in x's
+            order of axes: (L - 1, B, T, D R) if `batch_first`, (L - 1, T, D R) for x (T, I),
+            (L - 1, sum T_i, D R) for a list. Must be 0 if the model has a single layer.
+        recurrent_dropout : float or ndarray, shape (L D, B, R), default=0.0
+            Dropout of h_{t-1} in the gates of step t, with the same factors at all steps of a row
+            [1]_. For x (T, I) an array has shape (L D, R).
         rng : int or numpy.random.Generator, optional
-            Seed of the factors, ``rng.random(shape) >= p`` in the shapes above, the one between
-            the layers first; fresh entropy by default.
+            Seed or generator for the factors, ``rng.random(shape) >= p`` in the shapes above,
+            `dropout` before `recurrent_dropout`. By default the operating system supplies entropy.
 
         Returns
         -------
         Tape
-            With ``y``, ``state``, ``hidden``, ``gates``, ``cells`` and ``backward``.
+            The recorded pass, with ``y``, ``state``, ``hidden``, ``gates``, ``cells`` and
+            ``backward``.
 
         Raises
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
-            As a call does; ValueError also where a function of `cell` has no gradient.
+            As for a call; ValueError also if a function of `cell` has no gradient.
 
-        Notes
-        -----
-        Recurrent dropout with one mask a row is from Y. Gal, Z. Ghahramani, "A theoretically
-        grounded application of dropout in recurrent neural networks", 2016.
+        References
+        ----------
+        .. [1] Y. Gal, Z. Ghahramani, "A theoretically grounded application of dropout in recurrent
+           neural networks", 2016.
         """
         check_gradients(self.cell, "record")
         if keep not in ("gates", "states"):
@@ -331,18 +348,18 @@ class LSTM(Model):
         Parameters
         ----------
         x : ndarray
-            As in a call, but no list. It is read window by window and must stay as it is until
-            then.
+            As in a call, but not a list. Each window is read when the iteration reaches it: x must
+            not change before that.
         length : int
-            Steps of a window, at least 1; the last one may be shorter.
+            Number of steps per window, at least 1; the last window may be shorter.
         state, num_threads
             As in a call.
 
         Returns
         -------
         Windows
-            An iterator over pairs of a slice of steps and the `Tape` of that window, which starts
-            from the final state of the window before.
+            An iterator over pairs (slice of the steps of x, `Tape` of that window). Each window
+            starts from the final state of the previous one.
 
         Raises
         ------
@@ -352,26 +369,26 @@ class LSTM(Model):
         return Windows(self.record, self._config, x, length, state, num_threads)
 
     def stream(self, batch_size: int | None = None) -> Stream:
-        """Begin a live sequence, of which the steps come one by one.
+        """Start a live sequence, whose steps arrive one by one.
 
         Parameters
         ----------
         batch_size : int, optional
-            Sequences that advance together, B; 0 for none yet (`Stream.join`). By default there is
-            one, and arrays have no axis for it.
+            Number B of sequences that advance together; 0 starts without any (see `Stream.join`).
+            By default there is a single sequence, and arrays have no batch axis.
 
         Returns
         -------
         Stream
-            At the model's initial state, with the weights that it has now.
+            A stream at the model's initial state, with its current weights.
 
         Raises
         ------
         ValueError, TypeError, MemoryError
-            If `batch_size` does not fit; ValueError also for a model with a reverse direction,
-            which would begin at the end.
+            If `batch_size` is invalid; ValueError also if the model has a reverse direction, which
+            would have to begin at the end.
         RuntimeError
-            Inside `edit`.
+            If called inside `edit`.
         """
         rows = 1 if batch_size is None else row_count(batch_size, "batch_size")
         batched = batch_size is not None

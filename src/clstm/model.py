@@ -1,4 +1,4 @@
-"""What a model is and holds: its configuration and parameters, in memory and in files."""
+"""The base class of `LSTM`: configuration and parameters, in memory and in files."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 
 
 class Model:
-    """What `LSTM` is without its calls."""
+    """An `LSTM` without its calls: configuration, parameters and files."""
 
     __slots__ = ("__weakref__", "_config", "_model", "_table")
 
@@ -27,67 +27,67 @@ class Model:
 
     @classmethod
     def _restore(cls, config: Configuration, flat: Array) -> Self:
-        """Make a model from its configuration and parameters; draws no initial weights."""
+        """Make a model from its configuration and parameters, without drawing weights."""
         self = cls.__new__(cls)
         self._build(config, flat)
         return self
 
     @classmethod
     def from_state(cls, config: Configuration, state_dict: Mapping[str, Any]) -> Self:
-        """Make a model from its configuration and what `state_dict` returns; for `clstm.interop`.
+        """Make a model from its configuration and a state dict; for `clstm.interop`.
 
-        Raises KeyError, ValueError or TypeError for what does not fit.
+        Raises KeyError, ValueError or TypeError if the state dict does not fit the configuration.
         """
         table, size = config.parameter_table()
         parameters = Parameters(table, np.empty(size, config.dtype))
         read_state_dict(parameters, state_dict, "")
         return cls._restore(config, parameters.flat)
 
-    # ---- What it is ----
+    # ---- Configuration ----
 
     @property
     def input_size(self) -> int:
-        """Features I of x_t."""
+        """Number of features I of x_t."""
         return self._config.input_size
 
     @property
     def hidden_size(self) -> int:
-        """Units H of every layer."""
+        """Number of units H of each layer and direction."""
         return self._config.hidden_size
 
     @property
     def num_layers(self) -> int:
-        """Layers L."""
+        """Number of layers L."""
         return self._config.num_layers
 
     @property
     def output_size(self) -> int | None:
-        """Features O of the readout, or None."""
+        """Number of features O of the readout, or None without a readout."""
         return self._config.output_size
 
     @property
     def bidirectional(self) -> bool:
-        """Whether every layer has both directions, D = 2."""
+        """Whether each layer has both directions (D = 2)."""
         return self._config.bidirectional
 
     @property
     def direction(self) -> str:
-        """Which way the one direction goes, "forward" or "reverse"."""
+        """Direction of a unidirectional model, "forward" or "reverse"."""
         return self._config.direction
 
     @property
     def proj_size(self) -> int:
-        """Elements R of h where it is projected; 0 without a projection, and then R is H."""
+        """Number of elements R of the projected h; 0 without a projection (R is then H)."""
         return self._config.proj_size
 
     @property
     def bias(self) -> bool:
-        """Whether gates and readout have a bias."""
+        """Whether the gates and the readout have a bias."""
         return self._config.bias
 
     @property
     def batch_first(self) -> bool:
-        """Whether sequences are (B, T, .)."""
+        """Whether sequences have shape (B, T, .)."""
         return self._config.batch_first
 
     @property
@@ -97,36 +97,39 @@ class Model:
 
     @property
     def cell(self) -> Cell:
-        """Which variant of the cell it computes."""
+        """Variant of the cell."""
         return self._config.cell
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of parameters, results and all arithmetic."""
+        """dtype of the parameters, the results and all arithmetic."""
         return self._config.dtype
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters: a read-only mapping from name to view, and ``.flat``. See `edit`."""
+        """Read-only views of the parameters by name, and ``.flat``. See `edit` for writing."""
         return Parameters(self._table, self._model.flat)
 
     def __repr__(self) -> str:
         return f"LSTM({self._config!r})"
 
-    # ---- Its parameters ----
+    # ---- Parameters ----
 
     @contextmanager
     def edit(self) -> Iterator[Parameters]:
-        """Write parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
+        """Edit the parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
 
-        Yields a working copy, which becomes the model's when the block ends. An exception leaves
-        the model as it was.
+        Yields
+        ------
+        Parameters
+            A writable copy, which replaces the model's parameters when the block ends. An exception
+            in the block leaves the model unchanged.
 
         Raises
         ------
         RuntimeError
-            If a call is using the model, or another `edit` is open. Calls inside the block raise it
-            too.
+            If a call is using the model or another `edit` is open. Calls inside the block raise it
+            as well.
         """
         self._model.begin_edit()
         flat = None
@@ -143,9 +146,14 @@ class Model:
 
         Parameters
         ----------
-        torch_names : bool
-            Write each ``bias_l{k}`` as PyTorch's pair ``bias_ih_l{k}``, ``bias_hh_l{k}``, the
-            second zero; ``bias_l{k}_reverse`` likewise.
+        torch_names : bool, default=False
+            Whether to return each ``bias_l{k}`` as PyTorch's pair ``bias_ih_l{k}`` and
+            ``bias_hh_l{k}``, the second one zero; likewise ``bias_l{k}_reverse``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Arrays in the model's dtype, in the shapes that `Parameters` lists.
         """
         return write_state_dict(self.parameters, torch_names)
 
@@ -155,17 +163,19 @@ class Model:
         Parameters
         ----------
         state_dict : mapping from name to array
-            As `state_dict` returns it, in either form, or PyTorch's own.
-        prefix : str
-            Take only names that begin with this, as in the state dict of a larger model:
-            ``"encoder.lstm."``.
+            A result of `state_dict`, in either form, or a state dict of PyTorch's LSTM.
+        prefix : str, default=""
+            Prefix of the model's names in the state dict of a larger model, for example
+            ``"encoder.lstm."``. Other names are ignored.
 
         Raises
         ------
         KeyError
-            If a name is missing, or there is one that the model does not have.
+            If a name is missing or unknown.
         ValueError, TypeError
-            If a shape or dtype does not fit. In every case the model stays as it was.
+            If a shape or dtype does not fit.
+        RuntimeError
+            As for `edit`. The model stays unchanged in all these cases.
         """
         with self.edit() as parameters:
             read_state_dict(parameters, state_dict, prefix)
@@ -173,19 +183,20 @@ class Model:
     # ---- Files and copies ----
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file: parameters by name, configuration in the metadata."""
+        """Write a safetensors file: parameters by name, and the configuration as metadata."""
         write_file(path, self.parameters, self._config.to_metadata())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model that `save` wrote.
+        """Load a model from a file written by `save`.
 
         Raises
         ------
         ValueError
-            If the file is truncated, of another origin, or contradicts itself; it is named.
+            If the file is truncated, inconsistent, or not written by `save`. The message names the
+            file.
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         metadata, tensors = read_file(path)
         try:

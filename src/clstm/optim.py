@@ -1,4 +1,4 @@
-"""Optimisers, and clipping by the global norm: settings and checks; the core computes."""
+"""Optimisers, and gradient clipping by the global norm: settings and checks; the core computes."""
 
 import math
 import numbers
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 
 class _Setting(Generic[Value]):
-    """A hyper-parameter: an attribute that is checked whenever it is written."""
+    """A hyper-parameter: an attribute that is checked on every assignment."""
 
     def __init__(self, check: Callable[[str, Any], Value]) -> None:
         self.check = check
@@ -41,7 +41,7 @@ class _Setting(Generic[Value]):
 
 
 def _real(name: str, value: Any) -> float:
-    # A plain float, because a NumPy float64 would lift float32 arithmetic to float64.
+    # A plain float: a NumPy float64 would promote float32 arithmetic to float64.
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
     return float(value)
@@ -70,32 +70,32 @@ def _two_decays(name: str, value: Any) -> tuple[float, float]:
 def _flat_of(grad: "Gradients | Parameters") -> Array:
     flat = getattr(getattr(grad, "parameters", grad), "flat", None)
     if not isinstance(flat, np.ndarray):
-        raise TypeError(f"grad must be a Gradients or a Parameters, not {type(grad).__name__}")
+        raise TypeError(f"grad must be Gradients or Parameters, not {type(grad).__name__}")
     return flat
 
 
 def _gradient_for(lstm: "LSTM", grad: "Gradients | Parameters") -> Array:
     flat, model = _flat_of(grad), lstm._model.flat
     if flat.shape != model.shape:
-        raise ValueError(f"grad has {flat.size} values, the model has {model.size} parameters")
+        raise ValueError(f"grad has {flat.size} values, expected {model.size}, one per parameter")
     if flat.dtype != model.dtype:
-        raise ValueError(f"grad is of {flat.dtype}, the model of {model.dtype}")
+        raise ValueError(f"grad has dtype {flat.dtype}, expected the model's {model.dtype}")
     return np.ascontiguousarray(flat)
 
 
 def _state_for(lstm: "LSTM", **arrays: Array) -> None:
-    """Refuse an optimiser's state that a user has replaced by something else."""
-    like = lstm._model.flat  # `parameters` makes all the views, which takes as long as a small step
+    """Check the state of an optimiser, which a user may have replaced."""
+    like = lstm._model.flat  # creating all views of `parameters` takes as long as a small step
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype != like.dtype:
-            raise TypeError(f"{name} must be an array of {like.dtype}, as the model is")
+            raise TypeError(f"{name} must be an array of the model's dtype, {like.dtype}")
         if array.shape != like.shape or not array.flags.carray:
             raise ValueError(f"{name} must be contiguous, writable and of shape {like.shape}")
 
 
 @contextmanager
 def _alone(lstm: "LSTM") -> Iterator[_core.Model]:
-    """The model of an LSTM, to be changed in place: no call may use it meanwhile."""
+    """Give exclusive access to the core's model, which is changed in place."""
     model = lstm._model
     model.begin_edit()
     try:
@@ -105,9 +105,9 @@ def _alone(lstm: "LSTM") -> Iterator[_core.Model]:
 
 
 class Adam:
-    """Adam, with bias correction.
+    """Adam with bias correction [1]_.
 
-    For a gradient g, t counting the steps from 1::
+    For a gradient g at step t, counted from 1::
 
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
@@ -117,33 +117,34 @@ class Adam:
     ----------
     lstm : LSTM
         The model to train.
-    lr : float
+    lr : float, default=1e-3
         Step size, positive.
-    betas : (float, float)
-        Decay of the averages of the gradient and of its square, each in [0, 1).
-    eps : float
-        Keeps the divisor away from 0; positive.
+    betas : (float, float), default=(0.9, 0.999)
+        Decay rates of the averages of the gradient and of its square, each in [0, 1).
+    eps : float, default=1e-8
+        Term that keeps the denominator away from zero, positive.
 
     Attributes
     ----------
     lr, betas, eps
-        As above. Writing one takes effect with the next step, which is how to follow a schedule.
+        As above. An assignment takes effect with the next step, for example to follow a schedule.
     m, v : ndarray, shape (number of parameters,), dtype of the model
-        The averages, zeros at first, in the order of ``lstm.parameters.flat``.
+        Averages of the gradient and of its square, in the order of ``lstm.parameters.flat``;
+        initially zero.
     t : int
-        Steps done.
+        Number of steps taken.
 
     Raises
     ------
     TypeError
-        A hyper-parameter isn't a real number (betas: a pair of them).
+        If a hyper-parameter is not a real number, or `betas` is not a pair of them.
     ValueError
-        A hyper-parameter is outside its range. Both are raised by writing one later, too.
+        If a hyper-parameter is out of range. Later assignments raise both errors, too.
 
-    Notes
-    -----
-    The formula is algorithm 1 of D. P. Kingma and J. Ba, "Adam: A Method for Stochastic
-    Optimization", ICLR 2015, arXiv:1412.6980; m and v start at zero.
+    References
+    ----------
+    .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1,
+       arXiv:1412.6980.
 
     Examples
     --------
@@ -175,22 +176,22 @@ class Adam:
         self.t = 0
 
     def step(self, grad: "Gradients | Parameters") -> None:
-        """Change the model's parameters by one step.
+        """Update the model's parameters by one step.
 
         Parameters
         ----------
         grad : Gradients or Parameters
-            What ``Tape.backward`` returned, or its ``parameters``. Not modified.
+            Result of `Tape.backward`, or its ``parameters``. Not modified.
 
         Raises
         ------
         TypeError
-            `grad` is neither.
+            If `grad` has another type.
         ValueError
-            Its size or dtype isn't the model's.
+            If the size or dtype of `grad` is not the model's.
         RuntimeError
-            The model is in use by another call, or being edited. Model, averages and t are
-            unchanged then.
+            If a call is using the model or `edit` is open. The model, the averages and t are then
+            unchanged.
         """
         g = _gradient_for(self.lstm, grad)
         _state_for(self.lstm, m=self.m, v=self.v)
@@ -201,7 +202,7 @@ class Adam:
 
 
 class SGD:
-    """Stochastic gradient descent, with momentum if wanted.
+    """Stochastic gradient descent, optionally with momentum [1]_.
 
     For a gradient g::
 
@@ -214,15 +215,15 @@ class SGD:
         The model to train.
     lr : float
         Step size, positive.
-    momentum : float
-        In [0, 1); 0 is plain gradient descent.
+    momentum : float, default=0.0
+        Decay rate of the velocity, in [0, 1). 0 gives plain gradient descent.
 
     Attributes
     ----------
     lr, momentum
-        As above. Writing one takes effect with the next step.
+        As above. An assignment takes effect with the next step.
     velocity : ndarray, shape (number of parameters,), dtype of the model
-        Zeros at first, in the order of ``lstm.parameters.flat``.
+        Decaying sum of the gradients, in the order of ``lstm.parameters.flat``; initially zero.
 
     Raises
     ------
@@ -231,9 +232,13 @@ class SGD:
 
     Notes
     -----
-    Momentum is from B. T. Polyak, "Some methods of speeding up the convergence of iteration
-    methods", USSR Computational Mathematics and Mathematical Physics 4 (1964), 1-17. With lr
-    outside the velocity, as here and in PyTorch, a change of lr acts at once on all of it.
+    The velocity does not contain lr, as in PyTorch, so a change of lr applies to all of it from the
+    next step on.
+
+    References
+    ----------
+    .. [1] B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
+       Computational Mathematics and Mathematical Physics 4 (1964), 1-17.
     """
 
     lr = _Setting(_positive)
@@ -245,7 +250,7 @@ class SGD:
         self.velocity: Array = np.zeros_like(lstm.parameters.flat)
 
     def step(self, grad: "Gradients | Parameters") -> None:
-        """Change the model's parameters by one step; `grad` and errors as for `Adam.step`."""
+        """Update the model's parameters by one step; `grad` and errors as in `Adam.step`."""
         g = _gradient_for(self.lstm, grad)
         _state_for(self.lstm, velocity=self.velocity)
         with _alone(self.lstm) as model:
@@ -253,34 +258,33 @@ class SGD:
 
 
 def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
-    """Scale all gradients by one factor, so that their common norm is at most `max_norm`.
+    """Scale the gradients of all parameters so that their global norm is at most `max_norm` [1]_.
 
     Parameters
     ----------
     grad : Gradients or Parameters
-        What ``Tape.backward`` returned, or its ``parameters``. ``grad.parameters.flat`` is scaled
-        in place; ``grad.x`` and ``grad.state`` neither count nor change.
+        Result of `Tape.backward`, or its ``parameters``. The gradients of the parameters are scaled
+        in place; those of x and the state neither count nor change.
     max_norm : float
-        Positive. ``inf`` only measures.
+        Maximum norm, positive. ``inf`` measures the norm without scaling.
 
     Returns
     -------
     float
-        The norm before scaling, summed in float64. Where it is inf or NaN nothing is scaled, and
-        the caller decides; leaving the step out is usual.
+        Norm before scaling, summed in float64. If it is inf or NaN, nothing is scaled; callers
+        usually skip the step.
 
     Raises
     ------
     TypeError
-        `grad` is neither, or `max_norm` isn't a real number.
+        If `grad` has another type, or `max_norm` is not a real number.
     ValueError
-        `max_norm` isn't positive, or the values of `grad` are read-only (a model's own
-        parameters are).
+        If `max_norm` is not positive, or `grad` is read-only, as a model's own parameters are.
 
-    Notes
-    -----
-    Algorithm 1 of R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent
-    neural networks", ICML 2013, arXiv:1211.5063.
+    References
+    ----------
+    .. [1] R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural
+       networks", 2013, algorithm 1, arXiv:1211.5063.
     """
     flat = _flat_of(grad)
     if not flat.flags.writeable:

@@ -1,7 +1,7 @@
 """Kinds of options: how a value is checked, written to a file's metadata, and read back.
 
-A dataclass annotates each of its fields with a kind, ``Annotated[int, Size()]``, and thereby says
-all that its own checks, files and copies need to know of the option.
+A dataclass annotates each field with a kind, ``Annotated[int, Size()]``. The kind holds all that
+checks, files and copies need to know about the option.
 """
 
 import math
@@ -14,12 +14,12 @@ from typing import Any, get_args
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of option; `later` ones are absent from older files, which mean the default."""
+    """A kind of option. Older files lack options marked `later`, and imply their default."""
 
     later: bool = False
 
     def check(self, name: str, value: Any) -> Any:
-        """Return the value as it is kept, or raise TypeError or ValueError."""
+        """Return the normalised value; raise TypeError or ValueError if it is invalid."""
         raise NotImplementedError
 
     def write(self, name: str, value: Any) -> dict[str, str]:
@@ -27,11 +27,11 @@ class Kind:
         return {name: str(value)}
 
     def read(self, name: str, text: str) -> Any:
-        """Return what `check` takes for one entry, or raise ValueError."""
+        """Convert an entry to a value for `check`; raise ValueError if it is malformed."""
         return text
 
     def take(self, name: str, metadata: dict[str, str], default: Any) -> Any:
-        """Take an option's entries out of the metadata and return its value."""
+        """Remove an option's entries from the metadata and return its value."""
         if name in metadata:
             return self.read(name, metadata.pop(name))
         if not self.later:
@@ -47,7 +47,7 @@ def kinds(cls: Any) -> dict[str, Kind]:
 
 @dataclass(frozen=True, kw_only=True)
 class Size(Kind):
-    """An integer of at least `least`; if `optional` also None, which files write as 0."""
+    """An integer >= `least`; if `optional` also None, which files store as 0."""
 
     least: int = 1
     optional: bool = False
@@ -74,12 +74,12 @@ class Size(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Flag(Kind):
-    """True or False; any other value counts by its truth, or if `strict` raises TypeError."""
+    """True or False. Other values are converted with `bool`, or raise TypeError if `strict`."""
 
     strict: bool = False
 
     def check(self, name: str, value: Any) -> bool:
-        # NumPy's booleans are equal to Python's.
+        # NumPy's booleans compare equal to Python's.
         if self.strict and not (isinstance(value, Hashable) and value in (True, False)):
             raise TypeError(f"{name} must be True or False, got {value!r}")
         return bool(value)
@@ -105,7 +105,7 @@ class Choice(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Bound(Kind):
-    """A positive finite number, or None; files have it in hexadecimal, and None as 0."""
+    """A positive finite number or None; files store it in hexadecimal, None as 0."""
 
     def check(self, name: str, value: Any) -> float | None:
         if value is None:
@@ -123,7 +123,7 @@ class Bound(Kind):
 
 
 def real_number(name: str, value: Any) -> float:
-    """Return a real number as a float, infinite where no float is as large."""
+    """Return a real number as a float, infinite if it overflows."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
     try:
@@ -133,11 +133,11 @@ def real_number(name: str, value: Any) -> float:
 
 
 def read_real(name: str, text: str) -> float:
-    """Return a number that `float.hex` wrote: exact, and the same in every locale."""
+    """Parse a number written by `float.hex`: exact, and the same in every locale."""
     try:
         value = float.fromhex(text)
     except (ValueError, OverflowError):
         value = math.nan
-    if value.hex() != text:  # fromhex itself takes "1.5" for 1.3125
+    if value.hex() != text:  # fromhex reads "1.5" as 1.3125
         raise ValueError(f"clstm.{name} is {text!r}, expected a number as float.hex() writes it")
     return value

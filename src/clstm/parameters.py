@@ -1,4 +1,4 @@
-"""The named parameters of a model, and their initial values."""
+"""Named parameters of a model, and their initial values."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,32 +10,33 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Table = list[tuple[str, tuple[int, ...], int]]
-"""``(name, shape, offset in the flat array)`` of every parameter, in order."""
+"""``(name, shape, offset in the flat array)`` of each parameter, in order."""
 
 
 class Parameters(Mapping[str, Array]):
-    """Named views of one flat array: a model's parameters, or their gradients.
+    """Named views of one flat array: the parameters of a model, or their gradients.
 
-    Iterates over the names in the flat array's order. A model's own are read-only: writing into
-    them raises NumPy's ``ValueError``; ``with lstm.edit() as p`` gives ones that can be written.
+    A mapping from names to arrays, in the order of the flat array. The views of a model are
+    read-only: writing to them raises ValueError. ``with lstm.edit() as p`` yields writable ones.
 
     Attributes
     ----------
     flat : ndarray, shape (P,)
-        All parameters in one contiguous array; assigning to it copies the values in. With R for
-        proj_size, or H without a projection, and D directions, it has for every layer
+        All parameters in one contiguous array; assigning to it copies the values. With R for
+        proj_size, or H without a projection, and D directions, each layer has
 
-        - ``weight_ih_l{k}`` (4H, I), where k > 0 (4H, D R), gate blocks in the order input, forget,
-          cell, output;
+        - ``weight_ih_l{k}`` (4H, I), or (4H, D R) for k > 0, with gate blocks in the order input,
+          forget, cell, output;
         - ``weight_hh_l{k}`` (4H, R);
         - ``bias_l{k}`` (4H,), if `bias`;
         - ``weight_hr_l{k}`` (R, H), if `proj_size`;
-        - ``weight_peephole_l{k}`` (3H,), if the cell has peepholes, blocks input, forget, output,
+        - ``weight_peephole_l{k}`` (3H,), if the cell has peepholes, with blocks input, forget,
+          output.
 
-        and where a layer is bidirectional the same again for its reverse direction, the names with
-        ``_reverse`` after them, as are all names of a model with ``direction="reverse"``. Then
-        ``weight_out`` (O, D R) and ``bias_out`` (O,), if `output_size`; then the initial state
-        ``h0`` (L D, R) and ``c0`` (L D, H), if `learn_state`.
+        Names of the reverse direction end in ``_reverse``; in a bidirectional layer they follow
+        those of the forward direction. After the layers come ``weight_out`` (O, D R) and
+        ``bias_out`` (O,), if `output_size`, and the initial state ``h0`` (L D, R) and ``c0``
+        (L D, H), if `learn_state`.
     """
 
     __slots__ = ("_flat", "_views")
@@ -69,18 +70,18 @@ class Parameters(Mapping[str, Array]):
         return "\n".join([f"Parameters of {self._flat.size} {self._flat.dtype}:", *lines])
 
     def freeze(self) -> None:
-        """Make every view read-only: what is written later would have no effect."""
+        """Make every view read-only: later writes would have no effect."""
         for array in (self._flat, *self._views.values()):
             array.flags.writeable = False
 
 
 def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Generator") -> None:
-    """Draw initial values.
+    """Draw initial values in place.
 
     ``weight_ih``, ``weight_hr`` and ``weight_out`` are Glorot uniform [1]_. Each gate of
-    ``weight_hh`` is orthogonal [2]_; with a projection it has more rows than columns, and these are
-    orthonormal. Biases are 0 but the forget gate's, which are `forget_bias` [3]_. Peepholes and the
-    initial state are 0.
+    ``weight_hh`` is orthogonal [2]_; with a projection it has more rows than columns, and the
+    columns are orthonormal. The biases of the forget gates are `forget_bias` [3]_. All other
+    biases, the peepholes and the initial state are 0.
 
     References
     ----------
@@ -110,6 +111,6 @@ def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Gener
 
 
 def _orthonormal(shape: tuple[int, ...], rng: "np.random.Generator") -> Array:
-    """Return random orthonormal columns, by QR; R's diagonal made positive for a uniform draw."""
+    """Return random orthonormal columns by QR; the draw is uniform if R's diagonal is positive."""
     q, r = np.linalg.qr(rng.standard_normal(shape))
     return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)

@@ -10,11 +10,11 @@ from .layout import Array, as_real
 from .parameters import Parameters
 
 FORMAT = "1"
-"""``clstm.format`` in a file's metadata; a reader refuses what it does not know."""
+"""``clstm.format`` in a file's metadata; readers refuse other values."""
 
 
 def write_state_dict(parameters: Parameters, torch_names: bool) -> dict[str, Array]:
-    """Return copies of all parameters; with PyTorch's names the bias is a pair, the second zero."""
+    """Return copies of all parameters; with `torch_names` a bias is a pair, the second zero."""
     result = {}
     for name, array in parameters.items():
         if torch_names and name.startswith("bias_l"):
@@ -27,10 +27,9 @@ def write_state_dict(parameters: Parameters, torch_names: bool) -> dict[str, Arr
 
 
 def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: str) -> None:
-    """Write `values` into `parameters`: every name once, with our bias or PyTorch's pair, added up.
+    """Write `values` into `parameters`; a bias is one array, or PyTorch's pair, which is summed.
 
-    With a prefix only the names that begin with it count, without it; names of another part of a
-    larger model are then none of ours.
+    Only names that begin with `prefix` are read, and the prefix is removed. Each must be known.
     """
     named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
     sources = {name: _sources(name, named) for name in parameters}
@@ -45,7 +44,7 @@ def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: s
 
 
 def _sources(name: str, named: Mapping[str, Any]) -> list[str]:
-    """Return the names of what adds up to a parameter."""
+    """Return the names of the arrays whose sum is the parameter."""
     if name in named or not name.startswith("bias_l"):
         return [name]
     layer = name.removeprefix("bias_")
@@ -55,7 +54,7 @@ def _sources(name: str, named: Mapping[str, Any]) -> list[str]:
 def _checked(value: Any, name: str, target: Array) -> Array:
     array = as_real(value, name, target.dtype)
     if array.shape != target.shape:
-        raise ValueError(f"{name} has shape {array.shape}, the model's has {target.shape}")
+        raise ValueError(f"{name} has shape {array.shape}, expected {target.shape}")
     return array
 
 
@@ -65,8 +64,8 @@ def write_file(
     config: dict[str, str],
     torch_names: bool = False,
 ) -> None:
-    """Write a safetensors file; the configuration goes into its metadata as flat string pairs."""
-    from safetensors.numpy import save_file  # here: most programs that import clstm write no file
+    """Write a safetensors file, with the configuration as pairs of strings in its metadata."""
+    from safetensors.numpy import save_file  # late: most programs write no file
 
     metadata = {"clstm.format": FORMAT}
     metadata |= {f"clstm.{name}": value for name, value in config.items()}
@@ -74,9 +73,9 @@ def write_file(
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
-    """Return the configuration and the tensors of a file that `write_file` wrote.
+    """Return the configuration and the tensors of a file written by `write_file`.
 
-    Raises ValueError, naming the file, for any other file.
+    Raises ValueError, with the name of the file, for other files.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -85,13 +84,13 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is no safetensors file: {error}") from None
+        raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from None
     version = metadata.pop("clstm.format", None)
     if version != FORMAT:
         found = "none" if version is None else repr(version)
         raise ValueError(
-            f"{os.fspath(path)} was not written by LSTM.save: its metadata must have clstm.format "
-            f"{FORMAT!r}, it has {found}. load_state_dict reads tensors of other origin"
+            f"{os.fspath(path)} was not written by LSTM.save: expected clstm.format {FORMAT!r} in "
+            f"its metadata, got {found}. Use load_state_dict for tensors from other sources"
         )
     ours = {k.removeprefix("clstm."): v for k, v in metadata.items() if k.startswith("clstm.")}
     return ours, tensors

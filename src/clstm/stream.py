@@ -1,4 +1,4 @@
-"""Live sequences: an LSTM that is given its steps one by one, and keeps the state between them."""
+"""Live sequences: an LSTM that receives its steps one by one and keeps the state between them."""
 
 import operator
 import sys
@@ -13,27 +13,27 @@ from .layout import Array, State, SupportsArray, as_real, check_out, read_state
 
 
 class Stream:
-    """A live sequence, or a batch of them that advance together, made by `LSTM.stream`.
+    """A live sequence, or a batch of sequences that advance together, made by `LSTM.stream`.
 
-    Results are those of one call over the whole sequence, however it is cut into steps and blocks:
-    equal bit by bit by the packed engine, which streams always run on. A stream works on the thread
-    that calls it, and keeps the weights with which it began until `refresh`; the model may be
-    edited and trained meanwhile.
+    The results are those of a single call over the whole sequence, regardless of its division into
+    steps and blocks, and bitwise equal to those of the packed engine, which streams always use. A
+    stream runs on the calling thread. It keeps the weights of its start until `refresh`; the model
+    may be edited and trained in the meantime.
 
     Attributes
     ----------
     batch_size : int or None
-        Sequences B, the rows of a batch; None for a single one without such an axis.
+        Number B of sequences, the rows of a batch; None for a single sequence without a batch axis.
     state : (ndarray, ndarray)
-        Copies of h (L, R) and c (L, H), or (L, B, R) and (L, B, H). It can be assigned to, in the
-        same shapes: both parts are taken, or neither if one does not fit.
+        Copies of h (L, R) and c (L, H), or (L, B, R) and (L, B, H). A pair of the same shapes can
+        be assigned; if either array does not fit, the state stays unchanged.
 
     Notes
     -----
-    It is one caller's at a time: any other thread's call meanwhile raises RuntimeError. `step` and
-    `process` give the GIL to others only where there is work for longer than that takes.
+    A stream serves one caller at a time; a concurrent call raises RuntimeError. `step` and
+    `process` release the GIL only if the computation takes longer than releasing it.
 
-    A stream cannot be pickled. `fork` copies it, and its `state` can be saved.
+    A stream cannot be pickled. It can be copied with `fork`, and its `state` can be saved.
 
     Examples
     --------
@@ -59,21 +59,21 @@ class Stream:
         Parameters
         ----------
         x : ndarray, shape (I,) or (B, I)
-            Any real dtype and memory layout.
+            Input of one step, of any real dtype and memory layout.
         out : ndarray, optional
-            Where y goes: of exactly its shape and dtype, C-contiguous; x itself, or sharing no
-            memory with it.
+            Array for y_t, of exactly its shape and dtype, C-contiguous; either x itself or sharing
+            no memory with x.
 
         Returns
         -------
         ndarray, shape (O,) or (B, O)
-            y_t, never written again; `out` if given.
+            Output y_t, in a new array or in `out`.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit; it is named, with what was expected. Nothing has been
-            written then, and the state is as it was.
+            If an argument does not fit. The message names the argument and what was expected;
+            nothing has been written, and the state is unchanged.
         RuntimeError
             If another thread is using the stream.
         """
@@ -86,28 +86,29 @@ class Stream:
         Parameters
         ----------
         x : ndarray, shape (T, I) or (T, B, I)
-            As in `step`; also where the model is `batch_first`. T may be 0.
+            Input of T >= 0 steps, as in `step`. The steps come first even if the model is
+            `batch_first`.
         out : ndarray, optional
             As in `step`.
 
         Returns
         -------
         ndarray, shape (T, O) or (T, B, O)
-            y at every step; `out` if given.
+            Output at every step, in a new array or in `out`.
 
         Raises
         ------
         ValueError, TypeError, RuntimeError
             As in `step`.
         KeyboardInterrupt
-            By Ctrl-C also in the middle of a long block. The stream is then somewhere in the block,
-            after a whole step: `fork` it before, or keep its `state`, to try again.
+            On Ctrl-C, even in the middle of a long block. The stream is then after some step of the
+            block. To be able to repeat the block, `fork` the stream or copy its `state` before.
         """
         y = self._stream.process(x, out)
         return self._convert(x, out, True) if y is None else y
 
     def _convert(self, x: Any, out: Array | None, block: bool) -> Array:
-        """Advance by what the core cannot take as it is, or say why not."""
+        """Advance by arrays that need conversion; raise if they do not fit."""
         config = self._config
         array = np.require(as_real(x, "x", config.dtype), requirements=("C", "A"))
         axes = {"T": len(array) if array.ndim else 0} if block else {}
@@ -137,51 +138,51 @@ class Stream:
         sizes = config.num_parts, self._stream.rows, config.state_size, config.hidden_size
         h, c = read_state(state, "state", sizes, config.dtype, self._batched)
         if h is None or c is None:
-            raise TypeError("state must be a pair (h, c) of arrays: reset() is for the initial one")
+            raise TypeError("state must be a pair (h, c) of arrays; reset() sets the initial one")
         self._stream.set_state(h, c)
 
     def reset(self) -> None:
-        """Put all rows back to the initial state, that of the weights in use."""
+        """Set all rows to the initial state of the weights in use."""
         self._stream.reset()
 
     def refresh(self) -> None:
-        """Take the weights, and the initial state, that the model has now; the state stays.
+        """Adopt the model's current weights and initial state; the stream's state is kept.
 
         Raises
         ------
         RuntimeError
-            Inside `LSTM.edit`; the stream is then as it was.
+            If called inside `LSTM.edit`; the stream is then unchanged.
         """
         self._stream.refresh()
 
     def fork(self) -> Self:
-        """Return an independent stream that goes on from where this one is, with its weights."""
+        """Return an independent stream that continues from this one's state, with its weights."""
         return type(self)(self._stream.fork(), self._config, self._batched)
 
-    # ---- The rows of a batch ----
+    # ---- Rows of a batch ----
 
     @property
     def batch_size(self) -> int | None:
-        """Rows that there are now."""
+        """Current number of rows, or None without a batch axis."""
         return self._stream.rows if self._batched else None
 
     def join(self, n: int = 1) -> range:
-        """Add rows at the initial state, the last ones.
+        """Append rows at the initial state.
 
         Parameters
         ----------
-        n : int
-            How many, 0 or more. Where there is no more memory for them it is doubled.
+        n : int, default=1
+            Number of rows, 0 or more. If they exceed the allocated memory, it is at least doubled.
 
         Returns
         -------
         range
-            Their numbers.
+            Indices of the new rows.
 
         Raises
         ------
         ValueError, TypeError, MemoryError
-            If `n` does not fit; ValueError also for a stream without a `batch_size`.
+            If `n` is invalid; ValueError also if the stream has no `batch_size`.
         """
         self._check_batched("join")
         count = row_count(n, "n")
@@ -189,21 +190,26 @@ class Stream:
         return range(first, first + count)
 
     def leave(self, row: int) -> None:
-        """Take a row out: the last one takes its place and number, no other moves.
+        """Remove a row. The last row moves to its index; no other row moves.
+
+        Parameters
+        ----------
+        row : int
+            Index of the row.
 
         Raises
         ------
         ValueError, TypeError
-            If there is no such row; ValueError also for a stream without a `batch_size`.
+            If there is no such row; ValueError also if the stream has no `batch_size`.
         """
         self._check_batched("leave")
         number = row_count(row, "row")
         if not self._stream.leave_row(number):
-            raise ValueError(f"row is {number}, there are {self._stream.rows} rows")
+            raise ValueError(f"row is {number}, but there are {self._stream.rows} rows")
 
-    def _check_batched(self, what: str) -> None:
+    def _check_batched(self, method: str) -> None:
         if not self._batched:
-            raise ValueError(f"{what}() needs a stream that was made with a batch_size")
+            raise ValueError(f"{method}() needs a stream with a batch_size")
 
     def __repr__(self) -> str:
         rows = f", batch_size={self._stream.rows}" if self._batched else ""
@@ -214,11 +220,11 @@ class Stream:
 
 
 def row_count(value: Any, name: str) -> int:
-    """Check a number of rows, or of one of them."""
+    """Check a number of rows, or the index of one."""
     try:
         count = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
     if not 0 <= count <= sys.maxsize:
-        raise ValueError(f"{name} must be at least 0, and memory hold as many rows; got {count}")
+        raise ValueError(f"{name} must be from 0 to {sys.maxsize}, got {count}")
     return count

@@ -1,4 +1,4 @@
-"""What a recorded forward pass hands out, and the gradients that it gives."""
+"""The tape of a recorded forward pass, and the gradients of its backward pass."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from .threads import thread_count
 _GATES = {"input": 0, "forget": 1, "cell": 2, "output": 3}  # clstm_tape_field
 _CELL_STATE, _HIDDEN_STATE = 4, 5
 
-S = TypeVar("S")  # what a sequence is: an array, or a list of them
+S = TypeVar("S")  # the type of a sequence: an array or a list of arrays
 
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """Gradients of a loss with respect to all that went into a recorded pass.
+    """Gradients of a loss with respect to the inputs and parameters of a recorded pass.
 
     Attributes
     ----------
     x : ndarray, list of ndarray or None
-        With respect to the input, of its shape, zero after a row's end; a list for a list of
-        sequences; None where ``grad_x=False``.
+        Gradient with respect to x, of its shape, zero after the end of a row. A list if x was a
+        list; None if ``grad_x=False``.
     state : (ndarray, ndarray)
-        With respect to the initial h and c, of their shapes.
+        Gradients with respect to the initial h and c, of their shapes.
     parameters : Parameters
-        With respect to every parameter; ``parameters.flat`` is one contiguous array in the order of
-        ``lstm.parameters.flat``. Those of a learned initial state are the sums over all rows, and
-        zero where the pass was given a state.
+        Gradients with respect to all parameters; ``parameters.flat`` is one contiguous array in the
+        order of ``lstm.parameters.flat``. Those of a learned initial state are sums over all rows,
+        and zero if the pass was given a state.
     """
 
     x: Any
@@ -46,18 +46,18 @@ class Gradients:
 class Tape(Generic[S]):
     """A recorded forward pass, made by `LSTM.record`.
 
-    It holds copies of the input and the state, so that changing them afterwards changes no
-    gradient. `backward` uses it up. Of a list of sequences y, hidden, cells and every gate are
-    lists as well, of (T_i, .).
+    A tape holds copies of x and the initial state, so that later changes do not affect the
+    gradients. `backward` consumes the tape. If x was a list of sequences, `y`, `hidden`, `cells`
+    and each gate are lists of arrays (T_i, .).
 
     Attributes
     ----------
     y : ndarray, read-only
-        The output, as a call of the model returns it.
+        Output, as a call of the model returns it.
     state : (ndarray, ndarray), read-only
-        The final h and c, as a call of the model returns them.
+        Final h and c, as a call of the model returns them.
     dropout, recurrent_dropout : ndarray, read-only, or None
-        The factors, as `LSTM.record` takes them.
+        Factors, in the shapes of `LSTM.record`; None without dropout.
     """
 
     __slots__ = (
@@ -108,9 +108,9 @@ class Tape(Generic[S]):
 
     @property
     def hidden(self) -> S:
-        """The last layer's h at every step, before the readout: (T, B, D R), read-only.
+        """h of the last layer at every step, before the readout: (T, B, D R), read-only.
 
-        Zero after a row's end.
+        It is zero after the end of a row.
         """
         config, size = self._config, self._config.state_size
         hidden = np.empty((*self._rows[0], config.width), config.dtype)
@@ -122,9 +122,9 @@ class Tape(Generic[S]):
 
     @property
     def gates(self) -> Mapping[str, S]:
-        """The activated gates by name, input, forget, cell, output: copies, (T, B, L D, H).
+        """Activated gates by name (input, forget, cell, output): copies, (T, B, L D, H).
 
-        Zero after a row's end. RuntimeError where `LSTM.record` was told to keep states alone.
+        They are zero after the end of a row. Raises RuntimeError if the tape has only states.
         """
         self._refuse_if_used()
         if self._lean:
@@ -133,11 +133,11 @@ class Tape(Generic[S]):
 
     @property
     def cells(self) -> S:
-        """The cell states at every step: a copy, (T, B, L D, H), zero after a row's end."""
+        """Cell states at every step: a copy, (T, B, L D, H), zero after the end of a row."""
         return self._read(_CELL_STATE)
 
     def _read(self, field: int) -> S:
-        """Return one field of all parts, (T, B, L D, H) in the user's order of axes."""
+        """Return a field of all parts as (T, B, L D, H), in the user's order of axes."""
         self._refuse_if_used()
         config = self._config
         result = np.empty((*self._rows[0], config.num_parts, config.hidden_size), config.dtype)
@@ -167,41 +167,42 @@ class Tape(Generic[S]):
         Parameters
         ----------
         dy : ndarray, list of ndarray or None
-            Gradient of the loss with respect to y, of y's shape, a list if y is one; or of the last
-            step's shape, (B, O) or (O,), where the loss sees every row's own last step alone; or
-            None where it sees the final state alone. What stands after a row's end, or belongs to a
-            row without steps, counts for nothing.
+            Gradient of the loss with respect to y: of y's shape, or a list if y is one; or of one
+            step's shape, (B, O) or (O,), if the loss depends only on the last step of each row; or
+            None if it depends only on the final state. Values after the end of a row are ignored,
+            and so are those of rows without steps.
         dstate : (ndarray, ndarray), optional
-            Gradient with respect to the final h and c, of their shapes; zero by default.
+            Gradients of the loss with respect to the final h and c, of their shapes; zero by
+            default.
         into : Gradients or Parameters, optional
-            What an earlier backward pass of this model returned, or its ``parameters``: the
-            parameter gradients are added to it, and it is the result's ``parameters``. For the sum
-            over several minibatches or windows of a long sequence.
-        grad_x : bool
-            Whether the gradient of x is wanted; without it ``x`` of the result is None, and it
-            takes less time.
+            Result of an earlier backward pass of this model, or its ``parameters``. The parameter
+            gradients are added to it in place, and the result has them as ``parameters``; for sums
+            over minibatches, or over windows of a long sequence.
+        grad_x : bool, default=True
+            Whether to compute the gradient with respect to x. Without it, ``x`` of the result is
+            None, and the pass takes less time.
         num_threads : int, optional
             As in a call of the model.
 
         Returns
         -------
         Gradients
-            Of x, the initial state and every parameter, in the model's dtype.
+            Gradients with respect to x, the initial state and all parameters, in the model's dtype.
 
         Raises
         ------
         RuntimeError
-            If the tape was already used, or the model's parameters have changed since it was
-            recorded.
+            If the tape was already used, or the model's parameters have changed since the
+            recording.
         ValueError, TypeError
-            If a shape or dtype does not fit; the tape can then still be used.
+            If a shape or dtype does not fit; the tape can still be used.
         KeyboardInterrupt
-            By Ctrl-C also in the middle; `into` is undefined then.
+            On Ctrl-C, even in the middle; `into` is then undefined.
 
         Notes
         -----
-        A. Graves, "Supervised sequence labelling with recurrent neural networks", 2012, section
-        4.6, has the equations.
+        The equations are in section 4.6 of A. Graves, "Supervised sequence labelling with recurrent
+        neural networks", 2012.
         """
         self._refuse_if_used()
         config, layout = self._config, self._layout
@@ -218,23 +219,23 @@ class Tape(Generic[S]):
         return Gradients(x, state, total or Parameters(self._table, flat))
 
     def _read_into(self, into: Gradients | Parameters | None) -> Parameters | None:
-        """Return the parameter gradients to add to."""
+        """Return the parameter gradients that the backward pass adds to."""
         if into is None:
             return None
         total = into.parameters if isinstance(into, Gradients) else into
         if not isinstance(total, Parameters):
-            raise TypeError(f"into must be what backward() returned, not {type(into).__name__}")
+            raise TypeError(f"into must be Gradients or Parameters, not {type(into).__name__}")
         flat, shapes = total.flat, {name: shape for name, shape, _ in self._table}
         if {name: array.shape for name, array in total.items()} != shapes:
-            raise ValueError("into has other parameters than this model")
+            raise ValueError("into must have the parameters of this model, got others")
         if flat.dtype != self._config.dtype:
-            raise ValueError(f"into is of {flat.dtype}, this model of {self._config.dtype}")
+            raise ValueError(f"into has dtype {flat.dtype}, expected {self._config.dtype}")
         if not flat.flags.writeable:
             raise ValueError("into is read-only: are these a model's parameters, not gradients?")
         return total
 
     def _read_dy(self, dy: ArrayLike | list[Any] | None) -> Array | None:
-        """Return the user's dy as (T, B, O), or (sum T_i, O)."""
+        """Return the user's dy as (T, B, O) or (sum T_i, O)."""
         if dy is None:
             return None
         config, layout, (rows, batch) = self._config, self._layout, self._rows
@@ -247,7 +248,7 @@ class Tape(Generic[S]):
         last = (batch, config.output_width) if layout.batched else (config.output_width,)
         no_last = layout.lengths is None and rows[0] == 0
         if array.shape != last or no_last:
-            whole = "a list as y is" if layout.ragged else f"y's {y.shape}"
+            whole = "a list like y" if layout.ragged else f"y's {y.shape}"
             hint = "" if no_last else f", or {last} for the last step alone"
             raise ValueError(f"dy has shape {array.shape}, expected {whole}{hint}")
         core_dy = np.zeros((*rows, config.output_width), config.dtype)
@@ -256,9 +257,9 @@ class Tape(Generic[S]):
 
 
 def _same_shapes(dy: list[Any], y: list[Array], dtype: np.dtype[Any]) -> list[Array]:
-    """Check a list of gradients against the sequences that they belong to."""
+    """Check a list of gradients against the sequences of y."""
     if len(dy) != len(y):
-        raise ValueError(f"dy has {len(dy)} sequences, y has {len(y)}")
+        raise ValueError(f"dy has {len(dy)} sequences, expected y's {len(y)}")
     arrays = [as_real(value, f"dy[{k}]", dtype) for k, value in enumerate(dy)]
     for k, (array, expected) in enumerate(zip(arrays, y, strict=True)):
         if array.shape != expected.shape:
@@ -267,7 +268,7 @@ def _same_shapes(dy: list[Any], y: list[Array], dtype: np.dtype[Any]) -> list[Ar
 
 
 class _Gates(Mapping[str, S]):
-    """A tape's gates; each is copied from the tape when it is asked for."""
+    """The gates of a tape; every access copies one from the tape."""
 
     def __init__(self, tape: Tape[S]) -> None:
         self._tape = tape

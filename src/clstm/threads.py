@@ -1,48 +1,50 @@
-"""How many threads a call uses."""
+"""The number of threads of a call."""
 
 import operator
 
 from . import _core
 
-_MOST = 1024  # the core's own limit; more only cost memory
+_MOST = 1024  # the core's limit; more would only cost memory
 _default: int | None = None
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call uses at most when it is not told.
+    """Return the maximum number of threads of calls without `num_threads`.
 
     Returns
     -------
     int
-        What `set_num_threads` set, else the least of ``OMP_NUM_THREADS`` (where set), the CPUs of
-        the process's affinity mask and its control group's quota.
+        The value set by `set_num_threads`, else the minimum of ``OMP_NUM_THREADS`` (if set), the
+        number of CPUs in the process's affinity mask, and the CPU quota of its control group.
     """
     return _default or _core.default_threads()
 
 
 def set_num_threads(num_threads: int) -> None:
-    """Set how many threads a call uses at most when it is not told.
+    """Set the maximum number of threads of calls without `num_threads`.
 
     Parameters
     ----------
     num_threads : int
-        At least 1. Calls that are running are not affected.
+        Number of threads, at least 1. Running calls are not affected.
 
     Raises
     ------
-    ValueError, TypeError
-        If it is below 1, or no integer.
+    ValueError
+        If `num_threads` is less than 1.
+    TypeError
+        If `num_threads` is not an integer.
     """
     global _default
     _default = thread_count(num_threads)
 
 
 def thread_count(num_threads: int | None) -> int:
-    """Check a call's `num_threads`; None means the default."""
+    """Return a call's `num_threads`, checked and limited; None gives the default."""
     global _default
     if num_threads is None:
         if _default is None:
-            _default = _core.default_threads()  # reads files: once
+            _default = _core.default_threads()  # reads files, so only once
         return _default
     try:
         count = operator.index(num_threads)
@@ -51,4 +53,4 @@ def thread_count(num_threads: int | None) -> int:
         raise TypeError(f"num_threads must be an integer, got {name}") from None
     if count < 1:
         raise ValueError(f"num_threads must be at least 1, got {count}")
-    return count if count < _MOST else _MOST  # min() would take longer than all the rest
+    return count if count < _MOST else _MOST  # min() would dominate the time of this function

@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time: a long sequence in windows, with the state carried on."""
+"""Truncated backpropagation through time: windows of a long sequence that pass on the state."""
 
 import operator
 from collections.abc import Iterator
@@ -22,22 +22,24 @@ class _Record(Protocol):
 
 
 class Windows(Iterator[tuple[slice, Tape[Array]]]):
-    """Records a long sequence window by window, made by `LSTM.windows`.
+    """An iterator that records a long sequence window by window, made by `LSTM.windows`.
 
-    Each iteration gives a window, a slice of the steps of x, and its tape. Every window starts from
-    the final state of the window before, but no gradient flows back into that one: its gates are
-    not kept. The memory in use is that of one window. The model may change between windows, for
-    example by an optimiser's step.
+    Each iteration returns a window, as a slice of the steps of x, and its tape. A window starts
+    from the final state of the previous one, but no gradient flows back into that one. Memory is
+    needed for a single window. The model may change between windows, for example in an optimiser's
+    step.
 
     Attributes
     ----------
     state : (ndarray, ndarray) or None
-        The final h and c of the last window; give it to another call to go on.
+        Final h and c of the last window so far; pass it to another call to continue. Before the
+        first window it is the given initial state.
 
     Notes
     -----
-    R. J. Williams, J. Peng, "An efficient gradient-based algorithm for on-line training of
-    recurrent network trajectories", 1990; here a window's gradients stay inside it.
+    The method is from R. J. Williams, J. Peng, "An efficient gradient-based algorithm for on-line
+    training of recurrent network trajectories", 1990; here the
+    gradients of a window stay inside it.
 
     Examples
     --------
@@ -65,13 +67,14 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
             raise ValueError(f"length must be at least 1, got {length}")
         if config.bidirectional or config.direction == "reverse":
             raise ValueError(
-                "windows follow each other forwards: a reverse direction would have to begin each "
-                "with the state of the next one"
+                "windows need a model without a reverse direction, which would have to start each "
+                "window from the state of the next one"
             )
         array = np.asarray(x) if hasattr(x, "__array__") else x
-        some = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
+        # One step suffices for the check; `record` converts each window.
+        first = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
         _, layout = read_sequence(
-            some, "x", config.input_size, "input_size", config.dtype, config.batch_first
+            first, "x", config.input_size, "input_size", config.dtype, config.batch_first
         )
         self.state = state
         self._record = record

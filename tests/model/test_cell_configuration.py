@@ -74,8 +74,8 @@ def test_parameters_of_functions(name):
 @pytest.mark.parametrize(
     ("kwargs", "error", "words"),
     [
-        ({"name": "gelu"}, ValueError, "no activation 'gelu'; it may be one of: sigmoid, tanh"),
-        ({"name": "Sigmoid"}, ValueError, "no activation 'Sigmoid'"),
+        ({"name": "gelu"}, ValueError, "unknown activation 'gelu', expected one of: sigmoid, tanh"),
+        ({"name": "Sigmoid"}, ValueError, "unknown activation 'Sigmoid'"),
         ({"name": None}, TypeError, "must be a string, got NoneType"),
         ({"name": "elu", "alpha": "1"}, TypeError, "alpha of 'elu' must be a real number, got str"),
         ({"name": "elu", "alpha": 1j}, TypeError, "alpha of 'elu' .* got complex"),
@@ -106,7 +106,7 @@ def test_arguments_that_make_no_activation(kwargs, error, words):
         ({"peephole": None}, TypeError, "peephole must be True or False, got None"),
         ({"coupled": 2}, TypeError, "coupled must be True or False, got 2"),
         ({"coupled": np.ones(2)}, TypeError, "coupled must be True or False"),
-        ({"gate": "gelu"}, ValueError, "^gate: there is no activation 'gelu'; .*softplus"),
+        ({"gate": "gelu"}, ValueError, "^gate: unknown activation 'gelu', .*softplus"),
         ({"cell": "affine"}, ValueError, "^cell: 'affine' needs alpha"),
         ({"hidden": np.tanh}, TypeError, "hidden must be a name or a clstm.Activation, got ufunc"),
         ({"gate": None}, TypeError, "gate must be a name or a clstm.Activation, got NoneType"),

@@ -81,10 +81,13 @@ def test_options_choose_a_part_of_a_file(run, model):
     [
         (("convert", "none", "out.nam"), "[Errno 2] No such file or directory: 'none'"),
         (("inspect", "none"), "[Errno 2] No such file or directory: 'none'"),
-        (("convert", "text", "out.nam"), "text: its content is none of safetensors, ONNX"),
-        (("inspect", "text"), "text: its content is none of safetensors, ONNX"),
+        (
+            ("convert", "text", "out.nam"),
+            "text: unknown format, expected one of: safetensors, ONNX",
+        ),
+        (("inspect", "text"), "text: unknown format, expected one of: safetensors, ONNX"),
         (("convert", "model.safetensors", "out.bin"), "out.bin: the suffix must be one of .safe"),
-        (("convert", "model.safetensors", "out.json"), "out.json: --format rtneural or guitarml?"),
+        (("convert", "model.safetensors", "out.json"), "out.json: a .json file needs --format"),
         (
             ("convert", "model.safetensors", "out.nam", "--format", "rtneural"),
             "out.nam: --format is for .json files",
@@ -95,7 +98,7 @@ def test_options_choose_a_part_of_a_file(run, model):
         ),
         (
             ("convert", "model.safetensors", "out.nam", "--torch-names"),
-            "out.nam: --torch-names says nothing in this format",
+            "out.nam: this format has no --torch-names",
         ),
         (("convert", "reverse", "out.nam"), "direction"),
         (("inspect", "bad"), "bad: weight_ih_l0 has 3 rows"),

@@ -197,7 +197,7 @@ def test_prefix_picks_names_out_of_a_larger_model():
         (
             lambda d: d.update(bias_l0=np.ones(6)),
             ValueError,
-            r"bias_l0 has shape \(6,\), the model's has \(24,\)",
+            r"bias_l0 has shape \(6,\), expected \(24,\)",
         ),
         (
             lambda d: d.update(bias_l0=[1] * 24),
@@ -297,7 +297,7 @@ def rewritten(path, **changes):
     ("changes", "words"),
     [
         ({"format": None}, "was not written by LSTM.save"),
-        ({"format": "2"}, "it has '2'"),
+        ({"format": "2"}, "got '2'"),
         ({"hidden_size": None}, "no clstm.hidden_size"),
         ({"hidden_size": "7"}, "has shape"),
         ({"hidden_size": "-6"}, "clstm.hidden_size is '-6', expected a number"),
@@ -322,7 +322,7 @@ def test_files_of_other_origin(tmp_path):
         clstm.LSTM.load(tmp_path / "none.safetensors")
     text = tmp_path / "text.safetensors"
     text.write_text("not a model, but long enough to hold a header length")
-    with pytest.raises(ValueError, match=r"text\.safetensors is no safetensors file"):
+    with pytest.raises(ValueError, match=r"text\.safetensors is not a safetensors file"):
         clstm.LSTM.load(text)
 
 

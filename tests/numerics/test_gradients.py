@@ -172,10 +172,10 @@ def test_into_refuses_gradients_of_other_models():
     foreign = other.model().record(other.x()).backward(other.dy())
     double = Case(output_size=2, dtype=np.float64)
     refused = [
-        (foreign, ValueError, "other parameters"),
+        (foreign, ValueError, "parameters of this model"),
         (double.model().record(double.x()).backward(double.dy()), ValueError, "float64"),
         (model.parameters, ValueError, "read-only"),
-        (foreign.parameters.flat, TypeError, "what backward"),
+        (foreign.parameters.flat, TypeError, "into must be Gradients or Parameters"),
     ]
     for into, error, message in refused:
         with pytest.raises(error, match=message):

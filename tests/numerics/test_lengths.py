@@ -206,7 +206,7 @@ def test_a_long_list_of_short_sequences():
         ([np.ones((3, 1, 5))], {}, ValueError, r"x\[0\] has shape \(3, 1, 5\)"),
         ([np.ones((3, 5)), None], {}, TypeError, r"x\[1\]"),
         ([np.ones((3, 5)), np.ones((3, 5), complex)], {}, TypeError, r"x\[1\] must hold real"),
-        ([[1.0] * 5], {}, TypeError, "x must be a NumPy array, got list|x\\[0\\]"),
+        ([[1.0] * 5], {}, TypeError, "a list of NumPy arrays, one per sequence; x\\[0\\] is list"),
         ((np.ones((3, 5)),), {}, TypeError, "x must be a NumPy array, got tuple"),
         ([np.ones((3, 5))], {"lengths": [3]}, ValueError, "lengths"),
         ([np.ones((3, 5))], {"out": np.empty((3, 3), "f4")}, ValueError, "out"),

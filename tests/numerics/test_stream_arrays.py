@@ -116,8 +116,8 @@ def test_out_that_overlaps_x_is_refused_before_any_write(pair):
     ("out", "error", "words"),
     [
         ([], TypeError, "out must be a NumPy array, got list"),
-        (np.empty((3, 5), "f4"), ValueError, r"out has shape \(3, 5\), the result has \(3, 4\)"),
-        (np.empty((3, 4), "f8"), ValueError, "out has dtype float64, the result has float32"),
+        (np.empty((3, 5), "f4"), ValueError, r"out has shape \(3, 5\), expected \(3, 4\)"),
+        (np.empty((3, 4), "f8"), ValueError, "out has dtype float64, expected float32"),
         (np.empty((3, 4), ">f4"), ValueError, "out has dtype >f4"),
         (np.empty((3, 8), "f4")[:, ::2], ValueError, "out must be C-contiguous"),
         (np.broadcast_to(np.float32(0), (3, 4)), ValueError, "out must be C-contiguous"),

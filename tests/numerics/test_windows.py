@@ -76,7 +76,7 @@ def test_windows_refuse():
     for length, error in ((0, ValueError), (-3, ValueError), (2.5, TypeError), (None, TypeError)):
         with pytest.raises(error):
             model.windows(CASE.x(), length)
-    with pytest.raises(ValueError, match="x has 4 features, the layer takes input_size=5"):
+    with pytest.raises(ValueError, match="x has 4 features, expected input_size=5"):
         model.windows(np.zeros((7, 3, 4)), 5)
     with pytest.raises(ValueError, match=r"expected \(T, B, input_size\)"):
         model.windows(np.zeros(7), 5)

@@ -76,7 +76,7 @@ def test_the_command_line_knows_layers(tmp_path, monkeypatch, capsys):
         assert cli.main() == 0
         printed = capsys.readouterr().out
         assert repr(model) in printed
-        assert "note" not in printed.replace("note        it reads backwards", "")
+        assert "note" not in printed.replace("note        it has a reverse direction", "")
     assert_same_model(clstm.load("out.safetensors"), model)
 
 

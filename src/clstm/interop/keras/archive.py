@@ -29,7 +29,7 @@ def read_archive(data: bytes) -> tuple[str, bytes]:
                 parts.append(archive.read(members[name]))
     except ValueError as error:
         raise ValueError(str(error)) from None
-    except Exception as error:  # zipfile has many types for malformed files
+    except Exception as error:  # zipfile raises various types for malformed files
         raise ValueError(f"it is not a valid zip archive: {error}") from None
     version = json_object(parts[0], "metadata.json").get("keras_version")
     if not isinstance(version, str) or not version.startswith("3."):

@@ -86,7 +86,7 @@ def _load_tensors(torch: Any, path: str | os.PathLike[str]) -> Any:
         try:
             with torch.serialization.safe_globals([torch.nn.LSTM]):
                 return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch has many types for malformed files
+        except Exception as error:  # torch raises various types for malformed files
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"torch.load with weights_only=True refuses it: {first}") from None
 
