@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True
-"""The only door to scipy's BLAS. It imports scipy.linalg, so _core imports it late."""
+"""The only access to scipy's BLAS. It imports scipy.linalg, so _core imports it late."""
 
 from cpython.pycapsule cimport PyCapsule_New
 from scipy.linalg cimport cython_blas
@@ -13,7 +13,7 @@ cdef inline char transposition(int transpose) noexcept nogil:
     return b"T" if transpose else b"N"
 
 
-# A row-major matrix is its column-major transpose, and C = A B is C^T = B^T A^T: the operands swap.
+# BLAS sees a row-major matrix as its transpose, and C = A B as C^T = B^T A^T: the operands swap.
 # The core limits the sizes of a product to 31 bits.
 
 cdef void sgemm(const clstm_gemm *p) noexcept nogil:

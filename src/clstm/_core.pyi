@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 _Array = NDArray[Any]
 _State = tuple[_Array | None, _Array | None]
 
-class _Configuration(Protocol):  # configuration.Configuration, which stands higher
+class _Configuration(Protocol):  # configuration.Configuration, which imports this module
     @property
     def hidden_size(self) -> int: ...
     @property

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
-"""The only boundary between Python and the C core: memory made readable, GIL released, status -> exception.
+"""The only boundary between Python and the C core: passes arrays, releases the GIL, raises statuses as exceptions.
 
-Arrays have the model's dtype and fitting shapes: `Model.takes` has checked them, or layout.py has converted them.
+Arrays have the model's dtype and the right shapes: `Model.takes` has checked them, or layout.py has converted them.
 """
 
 cimport cython
@@ -15,7 +15,7 @@ import numpy as np
 
 from ._boundary.arrays cimport (
     Geometry, Shape, c_shape, call_fits, contiguous, data, empty, empty_y, h_shape, lengths_copied, shaped,
-    turned)
+    axes_swapped)
 from .clstm_c cimport *
 from ._boundary.passes cimport (
     Gradients, Rows, Sequences, gradients, gradients_of, rows_of, sequence_of, sequences, set_incoming, set_inputs,
@@ -32,7 +32,7 @@ cdef extern from "Python.h":
 version = clstm_version().decode()
 
 
-# ---- Threads, and the context of this host ----
+# ---- Threads, and the context of the host ----
 
 cdef int check_signals(void *user) noexcept with gil:
     return PyErr_CheckSignals()
@@ -50,7 +50,7 @@ def default_threads():
 
 
 cpdef int load_blas() except -1:
-    """Import scipy's BLAS. The first call that needs a product does so."""
+    """Import scipy's BLAS, late: only the blas engine needs it."""
     global hold_blas
     if hold_blas is not None:
         return 0
@@ -63,12 +63,12 @@ cpdef int load_blas() except -1:
 
 
 cdef bint needs_blas() noexcept:
-    """Tell whether a pass calls the host's BLAS: the blas engine does."""
+    """Tell whether passes call the host's BLAS, as those of the blas engine do."""
     return clstm_engine() != NULL and strcmp(clstm_engine(), b"blas") == 0
 
 
 cdef clstm_context make_context(size_t threads, bint for_pass=False) except *:
-    """Return this host's context with a team of `threads` threads."""
+    """Return the host's context, with a team of `threads` threads."""
     if for_pass and needs_blas():
         load_blas()
     cdef clstm_context context = host
@@ -79,13 +79,13 @@ cdef clstm_context make_context(size_t threads, bint for_pass=False) except *:
 # ---- Configurations, instruction sets, engines ----
 
 def parameter_table(config):
-    """Return ``[(name, shape, offset), ...]`` of a configuration's flat parameter array, and its length."""
+    """Return ``[(name, shape, offset), ...]`` of the parameters in the flat array, and its length."""
     cdef clstm_config core_config = make_config(config)
     return tensors_of(&core_config)
 
 
 def isas():
-    """Return the names that CLSTM_ISA may take here, best first."""
+    """Return the values that CLSTM_ISA may have on this CPU, best first."""
     return isa_names()
 
 
@@ -137,7 +137,7 @@ def sigmoid(x):
 # ---- Gradients ----
 
 def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
-    """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return the norm before."""
+    """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return the original norm."""
     cdef clstm_context context = make_context(threads)
     cdef bint is_f64 = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64
     cdef void *gradients = data(flat)
@@ -154,14 +154,14 @@ def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
 
 @cython.final
 cdef class Model:
-    """A `clstm_model` with its lock: any number of concurrent calls, or one editor alone.
+    """A `clstm_model` and its lock, for any number of concurrent calls or a single editor.
 
     Parameters
     ----------
     config : configuration.Configuration
-        The equations, sizes, and order of a sequence's axes.
+        The equations, the sizes, and the order of a sequence's axes.
     flat : ndarray, float32 or float64
-        Its parameters, as `parameter_table` lays them out; copied. Its dtype is the model's.
+        Parameters in the order of `parameter_table`; copied. The model has the same dtype.
     """
 
     cdef clstm_model *handle
@@ -190,7 +190,7 @@ cdef class Model:
             raise ValueError(f"the flat parameter array has shape {flat.shape}, expected ({self.elements},)")
         return array
 
-    # Calls and editors.
+    # Locking.
 
     cdef int enter(self) except -1:
         with self.lock:
@@ -205,7 +205,7 @@ cdef class Model:
         return 0
 
     def begin_edit(self):
-        """Take the model alone, or raise RuntimeError."""
+        """Get exclusive access to the model, or raise RuntimeError."""
         with self.lock:
             if self.edited:
                 raise RuntimeError("the model is already being edited")
@@ -214,7 +214,7 @@ cdef class Model:
             self.edited = True
 
     def end_edit(self, flat):
-        """Give the model back, with new parameters unless `flat` is None."""
+        """End exclusive access; replace the parameters unless `flat` is None."""
         cdef cnp.ndarray source
         try:
             if flat is not None:
@@ -226,7 +226,7 @@ cdef class Model:
 
     @property
     def flat(self):
-        """The model's own parameters, a read-only view that keeps the model alive."""
+        """Read-only view of the model's parameters, which keeps the model alive."""
         cdef cnp.npy_intp n = self.elements
         cdef const void *parameters = typed.model_parameters(self.handle, self.is_f64)
         cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.geometry.typenum, <void *>parameters)
@@ -234,10 +234,10 @@ cdef class Model:
         view.flags.writeable = False
         return view
 
-    # Optimisers, between begin_edit and end_edit. All arrays are flat; the model and the state are written in place.
+    # Optimisers, between begin_edit and end_edit. All arrays are flat; parameters and state are updated in place.
 
     def adam_step(self, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, settings, size_t threads):
-        """One step of Adam; settings are t, lr, beta1, beta2, eps."""
+        """Take one step of Adam; settings are t, lr, beta1, beta2, eps."""
         cdef clstm_context context = make_context(threads)
         cdef clstm_adam adam = CLSTM_ADAM_INIT
         cdef void *gradients = data(g)
@@ -250,7 +250,7 @@ cdef class Model:
         raise_status(status, "Adam")
 
     def sgd_step(self, cnp.ndarray g, cnp.ndarray velocity, settings, size_t threads):
-        """One step of gradient descent; settings are lr, momentum."""
+        """Take one step of gradient descent; settings are lr, momentum."""
         cdef clstm_context context = make_context(threads)
         cdef clstm_sgd sgd = CLSTM_SGD_INIT
         cdef void *gradients = data(g)
@@ -264,33 +264,34 @@ cdef class Model:
     # Calls.
 
     def takes(self, x, state, out):
-        """Tell whether the core can use a call's arrays in place; if not, layout.py converts them or raises."""
+        """Tell whether the core can use a call's arrays in place; otherwise layout.py converts them or raises."""
         return call_fits(&self.geometry, x, state, out)
 
     def forward(self, x, state, out, size_t threads, lengths=None, bint ragged=False):
-        """Return y and (h, c), shaped as the user's x and state, a pair or None; y is `out` where it is given.
+        """Return y and (h, c) in the user's layout; y is `out` if given. `state` is a pair or None.
 
-        `lengths` (B,) are uintp; x of a ragged batch is (sum of lengths, I).
+        `lengths` (B,) has dtype uintp. A ragged batch has x (sum of lengths, I).
         """
-        cdef cnp.ndarray core_x = contiguous(turned(&self.geometry, x), self.geometry.typenum)
+        cdef cnp.ndarray core_x = contiguous(axes_swapped(&self.geometry, x), self.geometry.typenum)
         cdef cnp.ndarray core_lengths = contiguous(lengths, cnp.NPY_UINTP)
         cdef Rows rows = rows_of(core_x, core_lengths, ragged)
-        cdef cnp.ndarray core_y = None if out is None else turned(&self.geometry, out)
+        cdef cnp.ndarray core_y = None if out is None else axes_swapped(&self.geometry, out)
         cdef bint direct = core_y is not None and cnp.PyArray_IS_C_CONTIGUOUS(core_y)
         if not direct:
             core_y = empty_y(&self.geometry, core_x)
         cdef Sequences s = sequences(&rows, CLSTM_KEEP_GATES)
         final = self.run(&s, &rows, core_x, state, core_y, threads, NULL)
         if out is None:
-            return turned(&self.geometry, core_y), final
+            return axes_swapped(&self.geometry, core_y), final
         if not direct:
-            out[...] = turned(&self.geometry, core_y)
+            out[...] = axes_swapped(&self.geometry, core_y)
         return out, final
 
     def record(self, x, state, bint lean, size_t threads, lengths, bint ragged, masks):
-        """Return a `Recording`, of states alone if `lean`, and y (T, B, O), h, c (L D, B, .) for x (T, B, I).
+        """Record a pass over x (T, B, I), states only if `lean`; return the `Recording` and (y, h, c).
 
-        `lengths` and `ragged` as in `forward`; `masks` are dropout's and recurrent dropout's, or None, as in clstm.h.
+        The results have the core's layout: y (T, B, O), h and c (L D, B, .). `lengths` and `ragged` as in `forward`;
+        `masks` are those of dropout and recurrent dropout, each an array as in clstm.h, or None.
         """
         cdef Recording recording = Recording.__new__(Recording)
         cdef cnp.ndarray core_x = contiguous(x, self.geometry.typenum)
@@ -310,7 +311,7 @@ cdef class Model:
 
     cdef tuple run(self, Sequences *s, const Rows *rows, cnp.ndarray x, state, cnp.ndarray y, size_t threads,
                    clstm_tape **tape):
-        """Write y and return h, c (L D, B, .), or without B, for x and the initial state."""
+        """Compute y in place; return h, c (L D, B, .), or without B."""
         cdef int typenum = self.geometry.typenum
         h0, c0 = (None, None) if state is None else state
         cdef cnp.ndarray h0_ = contiguous(h0, typenum)
@@ -358,10 +359,10 @@ include "_boundary/_recording.pxi"
 include "_boundary/_stream.pxi"
 
 
-# ---- What other Cython modules import (_core.pxd) ----
+# ---- For other Cython modules (_core.pxd) ----
 
 cdef const clstm_model *model_of(lstm) except NULL:
-    """Return the handle of a `clstm.LSTM`: valid as long as the object, which must not be edited during its use."""
+    """Return the handle of a `clstm.LSTM`, valid for the object's lifetime. Nobody may edit the object during use."""
     model = getattr(lstm, "_model", None)
     if type(model) is not Model:
         raise TypeError(f"expected a clstm.LSTM, got {type(lstm).__name__}")

@@ -24,9 +24,9 @@ cdef class Recording:
         raise_status(status if self.tape != NULL else CLSTM_TAPE_CONSUMED, "tape")
 
     def backward(self, dy, dh, dc, into, bint grad_x, size_t threads):
-        """Return dx as x lies, dh0, dc0 (L D, B, .) and flat parameter gradients, added to `into`; inputs may be None.
+        """Return dx in x's layout, dh0, dc0 (L D, B, .) and flat parameter gradients, added to `into`.
 
-        dx is None if not `grad_x`.
+        Any input may be None. dx is None if not `grad_x`.
         """
         cdef Model model = self.model
         cdef int typenum = model.geometry.typenum

@@ -2,11 +2,11 @@
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-from ._boundary.arrays cimport apart, fits
+from ._boundary.arrays cimport disjoint, fits
 
-cdef double SHORT = 2.0**17  # multiply-adds, about 20 us: below, releasing the GIL costs more than it gives
-cdef double PIECE = 2.0**26  # multiply-adds, about 10 ms; 100 ms on a CPU a tenth as fast: the latency of Ctrl-C
-cdef double STEP = 1000  # multiply-adds that cost as much as the overhead of a step
+cdef double SHORT = 2.0**17  # multiply-adds, about 20 us: for less, releasing the GIL costs more than it gives
+cdef double PIECE = 2.0**26  # multiply-adds, about 10 ms (100 ms on a CPU a tenth as fast): the latency of Ctrl-C
+cdef double STEP = 1000  # multiply-adds in the time of a step's overhead
 
 
 @cython.final
@@ -16,11 +16,11 @@ cdef class Stream:
     Parameters
     ----------
     model : Model
-        The model; the stream begins with its weights.
+        The model; the stream starts with its weights.
     batched : bool
-        Whether steps are (B, I) and (B, O), or (I,) and (O,) of the one row.
+        Whether steps are (B, I) and (B, O), or (I,) and (O,) for a single row.
     rows : int
-        B.
+        Number of rows B.
     source : Stream, optional
         A stream of the same model to continue, with its rows and weights.
     """
@@ -41,7 +41,7 @@ cdef class Stream:
         if source is None:
             self.begin(NULL, max(rows, 1))
             if not rows:
-                clstm_stream_leave(self.handle, 0)  # the core begins with at least one
+                clstm_stream_leave(self.handle, 0)  # the core starts with at least one
             return
         source.enter()
         try:
@@ -55,7 +55,7 @@ cdef class Stream:
         PyMem_RawFree(self.memory)
 
     cdef int begin(self, const clstm_stream *source, size_t capacity) except -1:
-        """Continue a source, or begin at the initial state if NULL, in new memory for `capacity` rows."""
+        """Continue `source`, or start at the initial state if it is NULL, in new memory for `capacity` rows."""
         cdef size_t size = 0
         cdef clstm_stream *handle = NULL
         cdef clstm_status status
@@ -100,7 +100,7 @@ cdef class Stream:
     # Steps.
 
     def step(self, x, out):
-        """Return y of one step (`out` if given), or None if stream.py must convert the arrays."""
+        """Return y of one step, which is `out` if given; or None if stream.py must convert the arrays."""
         return self.advance(x, out, False)
 
     def process(self, x, out):
@@ -129,7 +129,7 @@ cdef class Stream:
             if out is None:
                 out = empty(y_shape, model.typenum)
             elif not (fits(out, y_shape, model.typenum) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
-                      and (out is x or apart(<cnp.ndarray>out, <cnp.ndarray>x))):
+                      and (out is x or disjoint(<cnp.ndarray>out, <cnp.ndarray>x))):
                 return None
             self.compute(steps, cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out))
         finally:
@@ -137,7 +137,7 @@ cdef class Stream:
         return out
 
     cdef int compute(self, size_t steps, const char *x, char *y) except -1:
-        """Run a short block in one piece; a long one in several, without the GIL, polling signals in between."""
+        """Run a short block in one piece, a long one in several without the GIL, with polls for signals in between."""
         cdef const Geometry *model = &self.model.geometry
         cdef bint is_f64 = self.model.is_f64
         cdef double work = STEP + <double>self.model.elements * <double>self.rows
@@ -158,7 +158,7 @@ cdef class Stream:
                 raise_status(CLSTM_CANCELLED, "stream")
         return 0
 
-    # Its state, weights and rows.
+    # State, weights and rows.
 
     def get_state(self):
         """Return copies of h and c (L, B, .), or without B."""
@@ -188,7 +188,7 @@ cdef class Stream:
             self.leave()
 
     def reset(self):
-        """Put all rows back to the initial state."""
+        """Set all rows to the initial state."""
         self.enter()
         try:
             raise_status(clstm_stream_reset(self.handle), "reset")
@@ -196,7 +196,7 @@ cdef class Stream:
             self.leave()
 
     def refresh(self):
-        """Replace the weights by the model's present ones."""
+        """Replace the weights by the model's current ones."""
         cdef clstm_status status
         self.enter()
         try:
@@ -215,7 +215,7 @@ cdef class Stream:
         return Stream(self.model, self.batched, 0, self)
 
     def join(self, cnp.npy_intp n):
-        """Add n rows at the initial state; return the number of rows before."""
+        """Append n rows at the initial state; return the index of the first."""
         cdef size_t row
         self.enter()
         try:
@@ -230,7 +230,7 @@ cdef class Stream:
         return first
 
     def leave_row(self, cnp.npy_intp row):
-        """Remove a row and move the last row to its place; return whether the row exists."""
+        """Remove a row and move the last row to its index; return whether the row exists."""
         self.enter()
         try:
             if not 0 <= row < self.rows:

@@ -1,10 +1,10 @@
-# Tells which of a user's arrays the core can use in place, and allocates results. Everything is inline and raises
+# Checks which of a user's arrays the core can use in place, and allocates results. All functions are inline and raise
 # only MemoryError; arrays that do not fit go to layout.py, which converts them or raises.
 
 cimport numpy as cnp
 
 
-# ---- Shapes: (first, batch, last); of two axes (first, last), of one (last,) ----
+# ---- Shapes: (first, batch, last), (first, last) or (last,) ----
 
 cdef struct Shape:
     int axes
@@ -36,20 +36,20 @@ cdef inline bint readable(array, int typenum) noexcept:
 
 
 cdef inline cnp.ndarray contiguous(array, int typenum):
-    """Return the array if the core can read it, else a copy; None for None."""
+    """Return the array if the core can read it in place, else a copy; None for None."""
     if array is None or readable(array, typenum):
         return array
     return cnp.PyArray_FROM_OTF(array, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_NOTSWAPPED)
 
 
 cdef inline bint fits(array, Shape shape, int typenum) noexcept:
-    """Tell whether it is an ndarray, no subclass, readable and of this shape."""
+    """Tell whether an object is exactly an ndarray, readable and of this shape."""
     return (cnp.PyArray_CheckExact(array) and readable(array, typenum)
             and cnp.PyArray_NDIM(<cnp.ndarray>array) == shape.axes
             and cnp.PyArray_CompareLists(cnp.PyArray_DIMS(<cnp.ndarray>array), shape.sizes, shape.axes))
 
 
-cdef inline bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+cdef inline bint disjoint(cnp.ndarray a, cnp.ndarray b) noexcept:
     """Tell whether two C-contiguous arrays share no memory."""
     cdef char *a_begin = cnp.PyArray_BYTES(a)
     cdef char *b_begin = cnp.PyArray_BYTES(b)
@@ -57,7 +57,7 @@ cdef inline bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 
 cdef inline cnp.ndarray lengths_copied(array, cnp.npy_intp batch, size_t most):
-    """Return a copy of valid lengths, or None. NumPy's functions would cost a small call 1 us each."""
+    """Return a copy of valid lengths, or None. Each NumPy function instead would add 1 us to a small call."""
     cdef Shape shape = shaped(1, 0, 0, batch)
     if not fits(array, shape, cnp.NPY_INTP):
         return None
@@ -77,9 +77,9 @@ cdef inline cnp.ndarray lengths_copied(array, cnp.npy_intp batch, size_t most):
 cdef struct Geometry:
     cnp.npy_intp input_size, hidden_size
     cnp.npy_intp num_parts  # directions of all layers
-    cnp.npy_intp state_size  # of h: the projection's size, or the hidden size
-    cnp.npy_intp width  # of a layer's h, all directions
-    cnp.npy_intp output_size  # the width where there is no readout
+    cnp.npy_intp state_size  # elements of h: proj_size, or hidden_size without a projection
+    cnp.npy_intp width  # elements of a layer's h, all directions
+    cnp.npy_intp output_size  # width without a readout
     bint batch_first
     int typenum
 
@@ -100,14 +100,14 @@ cdef inline cnp.ndarray empty_y(const Geometry *model, cnp.ndarray x):
     return empty(y_shape(model, x.ndim, x.shape[0], x.shape[1]), model.typenum)
 
 
-cdef inline cnp.ndarray turned(const Geometry *model, cnp.ndarray sequence):
-    """Swap a user's order of axes with the core's, which has the steps first."""
+cdef inline cnp.ndarray axes_swapped(const Geometry *model, cnp.ndarray sequence):
+    """Convert between the user's order of axes and the core's, which has the steps first."""
     return cnp.PyArray_SwapAxes(sequence, 0, 1) if model.batch_first and sequence.ndim == 3 else sequence
 
 
 cdef inline bint part_fits(part, Shape shape, int typenum, out) noexcept:
     """Tell whether the core can read h or c in place."""
-    return fits(part, shape, typenum) and (out is None or apart(<cnp.ndarray>out, <cnp.ndarray>part))
+    return fits(part, shape, typenum) and (out is None or disjoint(<cnp.ndarray>out, <cnp.ndarray>part))
 
 
 cdef inline bint state_fits(const Geometry *model, state, int axes, cnp.npy_intp batch, out) noexcept:
@@ -129,7 +129,7 @@ cdef inline bint call_fits(const Geometry *model, x, state, out) noexcept:
         return False
     if out is not None and not (fits(out, y_shape(model, axes, sizes[0], sizes[1]), typenum)
                                 and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
-                                and apart(<cnp.ndarray>out, <cnp.ndarray>x)):
+                                and disjoint(<cnp.ndarray>out, <cnp.ndarray>x)):
         return False
     cdef cnp.npy_intp batch = sizes[0 if model.batch_first else 1]
     return state is None or state_fits(model, state, axes, batch, out)

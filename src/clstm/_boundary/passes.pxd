@@ -1,5 +1,5 @@
-# The structs of a pass: the layout of rows, and the float32 and float64 forms, filled alike. Inline; _core.pyx keeps
-# the arrays alive.
+# The structs of a pass: the layout of its rows, and the float32 and float64 forms, which get the same values. All
+# functions are inline; _core.pyx keeps the arrays alive.
 
 cimport numpy as cnp
 
@@ -9,8 +9,8 @@ from ..clstm_c cimport *
 
 cdef struct Rows:
     size_t steps, batch
-    size_t total  # rows of x: steps times batch, or the sum of the lengths of a ragged one
-    int axes  # of the states: 2 without a batch
+    size_t total  # rows of x: steps * batch, or the sum of the lengths if ragged
+    int axes  # of the states: 3, or 2 without a batch
     const size_t *lengths  # (batch,), or NULL
     bint ragged
 
@@ -31,7 +31,7 @@ cdef inline Rows rows_of(cnp.ndarray x, cnp.ndarray lengths, bint ragged) noexce
     return rows
 
 
-cdef struct Sequences:  # the model's dtype chooses one
+cdef struct Sequences:  # the model's dtype selects one
     clstm_sequence f32
     clstm_sequence_f64 f64
 
@@ -73,7 +73,7 @@ cdef inline void set_results(Sequences *s, cnp.ndarray y, cnp.ndarray h, cnp.nda
 
 # ---- Backward ----
 
-cdef struct Gradients:  # the model's dtype chooses one
+cdef struct Gradients:  # the model's dtype selects one
     clstm_gradients f32
     clstm_gradients_f64 f64
 

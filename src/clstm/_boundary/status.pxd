@@ -16,7 +16,7 @@ cdef inline list strings(const char *const *names):
 
 
 cdef inline list isa_names():
-    """Return the values that CLSTM_ISA may have here, best first."""
+    """Return the values that CLSTM_ISA may have on this CPU, best first."""
     return strings(clstm_isa_list())
 
 
@@ -28,7 +28,7 @@ cdef inline list engine_names():
 cdef inline int raise_status(clstm_status status, str what) except -1:
     if status == CLSTM_OK:
         return 0
-    if PyErr_Occurred():  # by a signal handler while the core polled, e.g. KeyboardInterrupt
+    if PyErr_Occurred():  # by a signal handler when the core polled, for example KeyboardInterrupt
         return -1
     message = f"{what}: {clstm_strerror(status).decode()}"
     if status == CLSTM_OUT_OF_MEMORY:
@@ -36,7 +36,7 @@ cdef inline int raise_status(clstm_status status, str what) except -1:
     if status == CLSTM_TAPE_CONSUMED or status == CLSTM_MODEL_CHANGED:
         raise RuntimeError(message)
     if status == CLSTM_UNKNOWN_ISA:
-        raise ValueError(f"{message}; it may be one of: {', '.join(isa_names())}")
+        raise ValueError(f"{message}, expected one of: {', '.join(isa_names())}")
     if status == CLSTM_UNKNOWN_ENGINE:
-        raise ValueError(f"{message}; it may be one of: {', '.join(engine_names())}")
+        raise ValueError(f"{message}, expected one of: {', '.join(engine_names())}")
     raise ValueError(message)

@@ -24,7 +24,7 @@ cdef inline clstm_activation make_activation(activation) except *:
 
 
 cdef inline clstm_cell make_cell(cell) except *:
-    """Convert a `cell.Cell`; 0 stands for no bound."""
+    """Convert a `cell.Cell`; the bound 0 means none."""
     return clstm_cell(cell.peephole, cell.coupled, cell.clip or 0, cell.cell_clip or 0, make_activation(cell.gate),
                       make_activation(cell.cell), make_activation(cell.hidden))
 
@@ -53,13 +53,13 @@ cdef inline clstm_config make_config(model) except *:
 
 
 cdef inline Geometry make_geometry(model, int typenum) except *:
-    """Return the sizes of a model's arrays; the core has checked that memory can address them."""
+    """Return the sizes of a model's arrays, which the core has checked for overflow."""
     return Geometry(model.input_size, model.hidden_size, model.num_parts, model.state_size, model.width,
                     model.output_width, model.batch_first, typenum)
 
 
 cdef inline tuple tensors_of(const clstm_config *config):
-    """Return ``[(name, shape, offset), ...]`` of the flat parameter array, and its length."""
+    """Return ``[(name, shape, offset), ...]`` of the parameters in the flat array, and its length."""
     cdef clstm_parameter parameter
     cdef size_t tensors, elements, index
     raise_status(clstm_config_count(config, &tensors, &elements), "LSTM")
