@@ -1,15 +1,15 @@
 """Recognise handwritten digits with an LSTM that reads each image row by row, as 8 steps.
 
 Run it with `make demo`, or with `python examples/digits.py` where clstm, scikit-learn, matplotlib
-and tqdm are installed. It trains by backpropagation through time, prints the accuracy on images it
-has never seen, and leaves two plots and the model in `--out`:
+and tqdm are installed. It trains by backpropagation through time, prints the accuracy on held-out
+images, and writes two plots and the model to `--out`:
 
-    confusion.png        which digits are taken for which
-    gates.png            what the gates do while the network reads one digit
+    confusion.png        the confusion matrix of the held-out digits
+    gates.png            the gate activations while the network reads one digit
     digits.safetensors   the trained model, for `clstm.LSTM.load`
 
-The data are the 1,797 digits of the UCI "Optical Recognition of Handwritten Digits" set that
-scikit-learn carries, so nothing is downloaded.
+The data are the 1,797 digits of the UCI set "Optical Recognition of Handwritten Digits", a part of
+scikit-learn, so nothing is downloaded.
 """
 
 import argparse
@@ -33,7 +33,7 @@ LEARNING_RATE = 1e-2
 MAX_NORM = 1.0
 NOISE = 0.1
 
-SPLIT_SEED = 0  # which images are held out: the same for every --seed
+SPLIT_SEED = 0  # the same images are held out for every --seed
 OUT = Path(__file__).parent / "output"
 
 
@@ -45,7 +45,7 @@ class Digits(NamedTuple):
 
 
 def load():
-    """Return the digits to train with, and a quarter of all that is held out for the final test."""
+    """Return the training digits, and a quarter of all digits for the final test."""
     data = load_digits()
     images = (data.images / 16).astype(np.float32)
     parts = train_test_split(
@@ -56,7 +56,7 @@ def load():
 
 
 def split_off_validation(digits, seed):
-    """Keep a sixth of the training images back, to see how well each epoch has generalised."""
+    """Split a sixth of the training images off, to validate the model after each epoch."""
     parts = train_test_split(
         digits.images, digits.labels, test_size=1 / 6, stratify=digits.labels, random_state=seed
     )
@@ -64,31 +64,31 @@ def split_off_validation(digits, seed):
     return Digits(train_images, train_labels), Digits(validation_images, validation_labels)
 
 
-def varied(images, rng):
-    """Move every image by up to one pixel each way, and add noise: still the same digit."""
+def augmented(images, rng):
+    """Shift every image by up to one pixel in both directions, and add noise."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     down, right = rng.integers(3, size=(2, len(images), 1))
     rows, columns = down + np.arange(8), right + np.arange(8)
     image = np.arange(len(images))[:, np.newaxis, np.newaxis]
-    moved = padded[image, rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
-    return moved + rng.normal(0, NOISE, moved.shape).astype(np.float32)
+    shifted = padded[image, rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
+    return shifted + rng.normal(0, NOISE, shifted.shape).astype(np.float32)
 
 
 def scores(model, images):
-    """Return the score of every class, (N, 10): the readout after the last row was read."""
+    """Return the scores of all classes (N, 10): the readout after the last row."""
     y, _ = model(images)
     return y[:, -1]
 
 
 def train_epoch(model, adam, digits, rng):
-    """Go through the training images once, in random order; return the mean loss."""
+    """Train on all images once, in random order; return the mean loss."""
     order = rng.permutation(len(digits.labels))
     total = 0.0
     for start in range(0, len(order), BATCH_SIZE):
         batch = order[start : start + BATCH_SIZE]
-        tape = model.record(varied(digits.images[batch], rng))
+        tape = model.record(augmented(digits.images[batch], rng))
         loss, dy = clstm.losses.softmax_cross_entropy(tape.y[:, -1], digits.labels[batch])
-        grad = tape.backward(dy, grad_x=False)  # a dy of (B, 10) belongs to the last step alone
+        grad = tape.backward(dy, grad_x=False)  # dy (B, 10) is for the last step
         clstm.optim.clip_global_norm(grad, MAX_NORM)
         adam.step(grad)
         total += loss * len(batch)
@@ -96,7 +96,7 @@ def train_epoch(model, adam, digits, rng):
 
 
 def fit(digits, epochs, seed, quiet, validation=None):
-    """Train a model for so many epochs; return it, with the validation loss after each epoch."""
+    """Train a model for `epochs` epochs; return it, and the validation loss after each epoch."""
     rng = np.random.default_rng(seed)
     model = clstm.LSTM(8, HIDDEN_SIZE, output_size=10, batch_first=True, rng=rng)
     adam = clstm.optim.Adam(model)
@@ -115,7 +115,7 @@ def fit(digits, epochs, seed, quiet, validation=None):
 
 
 def train(digits, seed, quiet=False):
-    """Find the number of epochs on a validation part, then train on all of the digits given."""
+    """Choose the number of epochs by the validation loss, then train on all digits."""
     part, validation = split_off_validation(digits, seed)
     _, losses = fit(part, EPOCHS, seed, quiet, validation)
     epochs = 1 + int(np.argmin(losses))
@@ -124,11 +124,11 @@ def train(digits, seed, quiet=False):
 
 
 def save_and_load(model, path, images):
-    """Save the model, load it again, and make sure that the loaded one gives the same scores."""
+    """Save the model and load it again; check that the loaded model gives the same scores."""
     model.save(path)
     loaded = clstm.LSTM.load(path)
     if not np.array_equal(scores(loaded, images), scores(model, images)):
-        raise RuntimeError(f"the model loaded from {path} is not the one that was saved")
+        raise RuntimeError(f"the model loaded from {path} differs from the saved one")
     return loaded
 
 
@@ -141,12 +141,12 @@ def plot_confusion(labels, predicted, path):
 
 
 def plot_gates(model, image, label, path):
-    """Show one image, and what every hidden unit's gates do as its rows are read."""
+    """Plot one image, and the gates of every hidden unit while its rows are read."""
     tape = model.record(image[np.newaxis])
     panels = {f"{name} gate": gate[0, :, 0] for name, gate in tape.gates.items()}
     panels["new memory (cell gate)"] = panels.pop("cell gate")
     panels["cell state"] = tape.cells[0, :, 0]
-    order = tape.cells[0, -1, 0].argsort()  # of the hidden units, by the cell state they end in
+    order = tape.cells[0, -1, 0].argsort()  # hidden units, sorted by final cell state
     figure, axes = plt.subplots(1, 1 + len(panels), figsize=(14, 3), layout="constrained")
     axes[0].imshow(image, cmap="gray_r")
     axes[0].set(title=f"a {label}", ylabel="row = time step")
@@ -161,7 +161,7 @@ def plot_gates(model, image, label, path):
 
 
 def evaluate(model, held_out, path):
-    """Predict the held-out digits, this once; plot the confusion and return the accuracy."""
+    """Predict the held-out digits; plot the confusion matrix and return the accuracy."""
     predicted = scores(model, held_out.images).argmax(axis=1)
     plot_confusion(held_out.labels, predicted, path)
     return np.mean(predicted == held_out.labels)
@@ -169,12 +169,12 @@ def evaluate(model, held_out, path):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and shifts")
-    parser.add_argument("--out", type=Path, default=OUT, help="where plots and model go")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and shifts")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for plots and model")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
 
-    clstm.set_num_threads(1)  # batches this small gain little from a second one
+    clstm.set_num_threads(1)  # batches this small gain little from a second thread
     digits, held_out = load()
     model = train(digits, options.seed, options.quiet)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,16 @@
 """Find speech in a WAV file with the Silero voice activity detector, frame by frame as if live.
 
 Run it with `python examples/speech.py RECORDING.wav silero_vad_16k_op15.onnx` where clstm, onnx,
-matplotlib and tqdm are installed: `pip install '.[examples]'`. The recording must have 16,000
-samples a second, of 16 bits; the model is src/silero_vad/data/silero_vad_16k_op15.onnx of
-https://github.com/snakers4/silero-vad (MIT licence). It prints where there is speech and how fast
-that was, and leaves a plot in `--out`:
+matplotlib and tqdm are installed: `pip install '.[examples]'`. The recording must have a sampling
+rate of 16 kHz and 16 bits per sample; the model is src/silero_vad/data/silero_vad_16k_op15.onnx of
+https://github.com/snakers4/silero-vad (MIT licence). It prints the segments of speech and the
+real-time factor, and writes a plot to `--out`:
 
     speech.png    the waveform, the probability of speech, and the segments
 
-The package onnx only reads the file. All arithmetic is NumPy's and clstm's: a short-time Fourier
-transform, as a convolution, the convolutions of the encoder, an LSTM that carries its state from
-frame to frame, `LSTM.stream`, and a convolution of one step for the probability.
+The package onnx only reads the file. NumPy and clstm do all arithmetic: a short-time Fourier
+transform (as a convolution), the convolutions of the encoder, an LSTM that keeps its state from
+frame to frame (`LSTM.stream`), and a convolution for the probability.
 """
 
 import argparse
@@ -28,15 +28,15 @@ from tqdm import tqdm
 import clstm
 import clstm.interop.onnx
 
-RATE = 16_000  # samples a second
+RATE = 16_000  # samples per second
 FRAME = 512  # samples, 32 ms
-CONTEXT = 64  # samples of the frame before that the detector sees once more
-PADDING = 64  # samples that it is given after the frame, the last ones reflected
+CONTEXT = 64  # samples of the previous frame, prepended to each frame
+PADDING = 64  # samples appended to each frame by reflection
 
-SPEECH = 0.5  # a segment begins where the probability is so high,
-SILENCE = 0.35  # and ends where it has been below this
-MIN_SILENCE = 0.1  # for so many seconds;
-MIN_SPEECH = 0.25  # shorter ones are dropped
+SPEECH = 0.5  # a segment begins when the probability reaches this value
+SILENCE = 0.35  # it ends when the probability has stayed below this value
+MIN_SILENCE = 0.1  # for this time, in seconds
+MIN_SPEECH = 0.25  # seconds; shorter segments are dropped
 
 OUT = Path(__file__).parent / "output"
 
@@ -58,7 +58,7 @@ class Convolution(NamedTuple):
 
 
 class Detector(NamedTuple):
-    """Parts of the model in their order: what a file holds, without any state."""
+    """The layers of the model in order, without state."""
 
     transform: Convolution  # real parts of all frequencies, then imaginary parts
     encoder: list
@@ -67,19 +67,19 @@ class Detector(NamedTuple):
 
     @classmethod
     def load(cls, path):
-        """Read the model; its convolutions stand in order in the graph, the LSTM in a branch."""
+        """Read the model. The graph has the convolutions in order, and the LSTM in a branch."""
         graph = onnx.load(path).graph
         arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
         found = [convolution(node, arrays) for node in graph.node if node.op_type == "Conv"]
         if len(found) != 6:
-            raise ValueError(f"{path} has {len(found)} convolutions, silero_vad_16k_op15.onnx six")
+            raise ValueError(f"{path} has {len(found)} convolutions, expected 6")
         transform, *encoder, head = found
-        # There is one for audio with and one without a batch, of the same weights.
+        # The graph has two LSTMs of equal weights, for audio with and without a batch.
         lstm = clstm.interop.onnx.load(path, node=0)
         return cls(transform, encoder, lstm, head)
 
     def features(self, samples):
-        """Return what the LSTM sees of a frame after its context: (I,)."""
+        """Return the input (I,) of the LSTM for a frame and its context."""
         padded = np.pad(samples, (0, PADDING), mode="reflect")
         real, imaginary = np.split(self.transform(padded[np.newaxis]), 2)
         x = np.sqrt(real**2 + imaginary**2)
@@ -94,7 +94,7 @@ class Detector(NamedTuple):
 
 
 def convolution(node, arrays):
-    """Return a Conv node of the graph with its constants."""
+    """Return a Conv node of the graph as a `Convolution`."""
     weight, *bias = (arrays[name] for name in node.input[1:])
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     column = bias[0][:, np.newaxis] if bias else np.zeros((len(weight), 1), weight.dtype)
@@ -102,12 +102,12 @@ def convolution(node, arrays):
 
 
 def load_audio(path):
-    """Return the samples, from -1 to 1 in float32, the mean of all channels."""
+    """Return the samples as float32 from -1 to 1, the mean of all channels."""
     with wave.open(str(path)) as file:
         if file.getframerate() != RATE or file.getsampwidth() != 2:
             raise ValueError(
-                f"{path} has {file.getframerate()} samples a second of {8 * file.getsampwidth()} "
-                f"bits, expected {RATE} of 16"
+                f"{path} has {file.getframerate()} samples per second of "
+                f"{8 * file.getsampwidth()} bits, expected {RATE} of 16"
             )
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         samples = samples.reshape(-1, file.getnchannels())
@@ -115,7 +115,7 @@ def load_audio(path):
 
 
 def frames(samples):
-    """Yield each frame after the last samples of the one before; zeros at both ends."""
+    """Yield each frame with its context before it; both ends are padded with zeros."""
     count = -(-len(samples) // FRAME)
     padded = np.zeros(CONTEXT + count * FRAME, np.float32)
     padded[CONTEXT : CONTEXT + len(samples)] = samples
@@ -124,7 +124,7 @@ def frames(samples):
 
 
 def detect(detector, samples, quiet=False):
-    """Return the probability of speech in every frame, each from what was heard until its end."""
+    """Return the probability of speech in each frame, from the audio up to its end."""
     stream = detector.lstm.stream()
     total = -(-len(samples) // FRAME)
     bar = tqdm(frames(samples), desc="listening", total=total, unit="frame", disable=quiet)
@@ -132,9 +132,9 @@ def detect(detector, samples, quiet=False):
 
 
 def segments(probability):
-    """Return where speech begins and ends, in seconds."""
+    """Return the begin and end of each segment of speech, in seconds."""
     found, begin, quiet_since = [], None, None
-    silence = [0.0] * (2 + int(MIN_SILENCE * RATE / FRAME))  # in which the last one ends
+    silence = [0.0] * (2 + int(MIN_SILENCE * RATE / FRAME))  # ends the last segment
     for frame, p in enumerate([*probability, *silence]):
         now = frame * FRAME / RATE
         if p >= SPEECH:
@@ -163,9 +163,9 @@ def plot(samples, probability, found, path):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recording", type=Path, help="a WAV file, 16 kHz and 16 bits")
+    parser.add_argument("recording", type=Path, help="WAV file, 16 kHz and 16 bits")
     parser.add_argument("model", type=Path, help="silero_vad_16k_op15.onnx")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the plot goes")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for the plot")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
 
@@ -182,7 +182,7 @@ def main(arguments=None):
         print(f"{start:8.2f} to {end:8.2f}")
     seconds = len(samples) / RATE
     print(
-        f"segments: {len(found)}; {seconds:.1f} s of audio heard in {elapsed:.2f} s, "
+        f"segments: {len(found)}; {seconds:.1f} s of audio processed in {elapsed:.2f} s, "
         f"real-time factor {elapsed / max(seconds, 1 / RATE):.4f}"
     )
 

@@ -192,7 +192,7 @@ def test_feedback_hears_itself(tmp_path):
         y, state = model(expected[-1][np.newaxis], state)
         expected.append(y[0])
     assert_same(generated, np.array(expected))
-    with pytest.raises(ValueError, match="as many features"):
+    with pytest.raises(ValueError, match="equal numbers of input and output features"):
         feedback.generate(clstm.LSTM(2, 24, rng=0), start, 50)
     with pytest.raises(TypeError, match="clstm"):
         feedback.generate(Impostor(), start, 50)

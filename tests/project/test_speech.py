@@ -71,7 +71,7 @@ def test_the_example_runs(speech, files, tmp_path):
     result = subprocess.run([*command, "--quiet"], capture_output=True, text=True, check=True)
     last = result.stdout.splitlines()[-1]
     assert re.fullmatch(
-        r"segments: 1; 2\.5 s of audio heard in \d+\.\d\d s, real-time factor \d+\.\d{4}", last
+        r"segments: 1; 2\.5 s of audio processed in \d+\.\d\d s, real-time factor \d+\.\d{4}", last
     ), last
     assert (tmp_path / "speech.png").read_bytes().startswith(b"\x89PNG")
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""A model that hears itself: every output is the next input, step after step without the GIL."""
+"""Feedback: every output of a model is its next input, step by step without the GIL."""
 
 cimport clstm
 from libc.stdlib cimport free, malloc
@@ -8,29 +8,38 @@ import numpy as np
 
 
 def generate(lstm, float[:, ::1] start, Py_ssize_t steps):
-    """Give a model some steps and let it go on from its own outputs.
+    """Run a model on the given steps, then continue with its own outputs as inputs.
 
     Parameters
     ----------
     lstm : clstm.LSTM
-        Of float32, with as many features out as in; not to be edited meanwhile.
+        Model of dtype float32, with equal numbers of input and output features. It must not be
+        edited during the call.
     start : ndarray, float32, shape (T, I)
-        At least one step.
+        The given steps, at least one.
     steps : int
-        How many steps to go on for, at least one.
+        Number of steps to generate, at least 1.
 
     Returns
     -------
     ndarray, float32, shape (steps, I)
+        The generated steps: the outputs from the last given step on.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit.
+    MemoryError
+        If there is no memory for the stream.
     """
     cdef const clstm.clstm_model *model = clstm.model_of(lstm)
     cdef size_t size, features = lstm.input_size
     cdef Py_ssize_t t
     cdef size_t outputs = lstm.output_size or lstm.proj_size or lstm.hidden_size
     if lstm.dtype != np.float32 or outputs != features:
-        raise ValueError("the model must be of float32, with as many features out as in")
+        raise ValueError("lstm must have dtype float32 and equal numbers of input and output features")
     if start.shape[0] < 1 or start.shape[1] != features or steps < 1:
-        raise ValueError(f"start must have a step of {features} features, and steps be at least 1")
+        raise ValueError(f"start must have at least one step of {features} features, and steps must be at least 1")
     cdef float[:, ::1] y = np.empty((steps, features), np.float32)
     cdef clstm.clstm_stream *stream = NULL
     cdef clstm.clstm_status status = clstm.stream_size(model, 1, &size)

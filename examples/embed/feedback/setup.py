@@ -1,4 +1,4 @@
-"""Needs clstm's header to compile, and nothing of it to link."""
+"""Compiles against the header of clstm; there is nothing to link."""
 
 from setuptools import Extension, setup
 
