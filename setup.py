@@ -1,12 +1,12 @@
 """Builds the C core into libclstm.a, then the Cython modules; ships archive and header with them.
 
-Environment switches:
+Environment variables:
 
-    CLSTM_OPENMP=0                    build without OpenMP; 1: fail where the compiler lacks it
+    CLSTM_OPENMP=0                    build without OpenMP; 1: fail if the compiler lacks it
     CLSTM_SANITIZE=address,undefined  with these sanitizers; the first finding ends the process
     CLSTM_DEBUG=1                     no optimisation, debug information
 
-Both of these builds check the core's assertions (core/asserts.h).
+The last two also enable the core's assertions (core/asserts.h).
 
 CC, AR, CFLAGS and LDFLAGS are honoured as usual.
 """
@@ -45,7 +45,7 @@ GENERATED = ["src/clstm/_api/declarations.pxi", "src/clstm/_api/names.pxi"]  # f
 
 
 def tool(name: str) -> list[str]:
-    """Return the command that the user, or else the interpreter's own build, has for CC or AR."""
+    """Return the command for CC or AR: the user's, else that of the interpreter's own build."""
     return shlex.split(os.environ.get(name) or sysconfig.get_config_var(name) or name.lower())
 
 
@@ -55,8 +55,8 @@ def user_flags(name: str) -> list[str]:
 
 def optimisation() -> list[str]:
     if sanitizers := os.environ.get("CLSTM_SANITIZE"):
-        # Lines are all that a finding names; what -g adds takes a third of the compiler's time.
-        # The kernels take -O1 four times as long as -Og, and run no faster.
+        # -g1 has the lines of findings; the rest of -g takes a third of the compile time.
+        # With -O1 the kernels take four times as long to compile as with -Og, and run no faster.
         flags = ["-Og", "-g1", "-fno-omit-frame-pointer", "-DCLSTM_ASSERT=1"]
         return [*flags, *sanitizer_flags(sanitizers)]
     if os.environ.get("CLSTM_DEBUG", "0") != "0":
@@ -65,13 +65,13 @@ def optimisation() -> list[str]:
 
 
 def sanitizer_flags(sanitizers: str | None) -> list[str]:
-    # Without no-recover UBSan only prints, and a test run that finds something still passes.
+    # By default UBSan only prints its findings, and a test run passes in spite of them.
     return [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 
 
 @cache
 def openmp() -> list[str]:
-    """Return the OpenMP flag, or nothing where the user or the compiler does without."""
+    """Return the OpenMP flag, or nothing if the user disables OpenMP or the compiler lacks it."""
     choice = os.environ.get("CLSTM_OPENMP", "")
     if choice == "0":
         return []
@@ -89,13 +89,13 @@ def openmp() -> list[str]:
 
 
 def core_command() -> list[str]:
-    """Return the compiler call of the core. The project's flags stand last, so that they win."""
+    """Return the compile command of the core. The project's flags come last, so they win."""
     rules = ["-std=gnu11", *optimisation(), "-fPIC", *openmp(), "-fvisibility=hidden"]
     return [*tool("CC"), *user_flags("CFLAGS"), *rules, "-ffp-contract=off", "-Iinclude", "-c"]
 
 
 def runtime() -> str:
-    """Return what programs that link the archive need of its compiler, as arguments of a linker."""
+    """Return the linker arguments for the compiler's runtime, which the archive needs."""
     version = subprocess.run([*tool("CC"), "--version"], capture_output=True, check=True).stdout
     library = "-lomp" if b"clang" in version else "-lgomp"
     sanitizers = sanitizer_flags(os.environ.get("CLSTM_SANITIZE"))
@@ -110,7 +110,7 @@ def digest(*parts: str | bytes) -> str:
 
 
 def write_blas_int() -> Path:
-    """Name the integer of scipy's BLAS for _blas.pyx; scipy exports it from 1.18 on."""
+    """Declare the integer type of scipy's BLAS for _blas.pyx; scipy exports it from 1.18 on."""
     import scipy
 
     declarations = Path(scipy.__file__).with_name("linalg") / "cython_blas.pxd"
@@ -118,15 +118,18 @@ def write_blas_int() -> Path:
     line = "from scipy.linalg.cython_blas cimport blas_int" if exported else "ctypedef int blas_int"
     target = Path("build/cython/blas_int.pxi")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists() or target.read_text() != line:  # a new time would mean a new build
+    if (
+        not target.exists() or target.read_text() != line
+    ):  # a new modification time would cause a new build
         target.write_text(line)
     return target
 
 
 class Stamp:
-    """Remembers beside a built file what it was built from.
+    """A file beside a built one with the digest of its inputs.
 
-    Contents and commands are compared, not times: a checkout of an older file has an old time too.
+    Contents and commands are compared, not modification times: an older version of an input may
+    have an older time.
     """
 
     def __init__(self, built: Path, *parts: str | bytes) -> None:
@@ -144,7 +147,8 @@ class Stamp:
 class BuildCore(build_clib):
     """Compiles the core with its own plain command line and archives it.
 
-    setup() is not told of the library: the modules would get `-lclstm`, which may find another one.
+    setup() does not know the library: the modules would be linked with `-lclstm`, which may find
+    another copy.
     """
 
     @property
@@ -181,7 +185,7 @@ class BuildCore(build_clib):
 
 
 class BuildModules(build_ext):
-    """Builds the Cython modules on the archive, and puts all that C programs need beside them."""
+    """Builds the Cython modules from the archive, and ships the files that C programs need."""
 
     def run(self) -> None:
         self.run_command("build_clib")
@@ -194,7 +198,7 @@ class BuildModules(build_ext):
                 shutil.copyfile(source, target)
 
     def fill(self, template: Path, target: Path) -> None:
-        """Write a file of packaging/ with its @NAMES@ replaced; install-c does the same by sed."""
+        """Write a file of packaging/ with its @NAMES@ replaced, as install-c does with sed."""
         text = template.read_text("utf-8").replace("@RUNTIME@", runtime())
         target.write_text(text.replace("@VERSION@", self.distribution.get_version()), "utf-8")
 
@@ -208,14 +212,14 @@ class BuildModules(build_ext):
         ext.define_macros += [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
         ext.extra_compile_args += [*optimisation(), "-fvisibility=hidden"]
         if not os.environ.get("CLSTM_SANITIZE") and not os.environ.get("CLSTM_DEBUG"):
-            ext.extra_compile_args.append("-g0")  # the interpreter's own flags often hold -g
+            ext.extra_compile_args.append("-g0")  # the interpreter's own flags often have -g
         ext.extra_objects += [archive]
         ext.extra_link_args += [*openmp(), *sanitizers, "-pthread", "-lm"]
-        ext.depends += [archive]  # new whenever the core, a header, the compiler or a flag is
+        ext.depends += [archive]  # new if the core, a header, the compiler or a flag is new
         super().build_extension(ext)
 
     def translate(self, ext: Extension) -> list[str]:
-        """Write src/clstm/_api, and turn the extension's .pyx into C below build/."""
+        """Generate src/clstm/_api, and translate the extension's .pyx to C below build/."""
         import Cython
         from Cython.Build import cythonize
 
@@ -231,7 +235,7 @@ class BuildModules(build_ext):
         return result.sources
 
     def shipped(self) -> list[tuple[str, str]]:
-        """Return what goes into the package beside the modules, as pairs (source, target)."""
+        """Return the files of the package beside the modules, as pairs (source, target)."""
         in_place = self.inplace or self.editable_mode
         package = Path("src/clstm") if in_place else Path(self.build_lib, "clstm")
         archive = self.get_finalized_command("build_clib").archive
@@ -247,7 +251,7 @@ class BuildModules(build_ext):
 
 
 class BuildPackage(build_py):
-    """Copies the Python files into a clean folder: an earlier build may have left deleted ones."""
+    """Copies the Python files into a clean folder, without files that were deleted since."""
 
     def run(self) -> None:
         if not self.editable_mode:

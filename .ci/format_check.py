@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compares the changed lines of C and C++ with .clang-format and the limit of 120 columns.
+"""Checks the changed lines of C and C++ against .clang-format and the limit of 120 columns.
 
     .ci/format_check.py          lines changed since the branch left main, or since HEAD~
     .ci/format_check.py COMMIT   lines changed since COMMIT
 
-Lines of moved files count only where they have changed. Line breaks are left to the author.
+Unchanged lines of moved files are not checked. Line breaks are left to the author.
 """
 
 import difflib
@@ -27,7 +27,7 @@ def git(*arguments: str) -> str | None:
 
 
 def find_base() -> str | None:
-    """Return the commit to compare with: where the branch left main, else the last but one."""
+    """Return the commit to compare with: where the branch left main, else HEAD~."""
     for main in ("origin/HEAD", "origin/main", "main"):
         base = git("merge-base", "HEAD", main)
         if base and base != git("rev-parse", "HEAD"):
@@ -36,7 +36,7 @@ def find_base() -> str | None:
 
 
 def changed_lines(diff: str) -> dict[str, set[int]]:
-    """Return the indices of each file's added lines in a diff without context."""
+    """Return the indices of the added lines of each file in a diff without context."""
     lines: dict[str, set[int]] = {}
     name = ""
     for line in diff.splitlines():
@@ -50,8 +50,7 @@ def changed_lines(diff: str) -> dict[str, set[int]]:
 
 def formatted(name: str, text: str) -> str:
     """Return the text in the project's style."""
-    # clang-format takes TYPED(name) for a call. A word of the same length in its place is what the
-    # compiler sees.
+    # clang-format would treat TYPED(name) as a call, so a word of the same length replaces it.
     masked = re.sub(r"\b(TYPED|PUBLIC)\((\w+)\)", r"\1_\2_", text)
     command = ["clang-format", f"--assume-filename={name}"]
     result = subprocess.run(
@@ -61,7 +60,7 @@ def formatted(name: str, text: str) -> str:
 
 
 def differences(name: str, text: str) -> list[Change]:
-    """Return where the style differs within lines."""
+    """Return the runs of lines whose style differs, except for line breaks."""
     old, new = text.splitlines(), formatted(name, text).splitlines()
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     blocks = [code[1:] for code in matcher.get_opcodes() if code[0] == "replace"]
@@ -69,7 +68,7 @@ def differences(name: str, text: str) -> list[Change]:
 
 
 def check(name: str, lines: set[int]) -> list[str]:
-    """Return what is to be said of a file's changed lines."""
+    """Return the findings in the changed lines of a file."""
     text = (ROOT / name).read_text("utf-8")
     found = []
     for first, old, new in differences(name, text):
@@ -84,11 +83,11 @@ def check(name: str, lines: set[int]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     if git("rev-parse", "--show-toplevel") != str(ROOT):
-        print("format check: this is not a git checkout; nothing is checked")
+        print("format check: not a git checkout; nothing is checked")
         return 0
     base = arguments[0] if arguments else find_base()
     if not base:
-        print("format check: there is no earlier commit to compare with; nothing is checked")
+        print("format check: no earlier commit to compare with; nothing is checked")
         return 0
     options = ["-U0", "--no-color", "--no-ext-diff", "-M", "-C", "--diff-filter=d"]
     diff = git("diff", *options, base, "--", *SUFFIXES)
