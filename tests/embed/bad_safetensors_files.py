@@ -210,7 +210,7 @@ BAD = {
     "of type I64": of_type("I64", 8, "float64"),
     **{f"as type {name}": tensor(dtype=name) for name in ("I32", "f32", "F32 ", "", 32, [])},
     "one of type F64": tensor(dtype="F64"),
-    "one of type F64 and as many bytes": tensor("bias_l0", dtype="F64", shape=[2]),
+    "one of type F64 with the size of F32": tensor("bias_l0", dtype="F64", shape=[2]),
     "float64 by metadata alone": metadata(dtype="float64"),
     "float64 by metadata and size": of_type("F32", 8, "float64"),
     "float64 by tensors alone": of_type("F64", 8),

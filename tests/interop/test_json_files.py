@@ -22,7 +22,7 @@ from clstm.interop.json_files import Node, read_json, write_json
         (b'[{"b": {"c": 1, "c": 1}}]', "an object has 'c' twice"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a":' * 200_000, "nested too deeply"),
-        (b"1" * 5000, "not valid JSON"),  # Python reads no integer of so many digits
+        (b"1" * 5000, "not valid JSON"),  # Python refuses integers of this length
     ],
 )
 def test_no_json(tmp_path, data, reason):
