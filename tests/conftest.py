@@ -9,8 +9,9 @@ from threadpoolctl import ThreadpoolController
 
 from tests.support.paths import ROOT
 
-# NumPy computes what is expected. With a team of its BLAS in each worker that takes three times as
-# long: they wait for cores. scipy's, which clstm works with, is not loaded yet and keeps its own.
+# NumPy computes the expected results. With a team of its BLAS in each worker they take three times
+# as long, because the teams wait for cores. scipy's BLAS, which clstm uses, is not loaded yet and
+# keeps its number of threads.
 ThreadpoolController().limit(limits=1, user_api="blas")
 
 # `make test-long` draws more examples than a commit can wait for; .ci/run fewer, where it runs the

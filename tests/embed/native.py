@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 @cache
 def parameters_of(case):
-    """Return what the case's model is initialised with; that takes long."""
+    """Return the initial parameters of the case's model; drawing them takes long."""
     return case.model().parameters
 
 
@@ -106,7 +106,7 @@ class Build:
         return self
 
     def program(self, name):
-        """Compile consumers/{name}.c where that has not been done."""
+        """Compile consumers/{name}.c unless it has been compiled."""
         path = self.folder / name
         if not path.exists():
             flags = ["-std=c99", "-O1", f"-I{INCLUDE}", CONSUMERS / f"{name}.c"]
@@ -266,7 +266,7 @@ def check_gradients(build, case):
 
 STEEP = Activation("hard_sigmoid", 0.4, 0.45)
 
-# Everything that stands beside a plain layer, in as few models as show it.
+# Every option of a layer, in few models.
 OPTIONS = [
     Case(9, 5, 7, 40, 2, 3, direction="both", learn_state=True, lengths=(4, 9, 0, 9, 2)),
     Case(7, 18, 5, 33, 2, direction="reverse", proj_size=9, lengths=(7, 3) * 9),

@@ -110,7 +110,7 @@ def test_a_hosts_gemm_is_for_the_blas_engine(plain, engine, says):
 
 @pytest.mark.parametrize("name", ["generic-32", "generic-64"])
 def test_the_width_of_vectors_changes_no_bit(make, plain, name):
-    """But it changes the kernels; or the tests of other widths would test nothing."""
+    """It does change the kernels: else the tests of other widths would test nothing."""
     wide, narrow = make(name), replace(plain, isa="generic")
     kernels = [(build.folder / "kernels_generic.o").read_bytes() for build in (wide, narrow)]
     assert kernels[0] != kernels[1]
@@ -161,7 +161,7 @@ def test_valgrind_finds_nothing(plain, name):
 def test_training_in_c(build):
     """Recording, both kinds of tapes, clipping, Adam and gradient descent; and what they refuse.
 
-    Tapes, workspaces and the packs of weights are lent again: a step allocates nothing.
+    Tapes, workspaces and packs of weights are reused: a step allocates nothing.
     """
     for line in build.run("train").decode().splitlines():
         first, last, allocations = map(float, line.split())

@@ -33,7 +33,7 @@ def symbols() -> dict[str, list[tuple[str, str, str]]]:
 
 
 def test_symbols_that_the_archive_defines(symbols) -> None:
-    """The functions that the header declares; and what is ours, which no library passes on."""
+    """The functions that the header declares; and hidden ones, which no library exports."""
     rows = [row for rows in symbols.values() for row in rows]
     defined = {name: visibility for visibility, section, name in rows if section != "UND"}
     own = {name for name in defined if name.startswith("clstm_i_")}

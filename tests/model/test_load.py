@@ -19,7 +19,7 @@ from clstm.load import FORMATS, load, recognise
 
 @pytest.fixture
 def path(tmp_path):
-    """A name that tells nothing."""
+    """A path whose name does not tell the format."""
     return tmp_path / "model.bin"
 
 
@@ -139,7 +139,7 @@ def test_formats_are_told_without_their_packages(name, content, path):
 
 
 def test_many_fields_take_no_time(path):
-    """A file of fields of two bytes each is not walked to its end."""
+    """A file of fields of two bytes each is not read to its end."""
     path.write_bytes(b"\x08\x08" * 2_000_000 + b"\x3a\x00")
     with pytest.raises(ValueError, match="unknown format"):
         clstm.load(path)

@@ -181,7 +181,7 @@ def test_nan_stays_in_its_row_from_its_step_on(seed):
 
 @both_types
 def test_a_cell_that_spells_out_the_default_is_the_default(dtype):
-    """To the bit, gradients too, in whatever way it is said."""
+    """Bitwise, gradients too, however the default is spelled."""
     case = Case(9, 5, 7, 40, 2, 3, dtype=dtype, direction="both", lengths=(4, 9, 0, 9, 2))
     plain = Pass(case)
     model = plain.case.model()

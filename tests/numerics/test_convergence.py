@@ -38,7 +38,7 @@ def curve_of_clstm(lstm, optimiser, loss_function, x, target):
 
 
 def curve_of_oracle(parameters, step_by_formula, settings, loss_by_formula, x, target):
-    """The same training in float64, of formulas alone: specification, loss, clipping, step."""
+    """The same training in float64, from formulas only: specification, loss, clipping, step."""
     curve, gradients = [], []
     start = np.concatenate([p.ravel() for p in parameters.values()])
     for _ in range(100):
@@ -58,7 +58,7 @@ def curve_of_oracle(parameters, step_by_formula, settings, loss_by_formula, x, t
 
 
 def check_curves(seed, task, loss_function, loss_by_formula, optimiser, step_by_formula, settings):
-    """Train both ways from the same weights; return what is left of the first loss."""
+    """Train both ways from the same weights; return the last loss over the first."""
     x, target = task(np.random.default_rng(seed))
     lstm = clstm.LSTM(5, 16, 2, output_size=5, rng=seed)
     parameters = {name: p.astype(np.float64) for name, p in lstm.parameters.items()}

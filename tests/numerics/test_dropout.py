@@ -105,7 +105,7 @@ def test_with_zeros_between_the_layers_the_second_sees_nothing():
 
 
 def test_with_zeros_in_the_recurrence_gates_see_x_alone():
-    """But the cell state goes on, and y and the final h are not masked."""
+    """The cell state is kept, and y and the final h are not masked."""
     case = Case()
     tape = recorded(case, recurrent_dropout=np.zeros((1, 3, 6)))
     alone = {n: np.array(a) for n, a in case.model().parameters.items()}

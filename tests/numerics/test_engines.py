@@ -60,7 +60,7 @@ def test_an_empty_name_is_no_wish():
     ids=lambda case: f"H{case.hidden_size}-B{case.batch}",
 )
 def test_the_other_engine_computes_the_same(case, tmp_path):
-    """Each is the other's second opinion; both lie within the bound of the specification."""
+    """Each checks the other; both are within the bound of the specification."""
     other = {"packed": "blas", "blas": "packed"}[engine()]
     sizes = (case.steps, case.batch, case.input_size, case.hidden_size, case.num_layers)
     result = python(OTHER, tmp_path / "other.npz", *sizes, CLSTM_ENGINE=other)

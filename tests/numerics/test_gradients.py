@@ -198,7 +198,7 @@ def test_a_tape_of_states_alone_gives_the_same_gradients(seed, num_threads):
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_tape_larger_than_a_cache_keeps_the_same_as_small_ones(dtype, num_threads):
-    """From 1 MiB of gates and cells on they are written past the caches: here 3.4, alone 0.1."""
+    """Non-temporal stores are used from 1 MiB of gates and cells on: here 3.4, alone 0.1."""
     case = Case(steps=40, batch=33, hidden_size=64, num_layers=2, dtype=dtype)
     model, x = case.model(), case.x()
     tape = model.record(x, num_threads=num_threads)
@@ -213,7 +213,7 @@ def test_a_tape_larger_than_a_cache_keeps_the_same_as_small_ones(dtype, num_thre
 
 @pytest.mark.parametrize("steps", [1, 700])
 def test_a_tape_of_states_alone_in_several_chunks(steps):
-    """4 MiB of gates are computed again at a time: 1000 rows of this model, of 2100."""
+    """A chunk of 4 MiB of gates is recomputed at a time: 1000 of 2100 rows of this model."""
     case = Case(steps=steps, batch=3, hidden_size=131, num_layers=2, dtype=np.float64)
     model = case.model()
     whole = gradients_of(case, model)

@@ -78,7 +78,7 @@ def test_a_tape_of_states_alone_gives_the_same_gradients(seed, num_threads):
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "both"])
 def test_a_tape_of_states_alone_in_several_chunks(direction):
-    """4 MiB of gates are computed again at a time: 1000 rows of this model, of 1500 and more."""
+    """A chunk of 4 MiB of gates is recomputed at a time: 1000 rows, of 1500 and more."""
     case = Case(700, 3, hidden_size=131, num_layers=2, dtype=np.float64, direction=direction)
     one = Pass(replace(case, lengths=(150, 700, 690)), dropout=True, recurrent_dropout=True)
     model = one.case.model()

@@ -39,7 +39,7 @@ def test_objects_that_offer_an_array():
 
 
 def test_an_array_that_is_offered_while_rows_come():
-    """The rows count that there are when it has been read."""
+    """Its shape is compared with the number of rows after `__array__` has run."""
 
     class Joins:
         def __array__(self, dtype=None, copy=None):

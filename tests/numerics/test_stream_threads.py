@@ -80,7 +80,7 @@ def test_others_run_during_a_long_block_but_not_on_its_stream():
 
 
 def test_many_threads_with_streams_of_one_model_while_one_edits():
-    """A stream, refreshed or new, has the one weights or the other ones, and never some of both."""
+    """A stream, refreshed or new, has all weights of one model, never a mixture."""
     case = Case(steps=6, batch=3, hidden_size=9)
     model, x = case.model(), case.x()
     flats = [model.parameters.flat.copy(), model.parameters.flat * 0.5]

@@ -104,7 +104,7 @@ def test_the_cases_that_are_cut_have_every_option():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_block_so_long_that_others_get_a_turn(dtype):
-    """Signals are looked for every 50,000 steps of this size, about."""
+    """Signals are polled about every 50,000 steps of this size."""
     case = Case(150_001, 2, 3, 4, output_size=2, dtype=dtype)
     model, x, state = case.model(), case.x(), case.state()
     stream = stream_of(case, model, state)

@@ -115,7 +115,7 @@ def test_many_threads_share_one_model_while_one_edits():
 
 
 def calls_at_once(model, x, count=8):
-    """Return what the threads got that all called in the same moment."""
+    """Return the results of threads that all call at the same moment."""
     barrier, results = threading.Barrier(count), []
 
     def call():

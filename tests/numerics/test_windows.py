@@ -100,7 +100,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def test_memory_is_that_of_a_window():
-    """200 windows need no more than 20 do, but x itself: 1.3 MB; whole, they would need 120 MB."""
+    """200 windows need as much memory as 20, but for x (1.3 MB); one tape would need 120 MB."""
 
     def peak(steps):
         command = [sys.executable, "-c", PEAK, str(steps)]

@@ -1,4 +1,4 @@
-"""clstm_c.pxd against the header that it transcribes, and what is generated from it."""
+"""clstm_c.pxd against the header that it transcribes, and the files generated from it."""
 
 import re
 import runpy

@@ -104,7 +104,7 @@ def test_an_edited_header_reaches_archive_and_extension(sdist: Path) -> None:
 
 
 def test_an_edited_transcription_reaches_the_generated_files(sdist: Path) -> None:
-    """They are written anew, and the modules are translated again; nothing is compiled twice."""
+    """They are generated again, and so are the modules; nothing is compiled twice."""
     build(sdist)
     transcription = sdist / "src" / "clstm" / "clstm_c.pxd"
     text = transcription.read_text("utf-8")
@@ -118,7 +118,7 @@ def test_an_edited_transcription_reaches_the_generated_files(sdist: Path) -> Non
 
 
 def test_every_file_compiles_to_one_object(tmp_path: Path) -> None:
-    """By one plain line, as anyone may; the optimisation changes nothing that is looked for."""
+    """By one plain command line. The optimisation level does not affect the checks."""
     flags = ["-std=gnu11", "-O0", "-fPIC", "-fopenmp", f"-I{ROOT / 'include'}"]
     run(needed("cc"), *flags, "-c", *CORE, cwd=tmp_path)
     assert {p.stem for p in tmp_path.glob("*.o")} == {p.stem for p in CORE}

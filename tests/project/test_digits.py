@@ -15,14 +15,14 @@ PATH = ROOT / "examples" / "digits.py"
 
 @pytest.fixture
 def digits():
-    """The example as a module, its training cut short: what is tested here is not its skill."""
+    """The example as a module, with short training: these tests do not measure its accuracy."""
     spec = importlib.util.spec_from_file_location("digits", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.EPOCHS = 2
     threads = clstm.get_num_threads()
     yield module
-    clstm.set_num_threads(threads)  # the example has its own wish
+    clstm.set_num_threads(threads)  # the example sets its own number
 
 
 def run(folder, seed):
@@ -57,7 +57,7 @@ def test_the_held_out_quarter_is_the_same_for_every_seed_and_stratified(digits):
 
 
 def test_training_reads_no_held_out_digit(digits, tmp_path, monkeypatch):
-    """With the held-out digits spoilt the trained model is the same to the bit."""
+    """The trained model is bitwise equal if the held-out digits are replaced."""
     load = digits.load
 
     def spoilt():

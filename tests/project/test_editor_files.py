@@ -16,7 +16,7 @@ CORE = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/clstm
 
 
 def run(*command: object, cwd: Path = ROOT, status: int = 0, **environment: str) -> str:
-    """Run a command without what git exports to hooks and without a build's CFLAGS."""
+    """Run a command without git's variables for hooks and without a build's CFLAGS."""
     without = {name for name in os.environ if name == "CFLAGS" or name.startswith("GIT_")}
     return execute(*command, cwd=cwd, status=status, without=without, **environment)
 
@@ -72,7 +72,7 @@ def test_stages_run_alone_in_the_order_given(tree: Path) -> None:
 
 
 def test_a_failing_command_ends_the_run(tree: Path) -> None:
-    """In the midst of a stage, too: bash would go on there if the stage stood in a condition."""
+    """In the middle of a stage, too: bash would continue there if the stage ran in a condition."""
     printed = run(".ci/run", "blas", "demo", cwd=tree, status=3, **with_a_make(tree, 3))
     assert "make called: --silent" in printed
     assert "demo" not in printed and "passed" not in printed

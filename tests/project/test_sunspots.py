@@ -18,14 +18,14 @@ TEST_YEARS = 88
 
 @pytest.fixture
 def sunspots():
-    """The example as a module, its training cut short: what is tested here is not its skill."""
+    """The example as a module, with short training: these tests do not measure its accuracy."""
     spec = importlib.util.spec_from_file_location("sunspots", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.EPOCHS, module.MEMBERS = 2, 2
     threads = clstm.get_num_threads()
     yield module
-    clstm.set_num_threads(threads)  # the example has its own wish
+    clstm.set_num_threads(threads)  # the example sets its own number
 
 
 def errors(output):
@@ -70,7 +70,7 @@ def test_the_years_are_all_there(sunspots):
 
 
 def test_nothing_is_learnt_or_chosen_from_the_held_out_years(sunspots, tmp_path, monkeypatch):
-    """With the held-out years spoilt the order and, to the bit, the weights are the same."""
+    """The order is equal, and the weights bitwise, if the held-out years are replaced."""
     years, numbers = sunspots.load()
     spoilt = np.where(years < sunspots.TEST_FROM, numbers, np.nan)
     results = []

@@ -40,7 +40,7 @@ class Case:
         return self.directions * self.recurrent_size
 
     def model(self, **kwargs):
-        """A model as initialised; but what begins at zero is drawn where a test is about it.
+        """A model as initialised, but with drawn values for tensors under test that begin at zero.
 
         Without a bias of the readout y would be zero after a row's end by chance.
         """

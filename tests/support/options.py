@@ -194,7 +194,7 @@ plain = st.none()  # cells
 
 @st.composite
 def passes(draw, cells=plain):
-    """The same for Hypothesis, which makes what fails small."""
+    """The same for Hypothesis, which shrinks failing cases."""
     hidden_size = draw(sizes)
     num_layers, steps, batch = draw(st.integers(1, 3)), draw(st.integers(0, 50)), draw(sizes)
     case = Case(

@@ -283,7 +283,7 @@ def test_external_data(tmp_path):
 
 
 def test_the_detector_has_its_lstm_in_both_branches(reference_data):
-    """With and without a batch; the weights are sliced and put together again on the way."""
+    """With and without a batch; the graph slices the weights and concatenates them again."""
     data = np.load(reference_data / "silero" / "lstm.npz")
     state = {"weight_ih_l0": data["weight_ih"], "weight_hh_l0": data["weight_hh"]}
     expected = clstm.LSTM(128, 128)
