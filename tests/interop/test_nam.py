@@ -178,7 +178,7 @@ def test_versions(path, version):
         (("weights",), [[1.0]], "weights has shape"),
         (("weights",), FILE["weights"][:-1], f"weights has shape \\({COUNT - 1},\\)"),
         (("weights",), [*FILE["weights"], 0.0], f"weights has shape \\({COUNT + 1},\\)"),
-        (("weights", 3), "1", "weights value that is not a number"),
+        (("weights", 3), "1", "weights contains a value that is not a number"),
     ],
 )  # fmt: skip
 def test_bad_files(path, steps, to, reason):

@@ -43,7 +43,7 @@ def test_other_layers_are_named(path, kind):
         (("layers", 0, "go_backwards"), True, r"layers\[0\] has 'go_backwards'"),
         (("layers", 0, "weights"), [], r"layers\[0\]\.weights has 0 items, expected 3"),
         (("layers", 0, "weights", 1), [[1.0] * 12] * 4, r"weights\[1\] has shape \(4, 12\)"),
-        (("layers", 0, "weights", 2, 5), None, r"weights\[2\] value that is not a number"),
+        (("layers", 0, "weights", 2, 5), None, r"weights\[2\] contains a value that is not"),
         (("layers", 1, "weights", 0), [[1.0]] * 3, r"layers\[1\]\.weights\[0\] has shape \(3, 1\)"),
         (("layers", 1, "weights", 1), [1.0], r"layers\[1\]\.weights\[1\] has shape \(1,\)"),
         (("layers", 1), entry("activation", "tanh", 4), r"ends with 4, but the layer takes 3"),
