@@ -2,22 +2,52 @@
 
 import copy
 import json
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
 
 import clstm
-from clstm.interop.layers import run
+from clstm.cell import PLAIN, Slot
+from clstm.configuration import Configuration, DType
+from clstm.interop.layers import IN_EVERY_FORMAT, run
+from clstm.options import Bound, Choice, Flag, Size, kinds
 
 GATES = "ifgo"
-NOT_PLAIN = (
-    {"bidirectional": True},
-    {"direction": "reverse"},
-    {"proj_size": 2},
-    {"learn_state": True},
-    {"cell": clstm.Cell(peephole=True)},
-    {"cell": clstm.Cell(hidden="relu")},
-)
+
+
+def another(kind, default):
+    """A value of an option of this kind that is not its default."""
+    match kind:
+        case Flag():
+            return not default
+        case Choice():
+            return next(word for word in kind.words if word != default)
+        case Size():
+            return (default or 1) + 1
+        case Bound():
+            return 0.5
+        case Slot():
+            return "relu"
+        case DType():
+            return np.float64
+    raise TypeError(f"{kind}: a new kind of option needs its line here")
+
+
+def changed_options():
+    """Every option of a model, and of its cell, that has a default: arguments that change it."""
+    cells = [
+        {"cell": clstm.Cell(**{name: another(kind, getattr(PLAIN, name))})}
+        for name, kind in kinds(clstm.Cell).items()
+    ]
+    defaults = {f.name: f.default for f in fields(Configuration) if f.default is not MISSING}
+    options = kinds(Configuration)
+    own = [{n: another(options[n], default)} for n, default in defaults.items() if n != "cell"]
+    return (*own, *cells)
+
+
+CHANGED = changed_options()
+NOT_PLAIN = tuple(options for options in CHANGED if not options.keys() & set(IN_EVERY_FORMAT))
 
 
 def sigmoid(x):

@@ -4,12 +4,11 @@ A model that is more than an LSTM is a list of layers, each a function of a sequ
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
 
@@ -132,8 +131,17 @@ def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
     return LSTM.from_state(config, state if bias is None else state | {"bias_out": bias})
 
 
+IN_EVERY_FORMAT = (
+    *("input_size", "hidden_size", "num_layers", "output_size", "bias"),
+    *("batch_first", "dtype"),  # of a call and of the numbers, not of the equations
+)
+"""Options that no format needs to declare; a format that lacks one checks it itself."""
+
+
 def require_plain(lstm: LSTM, system: str, *also: str) -> None:
     """Raise ValueError for an option that another system's LSTM does not have.
+
+    An option that is not declared is refused, unless it has its default: a new one is never lost.
 
     Parameters
     ----------
@@ -141,10 +149,19 @@ def require_plain(lstm: LSTM, system: str, *also: str) -> None:
     system : str
         The other system, for the message.
     *also : str
-        Options that its LSTM has beside the sizes: ``"bidirectional"``, ``"cell"``, ...
+        Options that its LSTM has beside those of `IN_EVERY_FORMAT`: ``"bidirectional"``, ...; those
+        of the cell one by one, ``"cell.peephole"``, ...
     """
+    known = {*IN_EVERY_FORMAT, *also}
     config = lstm._config
-    plain = Configuration(input_size=1, hidden_size=1)
-    for name in ("bidirectional", "direction", "proj_size", "learn_state", "cell"):
-        if name not in also and getattr(config, name) != getattr(plain, name):
-            raise ValueError(f"{system} has no {name}={getattr(config, name)!r}")
+    for field in fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if name in known or value == field.default:
+            continue
+        if not any(option.startswith(f"{name}.") for option in known):
+            raise ValueError(f"{system} has no {name}={value!r}")
+        plain = type(value)()
+        for part in fields(value):
+            own = getattr(value, part.name)
+            if f"{name}.{part.name}" not in known and own != getattr(plain, part.name):
+                raise ValueError(f"{system} has no {name}.{part.name}={own!r}")

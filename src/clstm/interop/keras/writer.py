@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...cell import Activation
+from ...cell import SLOTS, Activation
 from ...layout import Array
 from ...lstm import LSTM
 from ..layers import require_plain
@@ -123,10 +123,8 @@ def _layer(kind: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
 def _check(lstm: LSTM) -> None:
     """Raise ValueError for an option that Keras does not have; the message names it."""
     cell = lstm.cell
-    require_plain(lstm, "Keras", "bidirectional", "direction", "cell")
-    for name in ("peephole", "coupled", "clip", "cell_clip"):
-        if value := getattr(cell, name):
-            raise ValueError(f"Keras has no cell.{name}={value}")
+    functions = [f"cell.{slot}" for slot in SLOTS]
+    require_plain(lstm, "Keras", "bidirectional", "direction", *functions)
     if cell.cell != cell.hidden:
         raise ValueError(
             f"Keras has one function for both: cell.cell={cell.cell}, cell.hidden={cell.hidden}"

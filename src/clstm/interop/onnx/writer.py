@@ -9,11 +9,17 @@ from ...cell import PLAIN, SLOTS, Cell
 from ...layout import Array
 from ...lstm import LSTM
 from ..gates import OURS, reorder
+from ..layers import require_plain
 from .lstm_node import ACTIVATIONS, GATE_ORDER, PEEPHOLE_ORDER, SUFFIXES, WITH_ALPHA, WITH_BETA
 
 OPSET = 17
 IR_VERSION = 8
 _LARGEST = 2**31 - 2**20  # bytes of a protobuf message, less room for the rest of the graph
+_OPTIONS = (
+    *("bidirectional", "direction", "learn_state"),
+    *("cell.peephole", "cell.coupled", "cell.clip"),
+    *(f"cell.{slot}" for slot in SLOTS),
+)
 _NAMES = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 
@@ -57,6 +63,7 @@ def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"proj_size is {lstm.proj_size}: ONNX's LSTM has no projection")
     if lstm.cell.cell_clip is not None:
         raise ValueError(f"cell_clip is {lstm.cell.cell_clip}: ONNX's LSTM has no such bound")
+    require_plain(lstm, "ONNX's LSTM", *_OPTIONS)
     if lstm.dtype != np.float32:
         raise ValueError(f"dtype is {lstm.dtype}: ONNX Runtime's LSTM is float32")
     if (size := lstm.parameters.flat.nbytes) > _LARGEST:

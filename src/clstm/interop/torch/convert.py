@@ -167,8 +167,8 @@ def to_torch(lstm: Model) -> tuple[Any, Any]:
     >>> clstm.interop.torch.to_torch(lstm)
     (LSTM(3, 8), Linear(in_features=8, out_features=1, bias=True))
     """
-    torch = import_torch()
     require_plain(lstm, "torch.nn.LSTM", "bidirectional", "proj_size")
+    torch = import_torch()
     options = {"bias": lstm.bias, "dtype": getattr(torch, lstm.dtype.name), "device": "meta"}
     module = torch.nn.LSTM(
         lstm.input_size,
