@@ -93,21 +93,19 @@ def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Gener
        architectures", 2015.
     """
     for name, array in parameters.items():
-        if name.startswith("bias"):
-            array[...] = 0
-            if name != "bias_out":
-                hidden_size = array.size // 4
-                array[hidden_size : 2 * hidden_size] = forget_bias
-        elif name.startswith("weight_hh"):
+        if name.startswith("weight_hh_l"):
             for gate in np.split(array, 4):
                 gate[...] = _orthonormal(gate.shape, rng)
-        elif name in ("h0", "c0") or name.startswith("weight_peephole"):
-            array[...] = 0
-        else:
-            gates = 4 if name.startswith("weight_ih") else 1
+        elif name.startswith(("weight_ih_l", "weight_hr_l")) or name == "weight_out":
+            gates = 4 if name.startswith("weight_ih_l") else 1
             fan_out, fan_in = array.shape[0] // gates, array.shape[1]
             limit = np.sqrt(6 / (fan_in + fan_out))
             array[...] = rng.uniform(-limit, limit, array.shape)
+        else:
+            array[...] = 0
+        if name.startswith("bias_l"):
+            hidden_size = array.size // 4
+            array[hidden_size : 2 * hidden_size] = forget_bias
 
 
 def _orthonormal(shape: tuple[int, ...], rng: "np.random.Generator") -> Array:

@@ -1,5 +1,7 @@
 """Models from arrays with PyTorch's names: options told by names and shapes, and their files."""
 
+import re
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -36,6 +38,18 @@ def path(tmp_path):
 
 
 # ---- What names and shapes tell ----
+
+
+def test_only_a_bias_tells_of_biases(monkeypatch):
+    """Not another parameter whose name begins with bias."""
+    pattern = torch_names._LAYER.pattern.replace("|bias)", "|bias|bias_other)")
+    monkeypatch.setattr(torch_names, "_LAYER", re.compile(pattern))
+    shapes = {name: a.shape for name, a in arrays().items() if "bias" not in name}
+    with pytest.raises(ValueError, match="bias_other_l0 does not fit the other parameters"):
+        torch_names.config_of(shapes | {"bias_other_l0": (3,)})
+    for names in (["bias_l0"], ["bias_ih_l0", "bias_hh_l0"]):
+        assert torch_names.config_of(shapes | dict.fromkeys(names, (12,)))["bias"]
+    assert not torch_names.config_of(shapes)["bias"]
 
 
 @pytest.mark.parametrize("pair", [False, True])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import clstm
+from clstm.parameters import Parameters, initialise
 from tests.support.case import Case
 
 
@@ -61,6 +62,14 @@ def test_default_initialisation():
     assert 0.95 * limit < largest <= limit
     assert np.abs(model.parameters["weight_out"]).max() <= np.sqrt(6 / 37)
     assert not model.parameters["bias_out"].any()
+
+
+def test_a_parameter_of_another_name_begins_at_zero():
+    """Even one whose name begins with bias."""
+    table = [("bias_l0", (8,), 0), ("bias_other_l0", (8,), 8), ("bias_out", (4,), 16)]
+    flat = np.full(20, np.nan)
+    initialise(Parameters(table, flat), 1.5, np.random.default_rng(0))
+    np.testing.assert_array_equal(flat, [0, 0, 1.5, 1.5] + 16 * [0])
 
 
 def test_the_seed_decides():

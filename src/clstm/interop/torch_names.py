@@ -15,10 +15,11 @@ from ..lstm import LSTM
 Shape = tuple[int, ...]
 
 _LAYER = re.compile(
-    r"(?:weight_ih|weight_hh|weight_hr|weight_peephole|bias_ih|bias_hh|bias)"
+    r"(?P<kind>weight_ih|weight_hh|weight_hr|weight_peephole|bias_ih|bias_hh|bias)"
     r"_l(?P<layer>0|[1-9][0-9]{0,5})(?P<reverse>_reverse)?"
 )
 _FIRST = re.compile(r"weight_ih(_l0)?\Z")
+_BIASES = {"bias", "bias_ih", "bias_hh"}
 _OTHER = {"weight_out", "bias_out", "h0", "c0"}
 _LSTM_CELL = {name: f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 
@@ -54,14 +55,15 @@ def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
     if missing := set(range(max(len(layers), 1))) - layers:
         raise ValueError(f"there is no {prefix}weight_ih_l{min(missing)}{_hint(shapes, prefix)}")
     directions = {bool(place["reverse"]) for place in places}
+    kinds = {place["kind"] for place in places}
     first = "l0" if False in directions else "l0_reverse"
     options: dict[str, Any] = _sizes(shapes, first, prefix) | {
         "num_layers": len(layers),
         "bidirectional": len(directions) == 2,
         "direction": "forward" if False in directions else "reverse",
-        "bias": any(name.startswith("bias") for name in shapes),
+        "bias": not kinds.isdisjoint(_BIASES) or "bias_out" in shapes,
         "learn_state": "h0" in shapes,
-        "cell": Cell(peephole=any("peephole" in name for name in shapes)),
+        "cell": Cell(peephole="weight_peephole" in kinds),
     }
     _check(shapes, Configuration(**options), prefix)
     return options
