@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.pool import ThreadPool
@@ -27,8 +28,6 @@ from tests.support.paths import CORE, HEADER
 
 INCLUDE = HEADER.parent
 CONSUMERS = Path(__file__).parent / "consumers"
-DIRECTIONS = ("forward", "reverse", "both")  # clstm_direction
-FUNCTIONS = ("", "sigmoid", "tanh", "hard_sigmoid", "relu")  # clstm_function, those in use here
 OPENMP = ("-fopenmp",) if clstm.config()["openmp"] else ()  # what the package's archive needs
 CORE_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off")
 
@@ -46,22 +45,18 @@ class Outcome(NamedTuple):
 
 
 @cache
+def model_of(case):
+    """Return the parameters of a case's model, and the bytes of its file; that takes long."""
+    model = case.model()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        model.save(path)
+        return model.parameters, path.read_bytes()
+
+
 def parameters_of(case):
-    """Return the initial parameters of the case's model; drawing them takes long."""
-    return case.model().parameters
-
-
-def bytes_of_cell(cell):
-    """Return the last fields of run_case.c's job; zeros for none."""
-    if cell is None:
-        return bytes(13 * 8)
-    slots = cell.gate, cell.cell, cell.hidden
-    flags = [cell.peephole, cell.coupled, *(FUNCTIONS.index(slot.name) for slot in slots)]
-    numbers = [cell.clip, cell.cell_clip, *(n for slot in slots for n in (slot.alpha, slot.beta))]
-    return (
-        np.array(flags, np.uint64).tobytes()
-        + np.array([number or 0 for number in numbers], float).tobytes()
-    )
+    """Return the initial parameters of the case's model."""
+    return model_of(case)[0]
 
 
 def execute(*command, **kwargs):
@@ -132,15 +127,14 @@ class Build:
         x = case.x() if x is None else x
         state = case.state() if state is None else state
         with_state, with_lengths = state[0] is not None, case.lengths is not None
-        head = [case.dtype == np.float64, case.input_size, case.hidden_size, case.num_layers]
-        head += [case.output_size or 0, not case.bias, DIRECTIONS.index(case.direction)]
-        head += [case.proj_size, case.learn_state, *x.shape[:2], with_state, with_lengths]
+        model = model_of(case)[1]
+        head = [len(model), *x.shape[:2], with_state, with_lengths]
         head += [3 if masks else 0, gradients, threads, fail_at]
-        arrays = [parameters_of(case).flat, x, *(state if with_state else ())]
+        arrays = [x, *(state if with_state else ())]
         arrays += [np.array(case.lengths, np.uint64)] if with_lengths else []
         arrays += [case.dy(), *case.state(salt=6)] if gradients else []
         arrays += [mask.astype(case.dtype) for mask in masks]
-        data = np.array(head, np.uint64).tobytes() + bytes_of_cell(case.cell)
+        data = np.array(head, np.uint64).tobytes() + model
         data += b"".join(a.tobytes() for a in arrays)
         return read_outcome(case, x, gradients, self.run("run_case", data=data, **kwargs))
 

@@ -4,22 +4,15 @@ import copy
 import json
 import struct
 
+from clstm.configuration import Configuration
+from clstm.options import kinds
+
 DATA = struct.pack("<12f", *range(12))
-METADATA = {
-    "clstm.format": "1",
-    "clstm.input_size": "1",
-    "clstm.hidden_size": "1",
-    "clstm.num_layers": "1",
-    "clstm.output_size": "0",
-    "clstm.bidirectional": "False",
-    "clstm.direction": "forward",
-    "clstm.proj_size": "0",
-    "clstm.bias": "True",
-    "clstm.batch_first": "False",
-    "clstm.learn_state": "False",
-    "clstm.dtype": "float32",
+METADATA = {"clstm.format": "1"} | {
+    f"clstm.{name}": text
+    for name, text in Configuration(input_size=1, hidden_size=1).to_metadata().items()
 }
-LATER = {"clstm.bidirectional", "clstm.direction", "clstm.proj_size", "clstm.learn_state"}
+LATER = {f"clstm.{name}" for name, kind in kinds(Configuration).items() if kind.later}
 TENSORS = {
     "bias_l0": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
     "weight_hh_l0": {"dtype": "F32", "shape": [4, 1], "data_offsets": [16, 32]},

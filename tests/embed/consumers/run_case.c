@@ -1,7 +1,7 @@
 /* Runs one case: reads it from stdin and writes the results to stdout, as native binary numbers.
 
-       in:  every field of `job`, in order; then parameters, x; h0, c0 if with_state; lengths (uint64_t) if
-            with_lengths; dy, dhn, dcn if gradients; and the masks of `dropout`
+       in:  every field of `job`, in order; then the model, a file of LSTM.save; x; h0, c0 if with_state; lengths
+            (uint64_t) if with_lengths; dy, dhn, dcn if gradients; and the masks of `dropout`
        out: uint64_t of every field of `outcome`; then y, hn, cn; dx, dh0, dc0 and the parameters' gradients if
             gradients
 
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 typedef struct job {
-    uint64_t is_f64, input_size, hidden_size, num_layers, output_size, no_bias, direction, proj_size, learn_state;
+    uint64_t model_bytes;
     uint64_t steps, batch;
     uint64_t with_state;            /* 0 or 1 */
     uint64_t with_lengths;          /* 0 or 1 */
@@ -23,10 +23,6 @@ typedef struct job {
     uint64_t gradients;             /* 0 or 1; 2: from a tape without gates */
     uint64_t threads;               /* in a team of POSIX threads; 1: no team */
     uint64_t fail_at;               /* this allocation fails; 0: none does */
-    uint64_t peephole, coupled;
-    uint64_t functions[3];          /* clstm_function of the cell's gate, cell, hidden */
-    double clip, cell_clip;
-    double alpha_beta[3][2];        /* of the functions */
 } job;
 
 typedef struct outcome {
@@ -69,38 +65,6 @@ static void give(const void *array, size_t count, size_t element) {
     if (fwrite(array, element, count, stdout) != count) fail("cannot write the output");
 }
 
-static clstm_activation activation_of(const job *job, size_t slot) {
-    const double *numbers = job->alpha_beta[slot];
-    const clstm_activation activation = {(clstm_function)job->functions[slot], numbers[0], numbers[1]};
-    return activation;
-}
-
-static clstm_cell cell_of(const job *job) {
-    clstm_cell cell = CLSTM_CELL_INIT;
-    cell.peephole = (int)job->peephole;
-    cell.coupled = (int)job->coupled;
-    cell.clip = job->clip;
-    cell.cell_clip = job->cell_clip;
-    cell.gate = activation_of(job, 0);
-    cell.cell = activation_of(job, 1);
-    cell.hidden = activation_of(job, 2);
-    return cell;
-}
-
-static clstm_config config_of(const job *job) {
-    clstm_config config = CLSTM_CONFIG_INIT;
-    config.input_size = job->input_size;
-    config.hidden_size = job->hidden_size;
-    config.num_layers = job->num_layers;
-    config.output_size = job->output_size;
-    config.no_bias = (int)job->no_bias;
-    config.direction = (clstm_direction)job->direction;
-    config.proj_size = job->proj_size;
-    config.learn_state = (int)job->learn_state;
-    config.cell = cell_of(job);
-    return config;
-}
-
 /* A call, repeated if memory runs out. */
 #define AGAIN(host, call)                    \
     do {                                     \
@@ -111,6 +75,14 @@ static clstm_config config_of(const job *job) {
         }                                    \
         check(status);                       \
     } while (0)
+
+static clstm_model *load(const job *job, host *host) {
+    void *file = take(job->model_bytes, 1);
+    clstm_model *model;
+    AGAIN(host, clstm_model_from_bytes(file, job->model_bytes, &host->context, &model));
+    free(file);
+    return model;
+}
 
 #define real float
 #define TYPED(name) name##_f32
@@ -141,8 +113,9 @@ int main(void) {
     host.context.release = heap_release;
     host.context.user = &host.heap;
     if (job.threads > 1) host.context.team = crew_team(&host.crew);
-    if (job.is_f64) run_f64(&job, &host);
-    else run_f32(&job, &host);
+    clstm_model *model = load(&job, &host);
+    if (clstm_model_is_f64(model)) run_f64(&job, &host, model);
+    else run_f32(&job, &host, model);
     if (host.crew.disturbed) fail("a thread's floating-point environment was changed");
     return fflush(stdout) ? 1 : 0;
 }

@@ -2,24 +2,22 @@
 
 typedef struct TYPED(arrays) {
     size_t elements, xs, ys, hs, cs; /* elements of each */
-    real *parameters, *x, *y, *dy, *dx, *gradients, *dropout, *recurrent_dropout;
+    real *x, *y, *dy, *dx, *gradients, *dropout, *recurrent_dropout;
     real *h0, *c0, *hn, *cn, *dhn, *dcn, *dh0, *dc0;
     size_t *lengths;
 } TYPED(arrays);
 
-static TYPED(arrays) TYPED(read)(const job *job) {
-    const clstm_config config = config_of(job);
-    const size_t directions = job->direction == CLSTM_BIDIRECTIONAL ? 2 : 1, rows = job->steps * job->batch;
-    const size_t width = directions * (job->proj_size ? job->proj_size : job->hidden_size);
+static TYPED(arrays) TYPED(read)(const job *job, const clstm_config *config) {
+    const size_t directions = config->direction == CLSTM_BIDIRECTIONAL ? 2 : 1, rows = job->steps * job->batch;
+    const size_t width = directions * (config->proj_size ? config->proj_size : config->hidden_size);
     size_t tensors;
     TYPED(arrays) a = {0};
-    check(clstm_config_count(&config, &tensors, &a.elements));
-    a.xs = rows * job->input_size;
-    a.ys = rows * (job->output_size ? job->output_size : width);
-    a.hs = job->num_layers * job->batch * width;
-    a.cs = job->num_layers * job->batch * directions * job->hidden_size;
+    check(clstm_config_count(config, &tensors, &a.elements));
+    a.xs = rows * config->input_size;
+    a.ys = rows * (config->output_size ? config->output_size : width);
+    a.hs = config->num_layers * job->batch * width;
+    a.cs = config->num_layers * job->batch * directions * config->hidden_size;
 
-    a.parameters = take(a.elements, sizeof(real));
     a.x = take(a.xs, sizeof(real));
     if (job->with_state) {
         a.h0 = take(a.hs, sizeof(real));
@@ -36,7 +34,7 @@ static TYPED(arrays) TYPED(read)(const job *job) {
         a.dhn = take(a.hs, sizeof(real));
         a.dcn = take(a.cs, sizeof(real));
     }
-    if (job->dropout & 1) a.dropout = take((job->num_layers - 1) * rows * width, sizeof(real));
+    if (job->dropout & 1) a.dropout = take((config->num_layers - 1) * rows * width, sizeof(real));
     if (job->dropout & 2) a.recurrent_dropout = take(a.hs, sizeof(real));
     real **const hs[] = {&a.hn, &a.dh0}, **const cs[] = {&a.cn, &a.dc0};
     for (int k = 0; k < 2; k++) {
@@ -61,7 +59,7 @@ static void TYPED(write)(const job *job, const TYPED(arrays) *a) {
 }
 
 static void TYPED(release)(TYPED(arrays) *a) {
-    real *const all[] = {a->parameters, a->x, a->y, a->dy, a->dx, a->gradients, a->h0, a->c0,
+    real *const all[] = {a->x, a->y, a->dy, a->dx, a->gradients, a->h0, a->c0,
                          a->hn, a->cn, a->dhn, a->dcn, a->dh0, a->dc0, a->dropout, a->recurrent_dropout};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
     free(a->lengths);
@@ -99,11 +97,9 @@ static void TYPED(passes)(const job *job, host *host, const clstm_model *model, 
     clstm_tape_free(tape);
 }
 
-static void TYPED(run)(const job *job, host *host) {
-    const clstm_config config = config_of(job);
-    TYPED(arrays) arrays = TYPED(read)(job);
-    clstm_model *model;
-    AGAIN(host, PUBLIC(model_create)(&config, arrays.parameters, &host->context, &model));
+/* Frees the model. */
+static void TYPED(run)(const job *job, host *host, clstm_model *model) {
+    TYPED(arrays) arrays = TYPED(read)(job, clstm_model_config(model));
     const size_t before = host->heap.peak = host->heap.now;
     TYPED(passes)(job, host, model, &arrays);
     clstm_model_free(model);
