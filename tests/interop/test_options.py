@@ -145,5 +145,5 @@ def test_a_file_with_an_unknown_option_holds_it_and_is_refused(name, write):
     path = write(later_model(doubled=True))
     with safe_open(path, "numpy") as file:
         assert file.metadata()["clstm.doubled"] == "True"
-    with pytest.raises(ValueError, match=r"clstm\.doubled is an entry that this version does not"):
+    with pytest.raises(ValueError, match=r"clstm\.doubled is unknown to this"):
         clstm.LSTM.load(path)

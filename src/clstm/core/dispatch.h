@@ -24,7 +24,7 @@ typedef struct clstm_i_isa {
 } clstm_i_isa;
 
 /* The table that a kernel file ends with; dispatch.c declares it, and knows which CPUs run it. */
-#define CLSTM_I_ISA(isa)                                                       \
+#define CLSTM_I_ISA(isa) \
     __attribute__((visibility("hidden"))) const clstm_i_isa clstm_i_isa_##isa = {#isa, &kernels_f32, &kernels_f64}
 
 /* The table in use; NULL if CLSTM_ISA names none that this CPU and build have. */

@@ -7,12 +7,12 @@
 #include "steps.h"
 #include "sums.h"
 
-#define KERNEL_MAP(function)                                                                  \
-    static void TYPED(map_##function)(size_t n, const real *x, real *y) {                     \
-        for (size_t j = 0; j < n; j += TYPED(LANES)) {                                        \
-            const size_t count = n - j < TYPED(LANES) ? n - j : TYPED(LANES);                 \
-            TYPED(store_n)(y + j, TYPED(function)(TYPED(load_n)(x + j, count)), count);       \
-        }                                                                                     \
+#define KERNEL_MAP(function)                                                            \
+    static void TYPED(map_##function)(size_t n, const real *x, real *y) {               \
+        for (size_t j = 0; j < n; j += TYPED(LANES)) {                                  \
+            const size_t count = n - j < TYPED(LANES) ? n - j : TYPED(LANES);           \
+            TYPED(store_n)(y + j, TYPED(function)(TYPED(load_n)(x + j, count)), count); \
+        }                                                                               \
     }
 KERNEL_MAP(tanh)
 KERNEL_MAP(sigmoid)

@@ -126,6 +126,7 @@ ALWAYS_INLINE void TYPED(tile)(const TYPED(place) *at, const int rows, const int
 #define TILES_OF_LAST_BLOCK(rows, whole) \
     TILE(rows, whole, 0, 1); TILE(rows, whole, 0, 2); TILE(rows, whole, 0, 3)
 
+LINE_ALIGNED
 static void TYPED(sum_tile)(const TYPED(place) *at, size_t rows, size_t whole, size_t offset, size_t last) {
     clstm_i_assert(rows && rows <= TYPED(MAX_ROWS) && rows * (whole + last) <= TYPED(MAX_SUMS));
     switch (SHAPE(rows, whole, offset, last)) {

@@ -71,6 +71,7 @@ static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i
 
 /* One step of some rows and blocks. Sums go through the stack, so that the activations of several blocks overlap: each
    is a dependent chain of some 50 cycles, more than the stores and loads cost. */
+LINE_ALIGNED
 static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
     const size_t units = blocks.end - blocks.begin, unit = blocks.begin * TYPED(LANES);
@@ -183,6 +184,7 @@ ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plai
     }
 }
 
+LINE_ALIGNED
 static void TYPED(steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 1); }
 static void TYPED(cell_steps)(const TYPED(clstm_i_steps) *steps) { TYPED(walk)(steps, 0); }
 /* Steps backward, typed: dh_t = gradient from above + dG_{t+1} W_hh, and from it dG_t, fused. */
@@ -258,6 +260,7 @@ ALWAYS_INLINE void TYPED(walk_backward)(const TYPED(clstm_i_steps_backward) *ste
     }
 }
 
+LINE_ALIGNED
 static void TYPED(steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_backward)(steps, 1); }
 static void TYPED(cell_steps_backward)(const TYPED(clstm_i_steps_backward) *steps) { TYPED(walk_backward)(steps, 0); }
 

@@ -43,7 +43,7 @@ static void TYPED(sum_products)(size_t rows, size_t columns, const real *a, size
             vreal partial = {0};
             for (; row < last; row++)
                 partial = TYPED(fma)(TYPED(load_n)(a + row * a_stride + j, n), TYPED(load_n)(b + row * b_stride + j, n),
-                                  partial);
+                                     partial);
             total += partial;
         }
         TYPED(store_n)(sums + j, total, n);
