@@ -1,10 +1,14 @@
 """A random model, its inputs and its state, all of one shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 import clstm
+from clstm.configuration import Configuration
+
+# How the names begin of parameters that are left as initialised.
+KEPT = ("weight_ih_l", "weight_hh_l", "weight_hr_l", "weight_out", "bias_l", "bias_out")
 
 
 @dataclass(frozen=True)
@@ -40,34 +44,24 @@ class Case:
         return self.directions * self.recurrent_size
 
     def model(self, **kwargs):
-        """A model as initialised, but with drawn values for tensors under test that begin at zero.
+        """A model as initialised, but with drawn tensors where zeros are the default (not biases).
 
         Without a bias of the readout y would be zero after a row's end by chance.
         """
-        both = self.direction == "both"
-        kwargs |= {} if self.cell is None else {"cell": self.cell}
-        model = clstm.LSTM(
-            self.input_size,
-            self.hidden_size,
-            self.num_layers,
-            output_size=self.output_size,
-            bidirectional=both,
-            direction="forward" if both else self.direction,
-            proj_size=self.proj_size,
-            bias=self.bias,
-            learn_state=self.learn_state,
-            dtype=self.dtype,
-            rng=self.seed,
-            **kwargs,
-        )
+        options = {name: getattr(self, name) for name in OPTIONS}
+        if self.direction == "both":
+            options |= {"bidirectional": True, "direction": "forward"}
+        if self.cell is None:
+            del options["cell"]
+        model = clstm.LSTM(**options, rng=self.seed, **kwargs)
         drawn = {"h0", "c0"} if self.lengths is None else {"h0", "c0", "bias_out"}
         names = sorted(drawn & set(model.parameters))
-        peepholes = [name for name in model.parameters if "weight_peephole" in name]
-        if names or peepholes:
+        others = [n for n in model.parameters if not n.startswith(KEPT) and n not in names]
+        if names or others:
             with model.edit() as parameters:
                 for salt, name in enumerate(names, start=20):
                     parameters[name][...] = self.draw(*parameters[name].shape, salt=salt)
-                for salt, name in enumerate(peepholes, start=30):
+                for salt, name in enumerate(others, start=30):
                     parameters[name][...] = 0.5 * self.draw(*parameters[name].shape, salt=salt)
         return model
 
@@ -97,3 +91,7 @@ class Case:
         return self.padded(
             self.draw(self.steps, self.batch, self.output_size or self.width, salt=4)
         )
+
+
+# The arguments of a model that a case has; an option of a model becomes one by its line in Case.
+OPTIONS = [f.name for f in fields(Configuration) if f.name in {f.name for f in fields(Case)}]
