@@ -9,10 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 import clstm
-from clstm.configuration import Configuration
-from clstm.options import Flag, kinds
 from tests.support import reference
-from tests.support.case import OPTIONS, Case
+from tests.support.case import Case
 from tests.support.reference_cell import ACTIVATIONS, SLOPES
 
 
@@ -158,16 +156,12 @@ def random_lengths(rng, steps, batch):
     return tuple(np.where(half & (kind > 0), steps * (kind == 1), lengths).tolist())
 
 
-# Options of a model that are True or False, and drawn so.
-FLAGS = [name for name in OPTIONS if isinstance(kinds(Configuration)[name], Flag)]
-
-
 def random_pass(seed, largest=4, **fixed):
     """Every option by chance, but what is fixed."""
     rng = np.random.default_rng((seed, 5))
     steps, batch, input_size, hidden_size = rng.integers(1, largest + 1, 4).tolist()
     num_layers = int(rng.integers(1, 4))
-    projected, unequal, ragged, given, dropped, recurrent, readout = rng.random(7) < 0.5
+    projected, unequal, ragged, learn, given, dropped, recurrent, readout = rng.random(8) < 0.5
     options = {
         "steps": 1 if seed % 7 == 0 else steps,
         "batch": batch,
@@ -175,11 +169,12 @@ def random_pass(seed, largest=4, **fixed):
         "hidden_size": hidden_size,
         "num_layers": num_layers,
         "output_size": int(rng.integers(1, largest)) if readout else None,
+        "bias": bool(seed % 4),
         "dtype": np.float64,
         "seed": seed,
         "direction": ("forward", "reverse", "both", "both")[rng.integers(4)],
         "proj_size": int(rng.integers(1, hidden_size)) if projected and hidden_size > 1 else 0,
-        **dict(zip(FLAGS, (rng.random(len(FLAGS)) < 0.5).tolist(), strict=True)),
+        "learn_state": bool(learn),
     } | fixed
     case = Case(**options)
     if unequal and "lengths" not in fixed:
@@ -209,11 +204,12 @@ def passes(draw, cells=plain):
         hidden_size=hidden_size,
         num_layers=num_layers,
         output_size=draw(st.none() | st.integers(1, 20)),
+        bias=draw(st.booleans()),
         dtype=draw(st.sampled_from([np.float32, np.float64])),
         seed=draw(st.integers(0, 10**6)),
         direction=draw(st.sampled_from(["both", "forward", "reverse"])),
         proj_size=draw(st.integers(0, hidden_size - 1)) if draw(st.booleans()) else 0,
-        **{name: draw(st.booleans()) for name in FLAGS},
+        learn_state=draw(st.booleans()),
         cell=draw(cells),
     )
     if draw(st.booleans()):
