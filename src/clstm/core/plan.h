@@ -44,10 +44,10 @@ static inline clstm_i_map clstm_i_packed_map(const clstm_i_plan *plan) {
     return (clstm_i_map){plan->offsets, NULL};
 }
 
-/* The index in an array of a row at step s of a direction. */
+/* The index in an array of a row at step s of a direction. Without a batch it is an address that nobody reads. */
 static inline size_t clstm_i_place(const clstm_i_plan *plan, const clstm_i_map *map, int reversed, size_t s,
                                    size_t row) {
-    clstm_i_assert(row < plan->batch && s < (plan->lengths ? plan->lengths[row] : plan->steps));
+    clstm_i_assert(!plan->batch || (row < plan->batch && s < (plan->lengths ? plan->lengths[row] : plan->steps)));
     const size_t length = plan->lengths ? plan->lengths[row] : plan->steps, t = reversed ? length - 1 - s : s;
     return map->at[t] + (map->first ? map->first[row] : row);
 }
