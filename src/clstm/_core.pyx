@@ -14,8 +14,8 @@ from contextlib import nullcontext
 import numpy as np
 
 from ._boundary.arrays cimport (
-    Geometry, Shape, c_shape, call_fits, contiguous, data, empty, empty_y, h_shape, lengths_copied, shaped,
-    axes_swapped)
+    Geometry, Shape, c_shape, call_fits, contiguous, data, disjoint, empty, empty_y, fits, h_shape, lengths_copied,
+    readable, shaped, axes_swapped)
 from .clstm_c cimport *
 from ._boundary.passes cimport (
     Gradients, Rows, Sequences, gradients, gradients_of, rows_of, sequence_of, sequences, set_incoming, set_inputs,
@@ -138,6 +138,10 @@ def sigmoid(x):
 
 def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
     """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return the original norm."""
+    if not (readable(flat, cnp.NPY_FLOAT32) or readable(flat, cnp.NPY_FLOAT64)):
+        raise ValueError("grad must be contiguous, aligned and of dtype float32 or float64")
+    if not cnp.PyArray_ISWRITEABLE(flat):
+        raise ValueError("grad is read-only: are these a model's parameters, not gradients?")
     cdef clstm_context context = make_context(threads)
     cdef bint is_f64 = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64
     cdef void *gradients = data(flat)
@@ -236,27 +240,54 @@ cdef class Model:
 
     # Optimisers, between begin_edit and end_edit. All arrays are flat; parameters and state are updated in place.
 
-    def adam_step(self, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, settings, size_t threads):
+    cdef int check_gradient(self, cnp.ndarray g) except -1:
+        """Raise unless an optimiser can read the gradient in place."""
+        if not (readable(g, self.geometry.typenum) and g.ndim == 1 and <size_t>g.shape[0] == self.elements):
+            raise ValueError(f"grad must be contiguous, aligned and of shape ({self.elements},)")
+        return 0
+
+    cdef int check_state(self, str name, cnp.ndarray state, str other_name, cnp.ndarray other) except -1:
+        """Raise unless an optimiser can update its state in place, apart from the other array."""
+        if cnp.PyArray_TYPE(state) != self.geometry.typenum or not cnp.PyArray_ISNOTSWAPPED(state):
+            raise TypeError(f"{name} must be an array of the model's dtype, {self.flat.dtype}")
+        if not (state.ndim == 1 and <size_t>state.shape[0] == self.elements and cnp.PyArray_ISCARRAY(state)):
+            raise ValueError(f"{name} must be contiguous, aligned, writable and of shape ({self.elements},)")
+        if not disjoint(state, other):
+            raise ValueError(f"{name} shares memory with {other_name}")
+        return 0
+
+    def adam_step(self, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None, settings,
+                  size_t threads):
         """Take one step of Adam; settings are t, lr, beta1, beta2, eps."""
         cdef clstm_context context = make_context(threads)
         cdef clstm_adam adam = CLSTM_ADAM_INIT
+        cdef clstm_status status
+        adam.step, adam.lr, adam.beta1, adam.beta2, adam.eps = settings
+        cdef cnp.ndarray flat = self.flat
+        self.check_gradient(g)
+        self.check_state("m", m, "grad", g)
+        self.check_state("m", m, "the model's parameters", flat)
+        self.check_state("v", v, "grad", g)
+        self.check_state("v", v, "the model's parameters", flat)
+        self.check_state("v", v, "m", m)
         cdef void *gradients = data(g)
         cdef void *first = data(m)
         cdef void *second = data(v)
-        cdef clstm_status status
-        adam.step, adam.lr, adam.beta1, adam.beta2, adam.eps = settings
         with nogil:
             status = typed.adam_step(self.handle, &adam, gradients, first, second, &context, self.is_f64)
         raise_status(status, "Adam")
 
-    def sgd_step(self, cnp.ndarray g, cnp.ndarray velocity, settings, size_t threads):
+    def sgd_step(self, cnp.ndarray g not None, cnp.ndarray velocity not None, settings, size_t threads):
         """Take one step of gradient descent; settings are lr, momentum."""
         cdef clstm_context context = make_context(threads)
         cdef clstm_sgd sgd = CLSTM_SGD_INIT
-        cdef void *gradients = data(g)
-        cdef void *state = data(velocity)
         cdef clstm_status status
         sgd.lr, sgd.momentum = settings
+        self.check_gradient(g)
+        self.check_state("velocity", velocity, "grad", g)
+        self.check_state("velocity", velocity, "the model's parameters", self.flat)
+        cdef void *gradients = data(g)
+        cdef void *state = data(velocity)
         with nogil:
             status = typed.sgd_step(self.handle, &sgd, gradients, state, &context, self.is_f64)
         raise_status(status, "SGD")

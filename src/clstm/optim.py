@@ -69,28 +69,31 @@ def _two_decays(name: str, value: Any) -> tuple[float, float]:
 
 def _flat_of(grad: "Gradients | Parameters") -> Array:
     flat = getattr(getattr(grad, "parameters", grad), "flat", None)
-    if not isinstance(flat, np.ndarray):
+    if not isinstance(flat, np.ndarray) or isinstance(flat, np.ma.MaskedArray):
         raise TypeError(f"grad must be Gradients or Parameters, not {type(grad).__name__}")
+    if flat.ndim != 1:
+        raise ValueError(f"grad must have one axis, got shape {flat.shape}")
     return flat
 
 
 def _gradient_for(lstm: "LSTM", grad: "Gradients | Parameters") -> Array:
+    """Return a gradient that the core can read while it writes the parameters."""
     flat, model = _flat_of(grad), lstm._model.flat
     if flat.shape != model.shape:
         raise ValueError(f"grad has {flat.size} values, expected {model.size}, one per parameter")
     if flat.dtype != model.dtype:
         raise ValueError(f"grad has dtype {flat.dtype}, expected the model's {model.dtype}")
-    return np.ascontiguousarray(flat)
+    fits = flat.flags.c_contiguous and flat.flags.aligned
+    return flat if fits and not np.may_share_memory(flat, model) else flat.copy()
 
 
-def _state_for(lstm: "LSTM", **arrays: Array) -> None:
+def _state_for(lstm: "LSTM", grad: Array, **arrays: Array) -> None:
     """Check the state of an optimiser, which a user may have replaced."""
-    like = lstm._model.flat  # creating all views of `parameters` takes as long as a small step
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype != like.dtype:
-            raise TypeError(f"{name} must be an array of the model's dtype, {like.dtype}")
-        if array.shape != like.shape or not array.flags.carray:
-            raise ValueError(f"{name} must be contiguous, writable and of shape {like.shape}")
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be an array of the model's dtype, {lstm.dtype}")
+        if np.may_share_memory(array, grad):
+            raise ValueError(f"{name} shares memory with grad")
 
 
 @contextmanager
@@ -186,18 +189,20 @@ class Adam:
         Raises
         ------
         TypeError
-            If `grad` has another type.
+            If `grad` has another type, or `m` or `v` is not an array of the model's dtype.
         ValueError
-            If the size or dtype of `grad` is not the model's.
+            If the size or dtype of `grad` is not the model's; or `m` or `v` has another shape, is
+            not contiguous, aligned and writable, or shares memory with another array of the step.
         RuntimeError
             If a call is using the model or `edit` is open. The model, the averages and t are then
             unchanged.
         """
         g = _gradient_for(self.lstm, grad)
-        _state_for(self.lstm, m=self.m, v=self.v)
+        m, v = self.m, self.v
+        _state_for(self.lstm, _flat_of(grad), m=m, v=v)
         settings = (self.t + 1, self.lr, *self.betas, self.eps)
         with _alone(self.lstm) as model:
-            model.adam_step(g, self.m, self.v, settings, thread_count(None))
+            model.adam_step(g, m, v, settings, thread_count(None))
             self.t += 1
 
 
@@ -252,9 +257,10 @@ class SGD:
     def step(self, grad: "Gradients | Parameters") -> None:
         """Update the model's parameters by one step; `grad` and errors as in `Adam.step`."""
         g = _gradient_for(self.lstm, grad)
-        _state_for(self.lstm, velocity=self.velocity)
+        velocity = self.velocity
+        _state_for(self.lstm, _flat_of(grad), velocity=velocity)
         with _alone(self.lstm) as model:
-            model.sgd_step(g, self.velocity, (self.lr, self.momentum), thread_count(None))
+            model.sgd_step(g, velocity, (self.lr, self.momentum), thread_count(None))
 
 
 def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
@@ -279,7 +285,8 @@ def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
     TypeError
         If `grad` has another type, or `max_norm` is not a real number.
     ValueError
-        If `max_norm` is not positive, or `grad` is read-only, as a model's own parameters are.
+        If `max_norm` is not positive; or `grad` is read-only, as a model's own parameters are, or
+        not a contiguous array of native float32 or float64.
 
     References
     ----------
@@ -287,8 +294,6 @@ def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
        networks", 2013, algorithm 1, arXiv:1211.5063.
     """
     flat = _flat_of(grad)
-    if not flat.flags.writeable:
-        raise ValueError("grad is read-only: are these a model's parameters, not gradients?")
     limit = _real("max_norm", max_norm)
     if not limit > 0:
         raise ValueError(f"max_norm must be positive, not {max_norm}")

@@ -3,12 +3,14 @@
 import copy
 import math
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import clstm
 from clstm import optim
+from tests.support.arrays import misaligned, read_only, spread
 from tests.support.formulas import adam_by_formula, sgd_by_formula
 
 
@@ -219,3 +221,97 @@ def test_clip_refuses():
         with pytest.raises(error, match=message):
             optim.clip_global_norm(argument, max_norm)
     np.testing.assert_array_equal(grad.parameters.flat, before)
+
+
+FLAT = {
+    "strided": spread,
+    "reversed": lambda flat: flat[::-1].copy()[::-1],
+    "misaligned": misaligned,
+    "byte-swapped": lambda flat: flat.astype(flat.dtype.newbyteorder()),
+    "of one element": lambda flat: np.broadcast_to(flat[0], flat.shape),
+    "integers": lambda flat: flat.astype(np.int32),
+    "of two axes": lambda flat: flat.reshape(2, -1).copy(),
+    "masked": np.ma.masked_array,
+    "read-only": read_only,
+}
+
+
+@pytest.mark.parametrize("layout", FLAT)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_clip_is_right_or_refuses_a_flat_array_of_any_layout(layout, dtype):
+    flat = FLAT[layout](np.full(1000, 3, dtype))
+    before = flat.copy()
+    with pytest.raises((TypeError, ValueError), match=r"^grad "):
+        optim.clip_global_norm(SimpleNamespace(flat=flat), 1.0)
+    np.testing.assert_array_equal(flat, before)
+
+
+@pytest.mark.parametrize("layout", FLAT)
+@pytest.mark.parametrize("optimiser", [optim.Adam, optim.SGD])
+def test_a_step_is_right_or_refuses_a_gradient_of_any_layout(optimiser, layout):
+    one, two = (clstm.LSTM(3, 4, rng=0) for _ in range(2))
+    grad = gradient(one).parameters.flat
+    flat = FLAT[layout](grad)
+    before = one.parameters.flat.copy()
+    under_test = optimiser(one, lr=0.1)
+    if layout in ("byte-swapped", "integers", "of two axes", "masked"):
+        with pytest.raises((TypeError, ValueError), match=r"^grad "):
+            under_test.step(SimpleNamespace(flat=flat))
+        np.testing.assert_array_equal(one.parameters.flat, before)
+        return
+    under_test.step(SimpleNamespace(flat=flat))
+    optimiser(two, lr=0.1).step(SimpleNamespace(flat=np.array(flat)))
+    np.testing.assert_array_equal(one.parameters.flat, two.parameters.flat)
+
+
+@pytest.mark.parametrize("optimiser", [optim.Adam, optim.SGD])
+def test_the_parameters_may_be_their_own_gradient(optimiser):
+    one, two = (clstm.LSTM(3, 4, rng=0) for _ in range(2))
+    optimiser(one, lr=0.1).step(one.parameters)
+    optimiser(two, lr=0.1).step(SimpleNamespace(flat=two.parameters.flat.copy()))
+    np.testing.assert_array_equal(one.parameters.flat, two.parameters.flat)
+
+
+STATE = [(optim.Adam, "m"), (optim.Adam, "v"), (optim.SGD, "velocity")]
+
+
+@pytest.mark.parametrize("layout", FLAT)
+@pytest.mark.parametrize(("optimiser", "name"), STATE)
+def test_state_of_another_layout_is_refused(optimiser, name, layout):
+    lstm = clstm.LSTM(3, 4, rng=0)
+    under_test = optimiser(lstm, lr=0.1)
+    setattr(under_test, name, FLAT[layout](np.ones_like(lstm.parameters.flat)))
+    refuses_without_a_trace(under_test, gradient(lstm), f"^{name} must be ")
+
+
+@pytest.mark.parametrize(("optimiser", "name"), STATE)
+def test_state_that_shares_memory_is_refused(optimiser, name):
+    lstm = clstm.LSTM(3, 4, rng=0)
+    n = lstm.parameters.flat.size
+    buffer = np.zeros(n + 1, np.float32)
+    for grad in (buffer[:n], buffer[1:]):
+        under_test = optimiser(lstm, lr=0.1)
+        setattr(under_test, name, buffer[:n])
+        refuses_without_a_trace(
+            under_test, SimpleNamespace(flat=grad), f"^{name} shares memory with grad"
+        )
+
+
+def test_averages_that_share_memory_are_refused():
+    lstm = clstm.LSTM(3, 4, rng=0)
+    n = lstm.parameters.flat.size
+    buffer = np.zeros(n + 1, np.float32)
+    for v in (buffer[:n], buffer[1:]):
+        adam = optim.Adam(lstm)
+        adam.m, adam.v = buffer[:n], v
+        refuses_without_a_trace(adam, gradient(lstm), "^v shares memory with m")
+
+
+def refuses_without_a_trace(optimiser, grad, message):
+    weights, state = optimiser.lstm.parameters.flat.copy(), state_of(optimiser)
+    with pytest.raises((TypeError, ValueError), match=message):
+        optimiser.step(grad)
+    np.testing.assert_array_equal(optimiser.lstm.parameters.flat, weights)
+    for name, value in state_of(optimiser).items():
+        np.testing.assert_array_equal(value, state[name])
+    optimiser.lstm(np.ones((1, 1, 3)))

@@ -2,8 +2,6 @@
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-from ._boundary.arrays cimport disjoint, fits
-
 cdef double SHORT = 2.0**17  # multiply-adds, about 20 us: for less, releasing the GIL costs more than it gives
 cdef double PIECE = 2.0**26  # multiply-adds, about 10 ms (100 ms on a CPU a tenth as fast): the latency of Ctrl-C
 cdef double STEP = 1000  # multiply-adds in the time of a step's overhead
