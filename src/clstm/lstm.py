@@ -280,7 +280,8 @@ class LSTM(Model):
         Parameters
         ----------
         x, state, lengths, num_threads
-            As in a call. All are copied: later changes do not affect the gradients.
+            As in a call. The arrays are copied: later changes do not affect the gradients.
+            `Tape.backward` uses `num_threads` unless it is given another number.
         keep : {"gates", "states"}, default="gates"
             "gates" stores about I + L D (5 H + R) elements per step and row, "states" about
             I + L D (H + R). With "states", ``backward`` recomputes the gates; the gradients are
@@ -333,7 +334,8 @@ class LSTM(Model):
         recording, results = model.record(
             core_x, initial, lean, threads, layout.lengths, layout.ragged, masks
         )
-        return Tape(recording, results, masks, layout, config, self._table, lean)
+        own_threads = None if num_threads is None else threads
+        return Tape(recording, results, masks, layout, config, self._table, lean, own_threads)
 
     def windows(
         self,

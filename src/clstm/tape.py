@@ -67,6 +67,7 @@ class Tape(Generic[S]):
         "_recording",
         "_rows",
         "_table",
+        "_threads",
         "_used",
         "dropout",
         "recurrent_dropout",
@@ -83,6 +84,7 @@ class Tape(Generic[S]):
         config: Configuration,
         table: Table,
         lean: bool,
+        threads: int | None,
     ) -> None:
         for result in results:
             result.flags.writeable = False
@@ -104,6 +106,7 @@ class Tape(Generic[S]):
         self._config = config
         self._table = table
         self._lean = lean
+        self._threads = threads  # None if the recording had no num_threads
         self._used = False
 
     @property
@@ -182,7 +185,8 @@ class Tape(Generic[S]):
             Whether to compute the gradient with respect to x. Without it, ``x`` of the result is
             None, and the pass takes less time.
         num_threads : int, optional
-            As in a call of the model.
+            Maximum number of threads; by default the recording's `num_threads` if it had one, else
+            `get_num_threads()`.
 
         Returns
         -------
@@ -209,7 +213,7 @@ class Tape(Generic[S]):
         core_dy = self._read_dy(dy)
         sizes = (config.num_parts, self._rows[1], config.state_size, config.hidden_size)
         dh, dc = read_state(dstate, "dstate", sizes, config.dtype, layout.batched)
-        threads = thread_count(num_threads)
+        threads = thread_count(self._threads if num_threads is None else num_threads)
         total = self._read_into(into)
         flat = None if total is None else total.flat
         dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, flat, bool(grad_x), threads)

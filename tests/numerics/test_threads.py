@@ -14,6 +14,7 @@ import pytest
 
 import clstm
 from clstm import blas_threads
+from clstm import tape as tapes
 from tests.support.bounds import assert_same, assert_same_results
 from tests.support.case import Case
 from tests.support.threads import run_all, run_beside_edits
@@ -42,6 +43,20 @@ def test_any_number_of_threads_gives_the_same_numbers(case):
         assert_same_results(model(case.x(), case.state(), num_threads=num_threads), alone)
         tape = model.record(case.x(), case.state(), num_threads=num_threads)
         assert_same_results((tape.y, tape.state), alone)
+
+
+def test_backward_uses_the_threads_of_its_recording(monkeypatch):
+    case = Case(steps=20, batch=33, input_size=20, hidden_size=50)
+    model, x = case.model(), case.x()
+    dy = np.ones((20, 33, 50), np.float32)
+    seen = []
+    count = tapes.thread_count
+    monkeypatch.setattr(tapes, "thread_count", lambda number: seen.append(number) or count(number))
+    model.record(x, num_threads=1).backward(dy)
+    model.record(x, num_threads=3).backward(dy, num_threads=2)
+    model.record(x).backward(dy)
+    next(model.windows(x, 20, num_threads=1))[1].backward(dy)
+    assert seen == [1, 2, None, 1]
 
 
 def test_set_num_threads():
