@@ -95,7 +95,18 @@ def as_real(value: object, name: str, dtype: DTypeLike) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array.astype(dtype, copy=False)
+    return cast(array, dtype)
+
+
+def cast(array: Array, dtype: DTypeLike) -> Array:
+    """Return an array of `dtype`, copied only if necessary, whatever the caller's `np.errstate`.
+
+    Values that are too large become inf, those that are too small 0.
+    """
+    if array.dtype == dtype:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
 
 
 def check_out(

@@ -63,8 +63,12 @@ def softmax_cross_entropy(
     >>> round(loss, 4), dy.tolist()
     (1.3863, [[0.25, 0.25, 0.25, -0.75], [0.0, 0.0, 0.0, 0.0]])
     """
-    y = _scores(y)
-    classes = np.asarray(target)
+    return _cross_entropy(*_arrays(y, target, weight))
+
+
+@np.errstate(all="ignore")
+def _cross_entropy(y: Array, classes: Array, weight: Array | None) -> tuple[float, Array]:
+    _check_scores(y)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"target must hold integers (class indices), not {classes.dtype}")
     if classes.shape != y.shape[:-1]:
@@ -123,8 +127,12 @@ def mean_squared_error(
         If a shape does not fit, a weight is negative or not finite, or no row has a positive weight
         (for example if y is empty).
     """
-    y = _scores(y)
-    wanted = np.asarray(target)
+    return _squared_error(*_arrays(y, target, weight))
+
+
+@np.errstate(all="ignore")
+def _squared_error(y: Array, wanted: Array, weight: Array | None) -> tuple[float, Array]:
+    _check_scores(y)
     if wanted.dtype.kind not in "biuf":
         raise TypeError(f"target must hold real numbers, not {wanted.dtype}")
     if wanted.shape != y.shape:
@@ -138,16 +146,21 @@ def mean_squared_error(
     return loss, _like(y, rows, d)
 
 
-def _scores(y: ArrayLike) -> Array:
-    array = np.asarray(y)
-    if array.dtype.kind != "f":
-        raise TypeError(f"y must be a floating-point array, not {array.dtype}")
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(f"y must have a last axis of at least one output, got shape {array.shape}")
-    return array
+def _arrays(
+    y: ArrayLike, target: ArrayLike, weight: ArrayLike | None
+) -> tuple[Array, Array, Array | None]:
+    """Convert a loss's arguments; what they run sees the caller's `np.errstate`."""
+    return np.asarray(y), np.asarray(target), None if weight is None else np.asarray(weight)
 
 
-def _weighted_rows(y: Array, weight: ArrayLike | None) -> tuple[Rows, Array]:
+def _check_scores(y: Array) -> None:
+    if y.dtype.kind != "f":
+        raise TypeError(f"y must be a floating-point array, not {y.dtype}")
+    if y.ndim == 0 or y.shape[-1] == 0:
+        raise ValueError(f"y must have a last axis of at least one output, got shape {y.shape}")
+
+
+def _weighted_rows(y: Array, weight: Array | None) -> tuple[Rows, Array]:
     """Return the rows of positive weight, and their shares of the mean: float64, with sum 1."""
     shape = y.shape[:-1]
     if weight is None:
@@ -155,14 +168,13 @@ def _weighted_rows(y: Array, weight: ArrayLike | None) -> tuple[Rows, Array]:
             raise ValueError(f"y must have at least one row, got shape {y.shape}")
         count = y.size // y.shape[-1]
         return slice(None), np.full(count, 1 / count)
-    given = np.asarray(weight)
-    if given.dtype.kind not in "biuf":
-        raise TypeError(f"weight must hold real numbers, not {given.dtype}")
+    if weight.dtype.kind not in "biuf":
+        raise TypeError(f"weight must hold real numbers, not {weight.dtype}")
     try:
-        w = np.broadcast_to(given, shape).astype(np.float64).reshape(-1)
+        w = np.broadcast_to(weight, shape).astype(np.float64).reshape(-1)
     except ValueError:
         raise ValueError(
-            f"weight has shape {given.shape}, expected one that broadcasts to {shape}"
+            f"weight has shape {weight.shape}, expected one that broadcasts to {shape}"
         ) from None
     if not (np.isfinite(w) & (w >= 0)).all():
         raise ValueError("weight must be finite and non-negative in every row")

@@ -54,7 +54,8 @@ class Parameters(Mapping[str, Array]):
 
     @flat.setter
     def flat(self, values: Array) -> None:
-        self._flat[...] = values
+        with np.errstate(all="ignore"):
+            self._flat[...] = values
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -75,6 +76,7 @@ class Parameters(Mapping[str, Array]):
             array.flags.writeable = False
 
 
+@np.errstate(all="ignore")
 def initialise(parameters: Parameters, forget_bias: float, rng: "np.random.Generator") -> None:
     """Draw initial values in place.
 

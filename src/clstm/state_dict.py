@@ -40,7 +40,9 @@ def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: s
         raise KeyError(f"unknown in the state dict: {', '.join(prefix + n for n in unknown)}")
     for name, target in parameters.items():
         parts = sources[name]
-        target[...] = sum(_checked(named[part], prefix + part, target) for part in parts)
+        arrays = [_checked(named[part], prefix + part, target) for part in parts]
+        with np.errstate(all="ignore"):
+            target[...] = sum(arrays)
 
 
 def _sources(name: str, named: Mapping[str, Any]) -> list[str]:

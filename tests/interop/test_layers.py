@@ -60,6 +60,17 @@ def test_skip_adds_the_first_feature_to_every_output():
     np.testing.assert_array_equal(Skip((dense,))(X), dense(X) + X[..., :1])
 
 
+def test_the_error_state_of_numpy_has_no_effect():
+    x = np.array([[1e-50], [1e300], [-800.0]])
+    layers = [draw_model(1, output_size=None), linear(1, 1, 3, activation="sigmoid"), Skip(())]
+    with np.errstate(all="ignore"):
+        expected = run(layers, x)
+    with np.errstate(all="raise"):
+        results = run(layers, x), Dense(activation="softmax")(np.array([-800.0, 800.0]))
+    np.testing.assert_array_equal(results[0], expected)
+    np.testing.assert_array_equal(results[1], [0, 1])
+
+
 def test_run():
     lstm, dense = draw_model(output_size=None), linear(1, 1, 3, activation="tanh")
     np.testing.assert_array_equal(run([lstm, dense], X), dense(lstm(X)[0]))

@@ -28,6 +28,20 @@ def draw(loss_function, shape, rng):
     return y, target, weight
 
 
+@losses
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_error_state_of_numpy_has_no_effect(loss_function, dtype):
+    y, target, weight = draw(loss_function, (4, 5), np.random.default_rng(0))
+    y[1], y[2, 0], y[3, 1] = 1e4, -1e4, np.nan
+    y, weight = y.astype(dtype), weight * 1e-300
+    with np.errstate(all="ignore"):
+        expected = loss_function(y, target, weight)
+    with np.errstate(all="raise"):
+        loss, dy = loss_function(y, target, weight)
+    np.testing.assert_array_equal(loss, expected[0])
+    np.testing.assert_array_equal(dy, expected[1])
+
+
 def finite_differences(function, y, step=1e-6):
     gradient = np.empty_like(y)
     for index in np.ndindex(y.shape):

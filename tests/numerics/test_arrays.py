@@ -245,3 +245,39 @@ def test_sequences_that_no_memory_can_hold(steps):
 def test_models_that_no_memory_can_hold(sizes):
     with pytest.raises((MemoryError, ValueError)):
         clstm.LSTM(*sizes)
+
+
+EXTREME = np.array([1e-50, 1e300, -1e300, np.inf, np.nan, 1e-310, 3e-39, -1.0]).reshape(2, 4, 1)
+
+
+def extreme_results(dtype):
+    """Run all that computes or converts, with values that the model's dtype cannot hold."""
+    lstm = clstm.LSTM(1, 3, 2, output_size=2, dtype=dtype, forget_bias=1e-60, rng=0)
+    state = np.full((2, 4, 3), 1e-50), np.full((2, 4, 3), -1e-46)
+    y, final = lstm(EXTREME, state)
+    ragged, _ = lstm([EXTREME[0], EXTREME[1, :1]])
+    drop = np.full((1, 2, 4, 3), 1e-60)
+    tape = lstm.record(EXTREME, state, dropout=drop, recurrent_dropout=0.5, rng=0)
+    grad = tape.backward(np.full((2, 4, 2), 1e-42), (state[1], state[0]))
+    stream = lstm.stream(4)
+    stream.state = state
+    steps = stream.process(EXTREME), stream.step(EXTREME[0])
+    given = lstm.state_dict(torch_names=True)
+    lstm.load_state_dict({name: array.astype("f8") * 1e-42 for name, array in given.items()})
+    with lstm.edit() as parameters:
+        parameters.flat = parameters.flat.astype("f8") * 1e-3
+    norm = clstm.optim.clip_global_norm(grad, 1e-30)
+    grad.parameters.flat = np.full_like(grad.parameters.flat, 1e-30)
+    for optimiser in (clstm.optim.Adam(lstm), clstm.optim.SGD(lstm, 1e-20, momentum=0.5)):
+        optimiser.step(grad)
+    return [y, *final, *ragged, tape.y, grad.x, *grad.state, *steps, norm, lstm.parameters.flat]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_error_state_of_numpy_has_no_effect(dtype):
+    with np.errstate(all="ignore"):
+        expected = extreme_results(dtype)
+    with np.errstate(all="raise"):
+        results = extreme_results(dtype)
+    for actual, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)

@@ -30,6 +30,7 @@ class Dense:
     bias: Array | None = None  # (O,)
     activation: str = ""  # of ACTIVATIONS
 
+    @np.errstate(all="ignore")
     def __call__(self, x: Array) -> Array:
         y: Array = x if self.weight is None else np.asarray(x, self.weight.dtype) @ self.weight.T
         return ACTIVATIONS[self.activation](y if self.bias is None else y + self.bias)
@@ -43,7 +44,8 @@ class Skip:
 
     def __call__(self, x: Array) -> Array:
         y = run(self.layers, x)
-        sums: Array = y + x[..., :1].astype(y.dtype)
+        with np.errstate(all="ignore"):
+            sums: Array = y + x[..., :1].astype(y.dtype)
         return sums
 
 

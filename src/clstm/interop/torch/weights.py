@@ -95,8 +95,9 @@ class Weights:
                 return self._model
             for tensor, known in zip(parameters, self._known, strict=True):
                 known[...] = array_of(tensor)
-            for both, first, second in self._biases:
-                np.add(first, second, out=both)
+            with np.errstate(all="ignore"):
+                for both, first, second in self._biases:
+                    np.add(first, second, out=both)
             if self._model is None or not self._replace(self._model):
                 self._model = _core.Model(self._config, self._flat)
                 self._passes = WeakSet()
