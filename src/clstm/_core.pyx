@@ -15,11 +15,11 @@ import numpy as np
 
 from ._boundary.arrays cimport (
     Geometry, Shape, c_shape, call_fits, contiguous, data, disjoint, empty, empty_y, fits, h_shape, lengths_copied,
-    readable, shaped, axes_swapped)
+    holds, is_sequence, readable, shaped, axes_swapped)
 from .clstm_c cimport *
 from ._boundary.passes cimport (
-    Gradients, Rows, Sequences, gradients, gradients_of, rows_of, sequence_of, sequences, set_incoming, set_inputs,
-    set_masks, set_outgoing, set_results)
+    Gradients, Rows, Sequences, gradients, gradients_of, lengths_fit, rows_of, sequence_of, sequences, set_incoming,
+    set_inputs, set_masks, set_outgoing, set_results)
 from ._boundary.status cimport isa_names, raise_status
 from ._boundary.tensors cimport make_config, make_geometry, tensors_of
 cimport clstm._api.typed as typed
@@ -152,6 +152,11 @@ def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
         status = typed.clip_global_norm(n, gradients, max_norm, &norm, &context, is_f64)
     raise_status(status, "clip_global_norm")
     return norm
+
+
+cdef int raise_changed() except -1:
+    """Raise for an array that the user's own code has changed since it was checked."""
+    raise ValueError("an array was changed while the arguments were read")
 
 
 # ---- Models ----
@@ -303,9 +308,13 @@ cdef class Model:
 
         `lengths` (B,) has dtype uintp. A ragged batch has x (sum of lengths, I).
         """
+        if not is_sequence(x):
+            raise_changed()
         cdef cnp.ndarray core_x = contiguous(axes_swapped(&self.geometry, x), self.geometry.typenum)
         cdef cnp.ndarray core_lengths = contiguous(lengths, cnp.NPY_UINTP)
         cdef Rows rows = rows_of(core_x, core_lengths, ragged)
+        if not lengths_fit(&rows, core_lengths):
+            raise_changed()
         cdef cnp.ndarray core_y = None if out is None else axes_swapped(&self.geometry, out)
         cdef bint direct = core_y is not None and cnp.PyArray_IS_C_CONTIGUOUS(core_y)
         if not direct:
@@ -325,13 +334,21 @@ cdef class Model:
         `masks` are those of dropout and recurrent dropout, each an array as in clstm.h, or None.
         """
         cdef Recording recording = Recording.__new__(Recording)
+        if not is_sequence(x):
+            raise_changed()
         cdef cnp.ndarray core_x = contiguous(x, self.geometry.typenum)
         cdef cnp.ndarray core_lengths = contiguous(lengths, cnp.NPY_UINTP)
         cdef Rows rows = rows_of(core_x, core_lengths, ragged)
+        cdef const Geometry *sizes = &self.geometry
         dropout, recurrent = masks
         recording.model = self
         recording.dropout = contiguous(dropout, self.geometry.typenum)
         recording.recurrent = contiguous(recurrent, self.geometry.typenum)
+        cdef cnp.npy_intp states = sizes.num_parts * sizes.state_size  # L D R
+        if not (lengths_fit(&rows, core_lengths)
+                and holds(recording.dropout, (states - sizes.width) * <cnp.npy_intp>rows.total, sizes.typenum)
+                and holds(recording.recurrent, states * <cnp.npy_intp>rows.batch, sizes.typenum)):
+            raise_changed()
         recording.batch, recording.total = rows.batch, rows.total
         recording.x_shape = shaped(core_x.ndim, core_x.shape[0], core_x.shape[1], self.geometry.input_size)
         cdef cnp.ndarray y = empty_y(&self.geometry, core_x)
@@ -349,22 +366,32 @@ cdef class Model:
         cdef cnp.ndarray c0_ = contiguous(c0, typenum)
         cdef cnp.ndarray h = empty(h_shape(&self.geometry, rows.axes, rows.batch), typenum)
         cdef cnp.ndarray c = empty(c_shape(&self.geometry, rows.axes, rows.batch), typenum)
-        set_inputs(s, x, h0_, c0_)
         set_results(s, y, h, c)
         cdef clstm_context context = make_context(threads, for_pass=True)
         hold = self.blas_hold(rows.total)
         self.enter()
         try:
             if hold is no_hold:  # entering no_hold costs as much as the arithmetic of a small call
-                self.compute(s, &context, tape)
+                self.compute(s, rows, x, h0_, c0_, y, &context, tape)
             else:
                 with hold:
-                    self.compute(s, &context, tape)
+                    self.compute(s, rows, x, h0_, c0_, y, &context, tape)
         finally:
             self.leave()
         return h, c
 
-    cdef int compute(self, const Sequences *s, const clstm_context *context, clstm_tape **tape) except -1:
+    cdef int compute(self, Sequences *s, const Rows *rows, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0,
+                     cnp.ndarray y, const clstm_context *context, clstm_tape **tape) except -1:
+        """Run the core, on arrays whose sizes are checked once more: nothing runs between this check and their use."""
+        cdef const Geometry *sizes = &self.geometry
+        cdef cnp.npy_intp states = sizes.num_parts * <cnp.npy_intp>rows.batch, total = rows.total
+        if not (holds(x, total * sizes.input_size, sizes.typenum)
+                and holds(y, total * sizes.output_size, sizes.typenum) and cnp.PyArray_ISWRITEABLE(y)
+                and holds(h0, states * sizes.state_size, sizes.typenum)
+                and holds(c0, states * sizes.hidden_size, sizes.typenum)):
+            raise_changed()
+        set_inputs(s, x, h0, c0)
+        s.f32.y, s.f64.y = <float *>data(y), <double *>data(y)
         cdef const void *sequence = sequence_of(s, self.is_f64)
         cdef clstm_status status
         with nogil:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .configuration import Configuration
-from .layout import Array, Layout, as_real
+from .layout import Array, Layout, as_array, cast
 from .lengths import Ragged
 
 Masks = tuple[Array | None, Array | None]
@@ -19,11 +19,11 @@ def read_masks(
     config: Configuration,
     x: Array,
     layout: Layout | Ragged,
-    dropout: Any,
-    recurrent_dropout: Any,
+    factors: "tuple[float | Array, float | Array]",
     rng: "int | np.random.Generator | None",
 ) -> Masks:
-    """Check the arguments of dropout; draw or copy the masks. `x` is laid out as in `Call`."""
+    """Check the results of `as_factors`; draw or copy the masks. `x` is laid out as in `Call`."""
+    dropout, recurrent_dropout = factors
     no_dropout, no_recurrent = _is_zero(dropout), _is_zero(recurrent_dropout)
     if no_dropout and no_recurrent:
         return None, None
@@ -46,13 +46,20 @@ def read_masks(
         layout.state_to_core,
     )
     # Both are checked before one is drawn: an error leaves the generator unchanged.
-    factors = between.read(dropout), recurrent.read(recurrent_dropout)
+    checked = between.check(dropout), recurrent.check(recurrent_dropout)
     generator = np.random.default_rng(rng)
-    return between.mask(factors[0], generator), recurrent.mask(factors[1], generator)
+    return between.mask(checked[0], generator), recurrent.mask(checked[1], generator)
 
 
-def _is_zero(value: Any) -> bool:
-    return (type(value) is float or isinstance(value, Real)) and value == 0
+def as_factors(value: Any, name: str) -> float | Array:
+    """Convert a user's probability or mask for `read_masks`."""
+    if type(value) is float or isinstance(value, Real):
+        return float(value)
+    return as_array(value, name)
+
+
+def _is_zero(value: float | Array) -> bool:
+    return isinstance(value, float) and value == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +71,15 @@ class _Argument:
     dtype: np.dtype[Any]
     to_core: Callable[[Array], Array]
 
-    def read(self, value: Any) -> float | Array:
-        """Check a value: a probability or a mask."""
-        if isinstance(value, Real):
-            probability = float(value)
-            if not 0 <= probability < 1:
+    def check(self, value: float | Array) -> float | Array:
+        """Check a probability or a mask, and convert the mask."""
+        if isinstance(value, float):
+            if not 0 <= value < 1:
                 raise ValueError(f"{self.name} must be in [0, 1), not {value}")
-            return probability
-        mask = as_real(value, self.name, self.dtype)
-        if mask.shape != self.shape:
-            raise ValueError(f"{self.name} has shape {mask.shape}, expected {self.shape}")
-        return mask
+            return value
+        if value.shape != self.shape:
+            raise ValueError(f"{self.name} has shape {value.shape}, expected {self.shape}")
+        return cast(value, self.dtype)
 
     def mask(self, value: float | Array, generator: "np.random.Generator") -> Array | None:
         """Return a drawn or copied mask in the core's layout; None for probability 0."""

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
 State = tuple[Array, Array]
@@ -88,14 +88,33 @@ def layout_of(axes: int, batch_first: bool) -> Layout:
     return Layout(batched=axes == 3, batch_first=batch_first)
 
 
-def as_real(value: object, name: str, dtype: DTypeLike) -> Array:
-    """Return `value` as an array of `dtype`, copied only if necessary."""
+# A user's object may run code when it is converted, and that code may change other arguments. So an
+# entry point first converts all its arguments, by `as_array` and its like, and then checks them.
+
+
+def as_array(value: object, name: str) -> Array:
+    """Convert `value` to an array of real numbers, of ndarray itself and not a subclass."""
     if not isinstance(value, np.ndarray) and not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return cast(array, dtype)
+    return array
+
+
+def as_pair(value: object, name: str) -> tuple[Array, Array] | None:
+    """Convert a user's (h, c), or None, to arrays for `read_state`."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (h, c) of arrays, got {type(value).__name__}")
+    h, c = value
+    return as_array(h, f"{name}'s h"), as_array(c, f"{name}'s c")
+
+
+def as_real(value: object, name: str, dtype: DTypeLike) -> Array:
+    """Return `value` as an array of `dtype`, copied only if necessary."""
+    return cast(as_array(value, name), dtype)
 
 
 def cast(array: Array, dtype: DTypeLike) -> Array:
@@ -113,7 +132,7 @@ def check_out(
     out: object,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    inputs: Mapping[str, Iterable[ArrayLike]],
+    inputs: Mapping[str, Iterable[Array]],
 ) -> None:
     """Raise unless `out` is exactly the result's array and shares no memory with an input."""
     if not isinstance(out, np.ndarray):
@@ -125,7 +144,7 @@ def check_out(
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError("out must be C-contiguous, aligned and writeable")
     for name, arrays in inputs.items():
-        if any(np.may_share_memory(out, np.asarray(array)) for array in arrays):
+        if any(np.may_share_memory(out, array) for array in arrays):
             raise ValueError(f"out shares memory with {name}")
 
 
@@ -145,19 +164,21 @@ def read_sequence(
 
 
 def read_state(
-    value: object, name: str, sizes: tuple[int, int, int, int], dtype: DTypeLike, batched: bool
+    value: tuple[Array, Array] | None,
+    name: str,
+    sizes: tuple[int, int, int, int],
+    dtype: DTypeLike,
+    batched: bool,
 ) -> Initial:
-    """Check a user's (h, c); return (L D, B, R) and (L D, B, H), with `sizes` = (L D, B, R, H).
+    """Check the result of `as_pair`; return (L D, B, R), (L D, B, H), for `sizes` (L D, B, R, H).
 
     None gives (None, None).
     """
     if value is None:
         return None, None
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (h, c) of arrays, got {type(value).__name__}")
     parts = []
     for part, label, size in zip(value, "hc", sizes[2:], strict=True):
-        array = as_real(part, f"{name}'s {label}", dtype)
+        array = cast(part, dtype)
         expected = (*sizes[:2], size) if batched else (sizes[0], size)
         if array.shape != expected:
             raise ValueError(f"{name}'s {label} has shape {array.shape}, expected {expected}")

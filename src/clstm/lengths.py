@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import _core
-from .layout import Array, as_real
+from .layout import Array, as_array, cast
 
 
-def read_lengths(value: Any, steps: int, batch: int) -> Array:
-    """Check the lengths of a batch; return a copy (B,) of dtype uintp.
+def as_lengths(value: Any) -> Array:
+    """Convert a user's lengths to an array for `read_lengths`."""
+    if isinstance(value, (list, tuple)) and not value:
+        return np.empty(0, np.intp)
+    return np.asarray(value)
+
+
+def read_lengths(value: Array, steps: int, batch: int) -> Array:
+    """Check the result of `as_lengths`; return a copy (B,) of dtype uintp.
 
     The copy is needed because another thread may change the user's array during the call.
     """
@@ -20,10 +27,9 @@ def read_lengths(value: Any, steps: int, batch: int) -> Array:
     return _convert_lengths(value, steps, batch) if copied is None else copied
 
 
-def _convert_lengths(value: Any, steps: int, batch: int) -> Array:
+def _convert_lengths(array: Array, steps: int, batch: int) -> Array:
     """Convert lengths of other types; raise for invalid ones, naming the first."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu" and not (isinstance(value, (list, tuple)) and not value):
+    if array.dtype.kind not in "iu":
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (batch,):
         raise ValueError(f"lengths has shape {array.shape}, expected (B,) = {(batch,)}")
@@ -71,26 +77,31 @@ class Ragged:
         sequence[stops[rows] - 1] = values[rows]
 
 
-def read_list(
-    values: list[Any], name: str, features: int, meaning: str, dtype: DTypeLike
-) -> list[Array]:
-    """Check a user's list of sequences; return them as arrays of `dtype`."""
+def as_arrays(values: list[Any], name: str) -> list[Array]:
+    """Convert a user's list of sequences to arrays for `read_list`."""
     arrays = []
-    for k, value in enumerate(values):
+    for k, value in enumerate(tuple(values)):
         if isinstance(value, (list, float, int)):
             raise TypeError(
                 f"{name} must be a NumPy array or a list of NumPy arrays, one per sequence; "
                 f"{name}[{k}] is {type(value).__name__}"
             )
-        array = as_real(value, f"{name}[{k}]", dtype)
+        arrays.append(as_array(value, f"{name}[{k}]"))
+    return arrays
+
+
+def read_list(
+    values: list[Array], name: str, features: int, meaning: str, dtype: DTypeLike
+) -> list[Array]:
+    """Check the result of `as_arrays`; return arrays of `dtype`."""
+    for k, array in enumerate(values):
         if array.ndim != 2:
             raise ValueError(f"{name}[{k}] has shape {array.shape}, expected (T, {meaning})")
         if array.shape[1] != features:
             raise ValueError(
                 f"{name}[{k}] has {array.shape[1]} features, expected {meaning}={features}"
             )
-        arrays.append(array)
-    return arrays
+    return [cast(array, dtype) for array in values]
 
 
 def pack(arrays: Sequence[Array], features: int, dtype: DTypeLike) -> Array:

@@ -9,9 +9,9 @@ from . import _core
 from .calls import lengths_of, read_call
 from .cell import PLAIN, Cell, check_gradients
 from .configuration import Configuration
-from .dropout import read_masks
+from .dropout import as_factors, read_masks
 from .layout import Array, Layout, State, SupportsArray, layout_of
-from .lengths import Ragged
+from .lengths import Ragged, as_lengths
 from .model import Model
 from .parameters import Parameters, initialise
 from .stream import Stream, row_count
@@ -228,12 +228,13 @@ class LSTM(Model):
         KeyboardInterrupt
             On Ctrl-C, even in the middle of a long call; `out` is then undefined.
         """
-        # Fast path of most calls: read_call costs too much for a small one.
-        if self._model.takes(x, state, out) and (lengths is None or x.ndim == 3):
-            own = None if lengths is None else lengths_of(self._config, x, lengths)
-            return self._model.forward(x, state, out, thread_count(num_threads), own)
-        array, initial, layout = read_call(self._config, x, state, lengths, out)
         threads = thread_count(num_threads)
+        given = None if lengths is None else as_lengths(lengths)
+        # Fast path of most calls: read_call costs too much for a small one.
+        if self._model.takes(x, state, out) and (given is None or x.ndim == 3):
+            own = None if given is None else lengths_of(self._config, x, given)
+            return self._model.forward(x, state, out, threads, own)
+        array, initial, layout = read_call(self._config, x, state, given, out)
         y, final = self._model.forward(array, initial, out, threads, layout.lengths, layout.ragged)
         return layout.from_core(y) if layout.ragged else y, final
 
@@ -319,17 +320,19 @@ class LSTM(Model):
         if keep not in ("gates", "states"):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
         config, model = self._config, self._model
+        threads, lean = thread_count(num_threads), keep == "states"
+        factors = as_factors(dropout, "dropout"), as_factors(recurrent_dropout, "recurrent_dropout")
+        given = None if lengths is None else as_lengths(lengths)
         layout: Layout | Ragged
-        if model.takes(x, state, None) and (lengths is None or x.ndim == 3):
+        if model.takes(x, state, None) and (given is None or x.ndim == 3):
             array, initial = x, state
-            if lengths is None:
+            if given is None:
                 layout = layout_of(x.ndim, config.batch_first)
             else:
-                layout = Layout(True, config.batch_first, lengths_of(config, x, lengths))
+                layout = Layout(True, config.batch_first, lengths_of(config, x, given))
         else:
-            array, initial, layout = read_call(config, x, state, lengths)
-        threads, lean = thread_count(num_threads), keep == "states"
-        masks = read_masks(config, array, layout, dropout, recurrent_dropout, rng)
+            array, initial, layout = read_call(config, x, state, given)
+        masks = read_masks(config, array, layout, factors, rng)
         core_x = array if isinstance(layout, Ragged) else layout.to_core(array)
         recording, results = model.record(
             core_x, initial, lean, threads, layout.lengths, layout.ragged, masks

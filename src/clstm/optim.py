@@ -76,9 +76,9 @@ def _flat_of(grad: "Gradients | Parameters") -> Array:
     return flat
 
 
-def _gradient_for(lstm: "LSTM", grad: "Gradients | Parameters") -> Array:
+def _gradient_for(lstm: "LSTM", flat: Array) -> Array:
     """Return a gradient that the core can read while it writes the parameters."""
-    flat, model = _flat_of(grad), lstm._model.flat
+    model = lstm._model.flat
     if flat.shape != model.shape:
         raise ValueError(f"grad has {flat.size} values, expected {model.size}, one per parameter")
     if flat.dtype != model.dtype:
@@ -197,10 +197,10 @@ class Adam:
             If a call is using the model or `edit` is open. The model, the averages and t are then
             unchanged.
         """
-        g = _gradient_for(self.lstm, grad)
-        m, v = self.m, self.v
-        _state_for(self.lstm, _flat_of(grad), m=m, v=v)
+        flat, m, v = _flat_of(grad), self.m, self.v
         settings = (self.t + 1, self.lr, *self.betas, self.eps)
+        g = _gradient_for(self.lstm, flat)
+        _state_for(self.lstm, flat, m=m, v=v)
         with _alone(self.lstm) as model:
             model.adam_step(g, m, v, settings, thread_count(None))
             self.t += 1
@@ -256,11 +256,11 @@ class SGD:
 
     def step(self, grad: "Gradients | Parameters") -> None:
         """Update the model's parameters by one step; `grad` and errors as in `Adam.step`."""
-        g = _gradient_for(self.lstm, grad)
-        velocity = self.velocity
-        _state_for(self.lstm, _flat_of(grad), velocity=velocity)
+        flat, velocity, settings = _flat_of(grad), self.velocity, (self.lr, self.momentum)
+        g = _gradient_for(self.lstm, flat)
+        _state_for(self.lstm, flat, velocity=velocity)
         with _alone(self.lstm) as model:
-            model.sgd_step(g, velocity, (self.lr, self.momentum), thread_count(None))
+            model.sgd_step(g, velocity, settings, thread_count(None))
 
 
 def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
@@ -293,8 +293,8 @@ def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
     .. [1] R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural
        networks", 2013, algorithm 1, arXiv:1211.5063.
     """
-    flat = _flat_of(grad)
     limit = _real("max_norm", max_norm)
+    flat = _flat_of(grad)
     if not limit > 0:
         raise ValueError(f"max_norm must be positive, not {max_norm}")
     return _core.clip_global_norm(flat, limit, thread_count(None))

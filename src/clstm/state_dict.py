@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import Array, as_real
+from .layout import Array, as_array, cast
 from .parameters import Parameters
 
 FORMAT = "1"
@@ -38,9 +38,9 @@ def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: s
         raise KeyError(f"missing from the state dict: {', '.join(prefix + n for n in missing)}")
     if unknown := sorted(named.keys() - wanted):
         raise KeyError(f"unknown in the state dict: {', '.join(prefix + n for n in unknown)}")
+    given = {part: as_array(named[part], prefix + part) for part in sorted(wanted)}
     for name, target in parameters.items():
-        parts = sources[name]
-        arrays = [_checked(named[part], prefix + part, target) for part in parts]
+        arrays = [_checked(given[part], prefix + part, target) for part in sources[name]]
         with np.errstate(all="ignore"):
             target[...] = sum(arrays)
 
@@ -53,11 +53,10 @@ def _sources(name: str, named: Mapping[str, Any]) -> list[str]:
     return [f"bias_ih_{layer}", f"bias_hh_{layer}"]
 
 
-def _checked(value: Any, name: str, target: Array) -> Array:
-    array = as_real(value, name, target.dtype)
+def _checked(array: Array, name: str, target: Array) -> Array:
     if array.shape != target.shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {target.shape}")
-    return array
+    return cast(array, target.dtype)
 
 
 def write_file(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from .configuration import Configuration
-from .layout import Array, State, SupportsArray, as_real, check_out, read_state
+from .layout import Array, State, SupportsArray, as_array, as_pair, cast, check_out, read_state
 
 
 class Stream:
@@ -110,7 +110,8 @@ class Stream:
     def _convert(self, x: Any, out: Array | None, block: bool) -> Array:
         """Advance by arrays that need conversion; raise if they do not fit."""
         config = self._config
-        array = np.require(as_real(x, "x", config.dtype), requirements=("C", "A"))
+        source = as_array(x, "x")
+        array = np.require(cast(source, config.dtype), requirements=("C", "A"))
         axes = {"T": len(array) if array.ndim else 0} if block else {}
         axes |= {"batch_size": self._stream.rows} if self._batched else {}
         axes["input_size"] = config.input_size
@@ -120,7 +121,7 @@ class Stream:
         target = None
         if out is not None:
             shape = (*array.shape[:-1], config.output_width)
-            check_out(out, shape, config.dtype, {} if out is x else {"x": [x]})
+            check_out(out, shape, config.dtype, {} if out is x else {"x": [source]})
             target = array if out is x else np.asarray(out)
         y = (self._stream.process if block else self._stream.step)(array, target)
         if y is None:
@@ -134,9 +135,9 @@ class Stream:
 
     @state.setter
     def state(self, state: tuple[ArrayLike, ArrayLike]) -> None:
-        config = self._config
+        config, pair = self._config, as_pair(state, "state")
         sizes = config.num_parts, self._stream.rows, config.state_size, config.hidden_size
-        h, c = read_state(state, "state", sizes, config.dtype, self._batched)
+        h, c = read_state(pair, "state", sizes, config.dtype, self._batched)
         if h is None or c is None:
             raise TypeError("state must be a pair (h, c) of arrays; reset() sets the initial one")
         self._stream.set_state(h, c)

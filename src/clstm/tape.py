@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from . import _core
 from .configuration import Configuration
 from .dropout import Masks
-from .layout import Array, Layout, State, as_real, read_state
+from .layout import Array, Layout, State, as_array, as_pair, cast, read_state
 from .lengths import Ragged, pack
 from .parameters import Parameters, Table
 from .threads import thread_count
@@ -210,13 +210,16 @@ class Tape(Generic[S]):
         """
         self._refuse_if_used()
         config, layout = self._config, self._layout
-        core_dy = self._read_dy(dy)
-        sizes = (config.num_parts, self._rows[1], config.state_size, config.hidden_size)
-        dh, dc = read_state(dstate, "dstate", sizes, config.dtype, layout.batched)
+        given, pair, wants_x = self._as_dy(dy), as_pair(dstate, "dstate"), bool(grad_x)
         threads = thread_count(self._threads if num_threads is None else num_threads)
         total = self._read_into(into)
         flat = None if total is None else total.flat
-        dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, flat, bool(grad_x), threads)
+        core_dy = self._read_dy(given)
+        sizes = (config.num_parts, self._rows[1], config.state_size, config.hidden_size)
+        dh, dc = read_state(pair, "dstate", sizes, config.dtype, layout.batched)
+        if flat is not None:
+            _check_apart(flat, {"dy": given, "dstate": pair})
+        dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, flat, wants_x, threads)
         self._used = True
         state = layout.state_from_core(dh0), layout.state_from_core(dc0)
         x = None if dx is None else self._from_core(dx)
@@ -236,17 +239,27 @@ class Tape(Generic[S]):
             raise ValueError(f"into has dtype {flat.dtype}, expected {self._config.dtype}")
         if not flat.flags.writeable:
             raise ValueError("into is read-only: are these a model's parameters, not gradients?")
+        if flat.ndim != 1 or not flat.flags.carray:
+            raise ValueError("into must have one contiguous, aligned array of gradients")
         return total
 
-    def _read_dy(self, dy: ArrayLike | list[Any] | None) -> Array | None:
-        """Return the user's dy as (T, B, O) or (sum T_i, O)."""
+    def _as_dy(self, dy: ArrayLike | list[Any] | None) -> Array | list[Array] | None:
+        """Convert the user's dy to one array or several."""
+        if dy is None:
+            return None
+        if self._layout.ragged and isinstance(dy, list):
+            return [as_array(value, f"dy[{k}]") for k, value in enumerate(tuple(dy))]
+        return as_array(dy, "dy")
+
+    def _read_dy(self, dy: Array | list[Array] | None) -> Array | None:
+        """Check the result of `_as_dy`; return it as (T, B, O) or (sum T_i, O)."""
         if dy is None:
             return None
         config, layout, (rows, batch) = self._config, self._layout, self._rows
         y: Any = self.y
-        if isinstance(layout, Ragged) and isinstance(dy, list):
+        if isinstance(dy, list):
             return pack(_same_shapes(dy, y, config.dtype), config.output_width, config.dtype)
-        array = as_real(dy, "dy", config.dtype)
+        array = cast(dy, config.dtype)
         if isinstance(layout, Layout) and array.shape == y.shape:
             return layout.to_core(array)
         last = (batch, config.output_width) if layout.batched else (config.output_width,)
@@ -260,15 +273,22 @@ class Tape(Generic[S]):
         return core_dy
 
 
-def _same_shapes(dy: list[Any], y: list[Array], dtype: np.dtype[Any]) -> list[Array]:
+def _check_apart(into: Array, inputs: dict[str, Any]) -> None:
+    """Raise if the gradients that are added to share memory with an input."""
+    for name, value in inputs.items():
+        arrays = value if isinstance(value, (list, tuple)) else [value]
+        if any(array is not None and np.may_share_memory(into, array) for array in arrays):
+            raise ValueError(f"into shares memory with {name}")
+
+
+def _same_shapes(dy: list[Array], y: list[Array], dtype: np.dtype[Any]) -> list[Array]:
     """Check a list of gradients against the sequences of y."""
     if len(dy) != len(y):
         raise ValueError(f"dy has {len(dy)} sequences, expected y's {len(y)}")
-    arrays = [as_real(value, f"dy[{k}]", dtype) for k, value in enumerate(dy)]
-    for k, (array, expected) in enumerate(zip(arrays, y, strict=True)):
+    for k, (array, expected) in enumerate(zip(dy, y, strict=True)):
         if array.shape != expected.shape:
             raise ValueError(f"dy[{k}] has shape {array.shape}, expected y's {expected.shape}")
-    return arrays
+    return [cast(array, dtype) for array in dy]
 
 
 class _Gates(Mapping[str, S]):

@@ -39,9 +39,9 @@ cdef class Recording:
         cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum) if into is None else into
         cdef clstm_context context = make_context(threads, for_pass=True)
         cdef clstm_status status
-        cdef Gradients g = gradients(flat, into is not None)
-        set_incoming(&g, dy_, dh_, dc_)
-        set_outgoing(&g, dx, dh0, dc0)
+        cdef Gradients g
+        cdef const Geometry *sizes = &model.geometry
+        cdef cnp.npy_intp states = sizes.num_parts * <cnp.npy_intp>self.batch
         model.enter()
         try:
             with model.lock:
@@ -49,6 +49,15 @@ cdef class Recording:
                     raise RuntimeError("the tape was already used by backward(): record again")
                 self.taken = True
             with model.blas_hold(self.total):
+                if not (holds(dy_, <cnp.npy_intp>self.total * sizes.output_size, typenum)
+                        and holds(dh_, states * sizes.state_size, typenum)
+                        and holds(dc_, states * sizes.hidden_size, typenum)
+                        and holds(flat, model.elements, typenum) and cnp.PyArray_ISWRITEABLE(flat)):
+                    self.taken = False
+                    raise_changed()
+                g = gradients(flat, into is not None)
+                set_incoming(&g, dy_, dh_, dc_)
+                set_outgoing(&g, dx, dh0, dc0)
                 with nogil:
                     status = typed.backward(self.tape, gradients_of(&g, model.is_f64), &context, model.is_f64)
                 if status == CLSTM_OK or status == CLSTM_CANCELLED:

@@ -49,6 +49,16 @@ cdef inline bint fits(array, Shape shape, int typenum) noexcept:
             and cnp.PyArray_CompareLists(cnp.PyArray_DIMS(<cnp.ndarray>array), shape.sizes, shape.axes))
 
 
+cdef inline bint holds(cnp.ndarray array, cnp.npy_intp size, int typenum) noexcept:
+    """Tell whether an array, if there is one, has as many elements as the core will read."""
+    return array is None or (readable(array, typenum) and cnp.PyArray_SIZE(array) == size)
+
+
+cdef inline bint is_sequence(array) noexcept:
+    """Tell whether an object is an array with the axes of a sequence."""
+    return cnp.PyArray_Check(array) and 2 <= cnp.PyArray_NDIM(<cnp.ndarray>array) <= 3
+
+
 cdef inline bint disjoint(cnp.ndarray a, cnp.ndarray b) noexcept:
     """Tell whether two C-contiguous arrays share no memory."""
     cdef char *a_begin = cnp.PyArray_BYTES(a)

@@ -31,6 +31,20 @@ cdef inline Rows rows_of(cnp.ndarray x, cnp.ndarray lengths, bint ragged) noexce
     return rows
 
 
+cdef inline bint lengths_fit(const Rows *rows, cnp.ndarray lengths) noexcept:
+    """Tell whether there is a length for each row and, if ragged, x has as many rows as they say."""
+    cdef size_t k, total = 0
+    if lengths is None:
+        return not rows.ragged
+    if not rows.ragged:
+        return <size_t>lengths.shape[0] == rows.batch  # the core compares each with the steps
+    for k in range(rows.batch):
+        if rows.lengths[k] > rows.total - total:
+            return False
+        total += rows.lengths[k]
+    return total == rows.total
+
+
 cdef struct Sequences:  # the model's dtype selects one
     clstm_sequence f32
     clstm_sequence_f64 f64
