@@ -314,7 +314,7 @@ typedef struct clstm_team {
 clstm_team clstm_openmp_team(size_t threads);
 
 /* The smallest of OMP_NUM_THREADS (if set), the number of CPUs in the affinity mask and the cgroup's quota; at least
-   1. */
+   1. Each call reads the affinity mask of its thread, the quota at most once a second, and OMP_NUM_THREADS once. */
 size_t clstm_default_threads(void);
 
 /* 1 if the library was built with OpenMP, else 0. */

@@ -49,6 +49,20 @@ def default_threads():
     return clstm_default_threads()
 
 
+# Multiply-adds below which the core uses one thread: 2 * TUNE_WORK_PER_THREAD of tuning.h.
+cdef double SHARED = 2e6
+
+
+cdef size_t threads_for(size_t threads, double work) noexcept:
+    """Return a pass's number of threads, for an upper bound of its work.
+
+    0 threads stand for the default, which takes a system call: a pass too small to be shared does without.
+    """
+    if threads:
+        return threads
+    return clstm_default_threads() if work >= SHARED else 1
+
+
 cpdef int load_blas() except -1:
     """Import scipy's BLAS, late: only the blas engine needs it."""
     global hold_blas
@@ -136,13 +150,16 @@ def sigmoid(x):
 
 # ---- Gradients ----
 
+cdef double NUMBERS = 8  # an optimiser or clipping moves at most as many for each parameter
+
+
 def clip_global_norm(cnp.ndarray flat, double max_norm, size_t threads):
     """Scale a flat float32 or float64 array in place to a norm of at most max_norm; return the original norm."""
     if not (readable(flat, cnp.NPY_FLOAT32) or readable(flat, cnp.NPY_FLOAT64)):
         raise ValueError("grad must be contiguous, aligned and of dtype float32 or float64")
     if not cnp.PyArray_ISWRITEABLE(flat):
         raise ValueError("grad is read-only: are these a model's parameters, not gradients?")
-    cdef clstm_context context = make_context(threads)
+    cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>flat.size))
     cdef bint is_f64 = cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64
     cdef void *gradients = data(flat)
     cdef size_t n = flat.size
@@ -264,7 +281,7 @@ cdef class Model:
     def adam_step(self, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None, settings,
                   size_t threads):
         """Take one step of Adam; settings are t, lr, beta1, beta2, eps."""
-        cdef clstm_context context = make_context(threads)
+        cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>self.elements))
         cdef clstm_adam adam = CLSTM_ADAM_INIT
         cdef clstm_status status
         adam.step, adam.lr, adam.beta1, adam.beta2, adam.eps = settings
@@ -284,7 +301,7 @@ cdef class Model:
 
     def sgd_step(self, cnp.ndarray g not None, cnp.ndarray velocity not None, settings, size_t threads):
         """Take one step of gradient descent; settings are lr, momentum."""
-        cdef clstm_context context = make_context(threads)
+        cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>self.elements))
         cdef clstm_sgd sgd = CLSTM_SGD_INIT
         cdef clstm_status status
         sgd.lr, sgd.momentum = settings
@@ -367,7 +384,7 @@ cdef class Model:
         cdef cnp.ndarray h = empty(h_shape(&self.geometry, rows.axes, rows.batch), typenum)
         cdef cnp.ndarray c = empty(c_shape(&self.geometry, rows.axes, rows.batch), typenum)
         set_results(s, y, h, c)
-        cdef clstm_context context = make_context(threads, for_pass=True)
+        cdef clstm_context context = make_context(threads_for(threads, self.forward_work(rows.total)), for_pass=True)
         hold = self.blas_hold(rows.total)
         self.enter()
         try:
@@ -400,6 +417,20 @@ cdef class Model:
             else:
                 status = typed.record(self.handle, sequence, context, tape, self.is_f64)
         return raise_status(status, "LSTM")
+
+    cdef double forward_work(self, size_t rows) noexcept:
+        """Return an upper bound of the multiply-adds by which the core shares a pass (schedule.c)."""
+        cdef const Geometry *sizes = &self.geometry
+        cdef double H = sizes.hidden_size, D = sizes.width // sizes.state_size
+        cdef double depth = D * (sizes.input_size + H) + 3 * H * (sizes.num_parts - D)
+        return 1.5 * <double>rows * 4 * H * depth  # 1.5: the core rounds the mean number of rows
+
+    cdef double backward_work(self, size_t rows) noexcept:
+        """Return the same for a backward pass, whose products of matrices are shared one by one."""
+        cdef const Geometry *sizes = &self.geometry
+        cdef double H = sizes.hidden_size, widest = max(sizes.input_size, sizes.width)
+        cdef double products = 6 * H * sizes.num_parts * (2 * widest + 2 * H)
+        return <double>rows * (products + 8 * widest + <double>sizes.output_size * sizes.width)
 
     cdef object blas_hold(self, size_t rows):
         """Return a context manager for a pass: OpenBLAS starts its own threads above 262,144 multiply-adds."""

@@ -5,7 +5,7 @@ import operator
 from . import _core
 
 _MOST = 1024  # the core's limit; more would only cost memory
-_default: int | None = None
+_default = 0  # the number that set_num_threads has set, or 0
 
 
 def get_num_threads() -> int:
@@ -15,7 +15,9 @@ def get_num_threads() -> int:
     -------
     int
         The value set by `set_num_threads`, else the minimum of ``OMP_NUM_THREADS`` (if set), the
-        number of CPUs in the process's affinity mask, and the CPU quota of its control group.
+        number of CPUs in the calling thread's affinity mask, and the CPU quota of its control
+        group. The affinity is that of the moment, the quota at most a second old; the environment
+        variable is read once.
     """
     return _default or _core.default_threads()
 
@@ -40,11 +42,12 @@ def set_num_threads(num_threads: int) -> None:
 
 
 def thread_count(num_threads: int | None) -> int:
-    """Return a call's `num_threads`, checked and limited; None gives the default."""
-    global _default
+    """Return a call's `num_threads`, checked and limited.
+
+    None gives the number of `set_num_threads`, or 0: the core then determines the default, if the
+    call has enough work for more than one thread.
+    """
     if num_threads is None:
-        if _default is None:
-            _default = _core.default_threads()  # reads files, so only once
         return _default
     try:
         count = operator.index(num_threads)

@@ -78,6 +78,47 @@ def test_omp_num_threads_limits_the_default(wish):
     assert result.stdout.strip() == b"1"
 
 
+AFFINITY = """
+import os, sys
+import numpy as np
+import clstm
+
+model, x = clstm.LSTM(64, 256, rng=0), np.zeros((20, 64, 64), np.float32)
+adam = clstm.optim.Adam(model)
+small, step = clstm.LSTM(4, 8, rng=0), np.zeros((1, 1, 4), np.float32)
+cpus = os.sched_getaffinity(0)
+small(step)
+for allowed in (cpus, {min(cpus)}, cpus):
+    os.sched_setaffinity(0, allowed)
+    print(clstm.get_num_threads(), file=sys.stderr)
+    small(step)
+    tape = model.record(x)
+    adam.step(tape.backward(tape.y))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_the_affinity_counts_whenever_it_changes():
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", AFFINITY]
+    result = subprocess.run(
+        command,
+        env=environment | {"CLSTM_TRACE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    lines = result.stderr.splitlines()
+    numbers = [int(line) for line in lines if line.isdecimal()]
+    assert numbers[1] == 1
+    assert numbers[2] == numbers[0]
+    traced = [int(word[8:]) for line in lines for word in line.split() if word[:8] == "threads="]
+    if numbers[0] > 1 and clstm.config()["openmp"]:
+        alone, shared = [False] * 3, [False, True, True]  # a small call, and a large pass each way
+        assert [threads > 1 for threads in traced] == [False, *shared, *alone, *shared]
+
+
 LAZY = """
 import os, sys
 import numpy as np

@@ -37,7 +37,7 @@ cdef class Recording:
         cdef cnp.ndarray dh0 = empty(h_shape(&model.geometry, 3, self.batch), typenum)
         cdef cnp.ndarray dc0 = empty(c_shape(&model.geometry, 3, self.batch), typenum)
         cdef cnp.ndarray flat = empty(shaped(1, 0, 0, model.elements), typenum) if into is None else into
-        cdef clstm_context context = make_context(threads, for_pass=True)
+        cdef clstm_context context = make_context(threads_for(threads, model.backward_work(self.total)), for_pass=True)
         cdef clstm_status status
         cdef Gradients g
         cdef const Geometry *sizes = &model.geometry

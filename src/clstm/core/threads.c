@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sched.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <xmmintrin.h>
@@ -82,9 +83,15 @@ void clstm_i_poll(clstm_i_call *call, size_t thread, double work) {
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
+/* The CPUs that the calling thread may run on now. */
 static size_t affinity(void) {
 #if defined(__linux__)
-    for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
+    cpu_set_t few; /* enough for most machines, without an allocation */
+    if (!sched_getaffinity(0, sizeof few, &few)) {
+        const int count = CPU_COUNT(&few);
+        if (count > 0) return (size_t)count;
+    }
+    for (int cpus = 4 * CPU_SETSIZE; cpus <= 1 << 20; cpus *= 4) {
         cpu_set_t *set = CPU_ALLOC(cpus);
         if (!set) break;
         const size_t bytes = CPU_ALLOC_SIZE(cpus);
@@ -120,12 +127,34 @@ static size_t cgroup_quota(void) {
     return cpus ? cpus : 1;
 }
 
+/* The quota, whose files are read at most once a second. */
+static size_t recent_quota(void) {
+    static atomic_size_t quota;
+    static atomic_llong second; /* of the last reading, plus 1; 0: none yet */
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now)) return cgroup_quota();
+    if (atomic_load_explicit(&second, memory_order_acquire) == (long long)now.tv_sec + 1)
+        return atomic_load_explicit(&quota, memory_order_relaxed);
+    const size_t found = cgroup_quota();
+    atomic_store_explicit(&quota, found, memory_order_relaxed);
+    atomic_store_explicit(&second, (long long)now.tv_sec + 1, memory_order_release);
+    return found;
+}
+
+/* OMP_NUM_THREADS at the first call, as OpenMP runtimes read it: another thread may change the environment later.
+   SIZE_MAX without one. */
+static size_t omp_num_threads(void) {
+    static atomic_size_t known; /* 0: not read yet */
+    size_t wish = atomic_load_explicit(&known, memory_order_relaxed);
+    if (wish) return wish;
+    const char *text = getenv("OMP_NUM_THREADS");
+    const unsigned long number = text ? strtoul(text, NULL, 10) : 0; /* "4,2": the outermost level */
+    wish = number > 0 ? number : SIZE_MAX;
+    atomic_store_explicit(&known, wish, memory_order_relaxed);
+    return wish;
+}
+
 size_t clstm_default_threads(void) {
-    size_t threads = least(affinity(), cgroup_quota());
-    const char *wish = getenv("OMP_NUM_THREADS");
-    if (wish) {
-        const unsigned long number = strtoul(wish, NULL, 10); /* "4,2": the outermost level */
-        if (number > 0) threads = least(threads, number);
-    }
+    const size_t threads = least(least(affinity(), recent_quota()), omp_num_threads());
     return threads ? threads : 1;
 }
