@@ -10,6 +10,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport strcmp
 
 from contextlib import nullcontext
+from time import monotonic, sleep
 
 import numpy as np
 
@@ -191,8 +192,9 @@ cdef class Model:
     """
 
     cdef clstm_model *handle
-    cdef cython.pymutex lock  # guards the two below
+    cdef cython.pymutex lock  # guards the three below
     cdef size_t calls
+    cdef size_t waiting  # editors that wait for the calls to end; no new call begins meanwhile
     cdef bint edited
     cdef size_t elements
     cdef bint is_f64
@@ -222,6 +224,8 @@ cdef class Model:
         with self.lock:
             if self.edited:
                 raise RuntimeError("the model is being edited: no call may use it until edit() has ended")
+            if self.waiting:
+                raise RuntimeError("the model is about to be edited: no call may begin until edit() has ended")
             self.calls += 1
         return 0
 
@@ -230,14 +234,47 @@ cdef class Model:
             self.calls -= 1
         return 0
 
-    def begin_edit(self):
-        """Get exclusive access to the model, or raise RuntimeError."""
+    def begin_edit(self, double timeout=0):
+        """Get exclusive access to the model; raise RuntimeError if that is impossible for `timeout` seconds."""
+        if timeout <= 0:
+            self.try_edit()
+        elif not self.may_edit():
+            self.await_edit(monotonic() + timeout)
+
+    cdef int try_edit(self) except -1:
         with self.lock:
             if self.edited:
                 raise RuntimeError("the model is already being edited")
             if self.calls:
                 raise RuntimeError("the model cannot be edited while a call uses it")
             self.edited = True
+        return 0
+
+    cdef bint may_edit(self) noexcept:
+        """Get exclusive access to the model if nobody uses it, and tell whether nobody did."""
+        cdef bint alone
+        with self.lock:
+            alone = not self.edited and not self.calls
+            if alone:
+                self.edited = True
+        return alone
+
+    cdef int await_edit(self, double deadline) except -1:
+        """Wait for exclusive access until the deadline; new calls are refused meanwhile, so that running ones end."""
+        cdef double pause = 1e-5, left
+        with self.lock:
+            self.waiting += 1
+        try:
+            while not self.may_edit():
+                left = deadline - monotonic()
+                if left <= 0:
+                    return self.try_edit()
+                sleep(min(pause, left))  # a signal handler may raise here
+                pause = min(2 * pause, 1e-3)
+        finally:
+            with self.lock:
+                self.waiting -= 1
+        return 0
 
     def end_edit(self, flat):
         """End exclusive access; replace the parameters unless `flat` is None."""

@@ -97,7 +97,7 @@ class LSTM(Model):
     -----
     Any number of threads may call a model concurrently; a call releases the GIL. `edit`, optimiser
     steps and `load_state_dict` need exclusive access: they raise RuntimeError while a call is
-    running, and calls raise RuntimeError while they are.
+    running, and calls raise RuntimeError while they are. ``edit(timeout=...)`` waits for its turn.
 
     The cell is from [1]_, its forget gate from [2]_, bidirectional layers from [3]_ and the
     projection from [4]_.

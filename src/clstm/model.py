@@ -11,6 +11,7 @@ from . import _core
 from .cell import Cell
 from .configuration import Configuration
 from .layout import Array
+from .options import real_number
 from .parameters import Parameters
 from .state_dict import read_file, read_state_dict, write_file, write_state_dict
 
@@ -116,8 +117,15 @@ class Model:
     # ---- Parameters ----
 
     @contextmanager
-    def edit(self) -> Iterator[Parameters]:
+    def edit(self, timeout: float | None = None) -> Iterator[Parameters]:
         """Edit the parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait until running calls and another `edit` have ended; inf waits for ever.
+            Calls that begin meanwhile raise RuntimeError, as inside the block, so that the wait
+            lasts no longer than the running ones. By default, or with 0, `edit` does not wait.
 
         Yields
         ------
@@ -128,10 +136,15 @@ class Model:
         Raises
         ------
         RuntimeError
-            If a call is using the model or another `edit` is open. Calls inside the block raise it
-            as well.
+            If a call is using the model or another `edit` is open, after `timeout` seconds. Calls
+            inside the block raise it as well.
+        ValueError, TypeError
+            If `timeout` is negative or NaN, or not a real number.
         """
-        self._model.begin_edit()
+        seconds = 0.0 if timeout is None else real_number("timeout", timeout)
+        if not seconds >= 0:
+            raise ValueError(f"timeout must be at least 0 seconds, got {timeout}")
+        self._model.begin_edit(seconds)
         flat = None
         try:
             working = Parameters(self._table, self._model.flat.copy())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,85 @@ def test_many_threads_share_one_model_while_one_edits():
     run_beside_edits([call] * 8, model, (old, new))
     assert results["equal"] + results["refused"] == 8000
     assert results["equal"] > 0
+
+
+def test_an_editor_that_waits_gets_in_between_many_calls():
+    """Calls of ten threads overlap without a pause, which would keep out an editor for ever."""
+    case = Case(steps=200, batch=4, hidden_size=64)
+    model, x = case.model(), case.x()
+    done, refused, ready = threading.Event(), [], threading.Barrier(11)
+
+    def call():
+        ready.wait(60)
+        while not done.is_set():
+            try:
+                model(x, num_threads=1)
+            except RuntimeError as error:
+                assert "edited" in str(error)
+                refused.append(error)
+
+    def edit():
+        try:
+            ready.wait(60)
+            for value in range(5):
+                time.sleep(0.02)  # calls begin
+                with model.edit(timeout=60) as parameters:
+                    parameters.flat[0] = value
+                assert model.parameters.flat[0] == value
+        finally:
+            done.set()
+
+    run_all([edit, *[call] * 10])
+    assert refused
+    model(x)
+
+
+def test_a_wait_for_an_edit_ends_with_an_error_when_time_is_over():
+    model = Case().model()
+    with model.edit() as parameters:
+        parameters.flat[0] = 7
+        for timeout in (0.01, 1e-9):
+            with (
+                pytest.raises(RuntimeError, match="already being edited"),
+                model.edit(timeout=timeout),
+            ):
+                pass
+    assert model.parameters.flat[0] == 7
+    model(Case().x())
+    with model.edit(timeout=np.inf):
+        pass
+
+
+def test_an_editor_waits_for_another():
+    model, inside, order = Case().model(), threading.Event(), []
+
+    def first():
+        with model.edit() as parameters:
+            inside.set()
+            time.sleep(0.05)
+            parameters.flat[0] = 1
+            order.append("first")
+
+    def second():
+        inside.wait(60)
+        with model.edit(timeout=60) as parameters:
+            order.append("second")
+            assert parameters.flat[0] == 1
+
+    run_all([first, second])
+    assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(-1, ValueError), (np.nan, ValueError), ("1", TypeError)]
+)
+def test_a_timeout_that_makes_no_sense(timeout, error):
+    model = Case().model()
+    with pytest.raises(error, match="timeout"), model.edit(timeout=timeout):
+        pass
+    for nothing in (None, 0):
+        with model.edit(timeout=nothing):
+            pass
 
 
 def calls_at_once(model, x, count=8):
