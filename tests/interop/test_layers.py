@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm.interop.layers import ACTIVATIONS, Dense, Skip, only_lstm, require_plain, run
+from clstm.interop.layers import (
+    ACTIVATIONS,
+    Dense,
+    Skip,
+    only_lstm,
+    require_plain,
+    run,
+    stacked,
+)
 from tests.interop.files import NOT_PLAIN, assert_same_model, draw_model
 
 X = np.random.default_rng(5).standard_normal((4, 3, 2))
@@ -104,6 +112,39 @@ def test_lstms_become_layers_of_one(options):
     np.testing.assert_allclose(joined(X)[0], run([below, above, top], X), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("below", "above", "message"),
+    [
+        ({"cell": clstm.Cell(clip=0.1)}, {}, r"it has cell=Cell\(\), the one below Cell\(clip"),
+        ({}, {"cell": clstm.Cell(peephole=True)}, r"it has cell=Cell\(peephole=True\), the one"),
+        ({"dtype": np.float64}, {}, "it has dtype=float32, the one below float64"),
+        ({"hidden_size": 4}, {"input_size": 4}, "it has hidden_size=3, the one below 4"),
+        ({"bias": False}, {}, "it has bias=True, the one below False"),
+        ({"direction": "reverse"}, {}, "it has direction='forward', the one below 'reverse'"),
+        ({"bidirectional": True}, {"input_size": 6}, "it has bidirectional=False, the one below"),
+        ({"proj_size": 2}, {"input_size": 2}, "it has proj_size=0, the one below 2"),
+        ({"batch_first": True}, {}, "it has batch_first=False, the one below True"),
+        ({"learn_state": True}, {}, "it has learn_state=False, the one below True"),
+        ({}, {"input_size": 2}, "it has input_size=2, the one below gives 3 features"),
+        ({"output_size": 3}, {}, "the one below has a readout, output_size=3"),
+    ],
+)
+def test_lstms_that_differ_are_not_layers_of_one(below, above, message):
+    options = {"input_size": 3, "hidden_size": 3, "num_layers": 1, "output_size": None}
+    lstms = [draw_model(**options | below), draw_model(**options | above)]
+    with pytest.raises(
+        ValueError, match=rf"lstms\[1\] cannot be a layer on lstms\[0\]: .*{message}"
+    ):
+        stacked(lstms)
+
+
+def test_what_is_no_lstm_cannot_be_stacked():
+    with pytest.raises(ValueError, match="lstms must hold at least one LSTM"):
+        stacked([])
+    with pytest.raises(TypeError, match=r"lstms\[1\] must be a clstm\.LSTM, got Dense"):
+        stacked([draw_model(output_size=None), linear(0, 2, 3)])
+
+
 def test_many_layers_of_one():
     below = draw_model(1, 1, 1, None, dtype=np.float64)
     joined = only_lstm([below] * 1000, "read")
@@ -119,17 +160,17 @@ def test_one_lstm_is_itself():
 @pytest.mark.parametrize(
     ("second", "name"),
     [
-        (draw_model(3, 4), "LSTM"),  # other units
-        (draw_model(3, 3, bias=False), "LSTM"),
-        (draw_model(3, 3, cell=clstm.Cell(coupled=True)), "LSTM"),
-        (draw_model(3, 3, learn_state=True), "LSTM"),
+        (draw_model(3, 4), "LSTM: it has hidden_size=4, the one below 3"),
+        (draw_model(3, 3, bias=False), "LSTM: it has bias=False, the one below True"),
+        (draw_model(3, 3, cell=clstm.Cell(coupled=True)), r"LSTM: it has cell=Cell\(coupled=True"),
+        (draw_model(3, 3, learn_state=True), "LSTM: it has learn_state=True, the one below"),
         (linear(0, 2, 3, activation="tanh"), "Dense with tanh"),
         (Dense(activation="relu"), "Dense with relu"),
         (Skip(()), "Skip"),
     ],
 )
 def test_further_layers_are_named(second, name):
-    with pytest.raises(ValueError, match=rf"layer 1 is {name}\. some\.read returns"):
+    with pytest.raises(ValueError, match=rf"layer 1 is {name}.*\. some\.read returns"):
         only_lstm([draw_model(output_size=None), second], "some.read")
 
 
@@ -139,7 +180,7 @@ def test_further_layers_are_named(second, name):
         ([], "layer 0 is missing"),
         ([linear(0, 2, 2), draw_model()], "layer 0 is Dense"),
         ([draw_model(), linear(0, 2, 2)], "layer 1 is Dense"),  # it has a readout
-        ([draw_model(output_size=3), draw_model(3)], "layer 1 is LSTM"),
+        ([draw_model(output_size=3), draw_model(3)], "layer 1 is LSTM: the one below has a read"),
         ([draw_model(output_size=None), linear(0, 2, 3), linear(0, 2, 2)], "layer 2 is Dense"),
         ([draw_model(output_size=None), linear(0, 2, 3), draw_model()], "layer 2 is LSTM"),
     ],

@@ -73,9 +73,12 @@ def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
         if count + 1 == len(layers):
             return with_readout(stacked(layers[:count]), layers[count].weight, layers[count].bias)
         count += 1
+    found = layer_name(layers[count]) if layers else "missing"
+    if 0 < count < len(layers) and isinstance(layers[count - 1], LSTM):
+        found += _why_it_ends(layers[count - 1], layers[count])
     raise ValueError(
-        f"it is more than an LSTM with a linear readout: layer {count} is "
-        f"{layer_name(layers[count]) if layers else 'missing'}. {reader} returns the list of layers"
+        f"it is more than an LSTM with a linear readout: layer {count} is {found}. {reader} "
+        "returns the list of layers"
     )
 
 
@@ -94,17 +97,51 @@ def _continues(below: LSTM | None, layer: Any) -> bool:
     """Return whether a layer is an LSTM that differs from the one below only in weights."""
     if not isinstance(layer, LSTM) or below is None:
         return isinstance(layer, LSTM)
-    own, config = layer._config, below._config
-    alike = replace(own, input_size=config.input_size, num_layers=config.num_layers)
-    fits = config.width == own.input_size and not (config.output_size or config.learn_state)
-    return fits and replace(alike, output_size=None) == config
+    return not (_difference(below, layer) or below.learn_state)
+
+
+def _why_it_ends(below: LSTM, layer: Any) -> str:
+    """Return what keeps an LSTM from being a layer on the one below, for messages."""
+    if not isinstance(layer, LSTM):
+        return ""
+    return f": {_difference(below, layer) or 'both have a learned initial state'}"
+
+
+def _difference(below: LSTM, layer: LSTM) -> str:
+    """Return why one LSTM cannot be a layer on another; an empty string if it can."""
+    lower, upper = below._config, layer._config
+    if lower.output_size is not None:
+        return f"the one below has a readout, output_size={lower.output_size}"
+    for field in fields(lower):
+        own, other = getattr(upper, field.name), getattr(lower, field.name)
+        if field.name not in ("input_size", "num_layers", "output_size") and own != other:
+            shown, expected = (v.name if isinstance(v, np.dtype) else repr(v) for v in (own, other))
+            return f"it has {field.name}={shown}, the one below {expected}"
+    if upper.input_size != lower.width:
+        return f"it has input_size={upper.input_size}, the one below gives {lower.width} features"
+    return ""
 
 
 def stacked(lstms: Sequence[LSTM]) -> LSTM:
     """Return one LSTM with the layers of several that follow each other.
 
-    Either all have a learned state or none has.
+    They differ only in weights and in their number of layers: each takes what the one below gives,
+    only the last may have a readout, and either all have a learned state or none has.
+
+    Raises
+    ------
+    ValueError
+        If two differ in anything else, which the message names, or there is none.
+    TypeError
+        If one is not an LSTM.
     """
+    if not lstms:
+        raise ValueError("lstms must hold at least one LSTM, got none")
+    for k, lstm in enumerate(lstms):
+        if not isinstance(lstm, LSTM):
+            raise TypeError(f"lstms[{k}] must be a clstm.LSTM, got {type(lstm).__name__}")
+        if k and (difference := _difference(lstms[k - 1], lstm)):
+            raise ValueError(f"lstms[{k}] cannot be a layer on lstms[{k - 1}]: {difference}")
     if len(lstms) == 1:
         return lstms[0]
     state: dict[str, Array] = {}
