@@ -12,6 +12,7 @@ from clstm.interop.layers import (
     require_plain,
     run,
     stacked,
+    with_readout,
 )
 from tests.interop.files import NOT_PLAIN, assert_same_model, draw_model
 
@@ -143,6 +144,18 @@ def test_what_is_no_lstm_cannot_be_stacked():
         stacked([])
     with pytest.raises(TypeError, match=r"lstms\[1\] must be a clstm\.LSTM, got Dense"):
         stacked([draw_model(output_size=None), linear(0, 2, 3)])
+
+
+def test_a_model_has_one_readout():
+    lstm, weight = draw_model(output_size=None), np.ones((2, 3))
+    joined = with_readout(lstm, weight, None)
+    with pytest.raises(ValueError, match=r"has a readout already, output_size=2: .*layers\.run"):
+        with_readout(joined, np.ones((2, 2)), None)
+    for wrong in (np.ones((2, 4)), np.ones((0, 3)), np.ones(3)):
+        with pytest.raises(ValueError, match=r"weight has shape .*, expected \(O, 3\)"):
+            with_readout(lstm, wrong, None)
+    with pytest.raises(ValueError, match=r"bias has shape \(3,\), expected \(2,\)"):
+        with_readout(lstm, weight, np.ones(3))
 
 
 def test_many_layers_of_one():

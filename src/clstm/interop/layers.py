@@ -162,7 +162,22 @@ def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
     """Return a model with a readout added: weight (O, D R) and bias (O,).
 
     If only one of the LSTM and the readout has a bias, the other gets zeros.
+
+    Raises
+    ------
+    ValueError
+        If the model has a readout already, or a shape does not fit.
     """
+    if lstm.output_size is not None:
+        raise ValueError(
+            f"lstm has a readout already, output_size={lstm.output_size}: a further linear layer "
+            "is a Dense after it in the list that clstm.interop.layers.run takes"
+        )
+    width = lstm._config.width
+    if weight.ndim != 2 or weight.shape[1] != width or not len(weight):
+        raise ValueError(f"weight has shape {weight.shape}, expected (O, {width})")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias has shape {bias.shape}, expected {weight.shape[:1]} as weight")
     has_bias = lstm.bias or bias is not None
     config = replace(lstm._config, output_size=len(weight), bias=has_bias)
     state = {name: np.zeros(shape) for name, shape, _ in config.parameter_table()[0]}
