@@ -64,6 +64,22 @@ def test_dense_computes_in_the_type_of_its_weight():
     assert layer(np.ones((3, 2), int)).dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((None, None, "gelu"), ValueError, "activation must be one of '', 'tanh', .*, got 'gelu'"),
+        ((None, None, None), ValueError, "activation must be one of .*, got None"),
+        (([[1.0]],), TypeError, r"weight must be a NumPy array \(O, I\) or None, got list"),
+        ((np.ones(3),), ValueError, r"weight has shape \(3,\), expected \(O, I\)"),
+        ((np.ones((2, 3)), 1.0), TypeError, r"bias must be a NumPy array \(O,\) or None, got"),
+        ((np.ones((2, 3)), np.ones(3)), ValueError, r"bias has shape \(3,\), .* \(2,\)"),
+    ],
+)
+def test_a_dense_layer_that_cannot_be_called_is_not_made(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Dense(*arguments)
+
+
 def test_skip_adds_the_first_feature_to_every_output():
     dense = linear(0, 3, 2)
     np.testing.assert_array_equal(Skip((dense,))(X), dense(X) + X[..., :1])

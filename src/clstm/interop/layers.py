@@ -24,11 +24,41 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(frozen=True)
 class Dense:
-    """y = activation(weight @ x + bias) at every step; without a weight activation(x)."""
+    """y = activation(weight @ x + bias) at every step; without a weight activation(x).
+
+    Raises
+    ------
+    ValueError
+        If the activation is not one of `ACTIVATIONS`, or a shape does not fit.
+    TypeError
+        If `weight` or `bias` is not an array.
+    """
 
     weight: Array | None = None  # (O, I)
     bias: Array | None = None  # (O,)
     activation: str = ""  # of ACTIVATIONS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
+            known = ", ".join(map(repr, ACTIVATIONS))
+            raise ValueError(f"activation must be one of {known}, got {self.activation!r}")
+        self._check("weight", self.weight, ("O", "I"))
+        self._check("bias", self.bias, ("O",))
+        if self.weight is not None and self.bias is not None:
+            expected = self.weight.shape[:1]
+            if self.bias.shape != expected:
+                raise ValueError(f"bias has shape {self.bias.shape}, weight's makes it {expected}")
+
+    @staticmethod
+    def _check(name: str, value: Any, axes: tuple[str, ...]) -> None:
+        if value is None:
+            return
+        expected = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
+        if not isinstance(value, np.ndarray):
+            kind = type(value).__name__
+            raise TypeError(f"{name} must be a NumPy array {expected} or None, got {kind}")
+        if value.ndim != len(axes):
+            raise ValueError(f"{name} has shape {value.shape}, expected {expected}")
 
     @np.errstate(all="ignore")
     def __call__(self, x: Array) -> Array:

@@ -11,7 +11,7 @@ from ...configuration import Configuration
 from ...lstm import LSTM
 from ..errors import naming
 from ..json_files import read_json, write_json
-from ..layers import ACTIVATIONS, Dense, layer_name, only_lstm, require_plain
+from ..layers import Dense, layer_name, only_lstm, require_plain
 from . import layer_list, state_dict
 
 
@@ -107,7 +107,7 @@ def _parts_of(layer: Any) -> list[Any]:
         p = layer.parameters
         readout = [Dense(p["weight_out"], p.get("bias_out"))] if layer.output_size else []
         return [layer, *readout]
-    if not isinstance(layer, Dense) or layer.activation not in ACTIVATIONS:
+    if not isinstance(layer, Dense):
         raise ValueError(f"RTNeural's files have no {layer_name(layer)}")
     return [layer]
 
