@@ -14,6 +14,7 @@ from clstm.interop.layers import (
     stacked,
     with_readout,
 )
+from clstm.interop.onnx import Node
 from tests.interop.files import NOT_PLAIN, assert_same_model, draw_model
 
 X = np.random.default_rng(5).standard_normal((4, 3, 2))
@@ -100,6 +101,18 @@ def test_run():
     lstm, dense = draw_model(output_size=None), linear(1, 1, 3, activation="tanh")
     np.testing.assert_array_equal(run([lstm, dense], X), dense(lstm(X)[0]))
     np.testing.assert_array_equal(run([], X), X)
+
+
+def test_what_is_no_layer_is_refused():
+    lstm = draw_model(output_size=None)
+    node = Node("the node", lstm, ())
+    with pytest.raises(TypeError, match=r"layers\[1\] must be a layer, got Node, .* its \.lstm is"):
+        run([lstm, node], X)
+    with pytest.raises(TypeError, match=r"layers\[0\] must be a layer, got str"):
+        run(["lstm"], X)
+    for single in (lstm, {"lstm": lstm}):
+        with pytest.raises(TypeError, match=r"layers must be a list of layers, got .* \[layer\]"):
+            run(single, X)
 
 
 @pytest.mark.parametrize("bias", [True, False])

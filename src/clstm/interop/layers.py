@@ -3,7 +3,7 @@
 A model that is more than an LSTM is a list of layers, each a function of a sequence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -80,10 +80,32 @@ class Skip:
 
 
 def run(layers: Sequence[Any], x: Array) -> Array:
-    """Send a sequence, an array as `LSTM` takes it, through all layers."""
-    for layer in layers:
+    """Send a sequence, an array as `LSTM` takes it, through all layers.
+
+    Raises
+    ------
+    TypeError
+        If `layers` is not a list, or one of them is not a layer.
+    """
+    if isinstance(layers, Mapping) or not isinstance(layers, Iterable):
+        kind = type(layers).__name__
+        raise TypeError(f"layers must be a list of layers, got {kind}: a single one is [layer]")
+    for k, layer in enumerate(layers):
+        if not callable(layer):
+            raise TypeError(f"layers[{k}] must be a layer, got {_not_a_layer(layer)}")
         x = layer(x)[0] if isinstance(layer, LSTM) else layer(x)
     return x
+
+
+def _not_a_layer(value: Any) -> str:
+    """Return the kind of a value, and what may be meant by it, for messages."""
+    kind = type(value).__name__
+    if isinstance(getattr(value, "lstm", None), LSTM):  # a NamedTuple of clstm.interop.onnx.read
+        return (
+            f"{kind}, a node of a graph: its .lstm is a model to call, and clstm.load reads a file "
+            "that is one LSTM as one model"
+        )
+    return kind
 
 
 def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:
