@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from . import _core
+from .model import Model
 from .parameters import Array, Parameters
 from .threads import thread_count
 
@@ -65,6 +66,17 @@ def _two_decays(name: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be a pair of numbers, not {value!r}")
     return _decay(f"{name}[0]", value[0]), _decay(f"{name}[1]", value[1])
+
+
+def _check_model(lstm: Any) -> None:
+    """Raise unless an optimiser can train this."""
+    if not isinstance(lstm, Model):
+        kind = type(lstm)
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        raise TypeError(
+            f"lstm must be a clstm.LSTM, got {name}: an optimiser takes the model itself, not its "
+            "parameters or arrays"
+        )
 
 
 def _flat_of(grad: "Gradients | Parameters") -> Array:
@@ -140,7 +152,8 @@ class Adam:
     Raises
     ------
     TypeError
-        If a hyper-parameter is not a real number, or `betas` is not a pair of them.
+        If `lstm` is not a model, a hyper-parameter is not a real number, or `betas` is not a pair
+        of them.
     ValueError
         If a hyper-parameter is out of range. Later assignments raise both errors, too.
 
@@ -172,6 +185,7 @@ class Adam:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
+        _check_model(lstm)
         self.lr, self.betas, self.eps = lr, betas, eps
         self.lstm = lstm
         self.m: Array = np.zeros_like(lstm.parameters.flat)
@@ -250,6 +264,7 @@ class SGD:
     momentum = _Setting(_decay)
 
     def __init__(self, lstm: "LSTM", lr: float, momentum: float = 0.0) -> None:
+        _check_model(lstm)
         self.lr, self.momentum = lr, momentum
         self.lstm = lstm
         self.velocity: Array = np.zeros_like(lstm.parameters.flat)

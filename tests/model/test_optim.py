@@ -56,6 +56,18 @@ def test_defaults_are_pytorchs(lstm):
     assert optim.SGD(lstm, 0.1).momentum == 0
 
 
+@pytest.mark.parametrize("make", [optim.Adam, lambda lstm: optim.SGD(lstm, 0.1)])
+def test_only_a_model_is_trained(lstm, make):
+    for wrong, name in (
+        (np.ones(3), "numpy.ndarray"),
+        (lstm.parameters, "clstm.parameters.Parameters"),
+        ([lstm], "list"),
+        (None, "NoneType"),
+    ):
+        with pytest.raises(TypeError, match=rf"lstm must be a clstm\.LSTM, got {name}: .* itself"):
+            make(wrong)
+
+
 def test_adams_first_step_is_lr_in_the_gradients_direction(lstm):
     before = lstm.parameters.flat.copy()
     grad = gradient(lstm)
