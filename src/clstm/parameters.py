@@ -1,7 +1,7 @@
 """Named parameters of a model, and their initial values."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -33,10 +33,10 @@ class Parameters(Mapping[str, Array]):
         - ``weight_peephole_l{k}`` (3H,), if the cell has peepholes, with blocks input, forget,
           output.
 
-        Names of the reverse direction end in ``_reverse``; in a bidirectional layer they follow
-        those of the forward direction. After the layers come ``weight_out`` (O, D R) and
-        ``bias_out`` (O,), if `output_size`, and the initial state ``h0`` (L D, R) and ``c0``
-        (L D, H), if `learn_state`.
+        Names of the reverse direction end in ``_reverse``, also if it is the only one; in a
+        bidirectional layer they follow those of the forward direction. After the layers come
+        ``weight_out`` (O, D R) and ``bias_out`` (O,), if `output_size`, and the initial state
+        ``h0`` (L D, R) and ``c0`` (L D, H), if `learn_state`.
     """
 
     __slots__ = ("_flat", "_views")
@@ -58,7 +58,13 @@ class Parameters(Mapping[str, Array]):
             self._flat[...] = values
 
     def __getitem__(self, name: str) -> Array:
-        return self._views[name]
+        try:
+            return self._views[name]
+        except KeyError:
+            raise KeyError(f"no parameter {name!r:.80}, there are: {listed(self)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
@@ -74,6 +80,14 @@ class Parameters(Mapping[str, Array]):
         """Make every view read-only: later writes would have no effect."""
         for array in (self._flat, *self._views.values()):
             array.flags.writeable = False
+
+
+def listed(names: Collection[str], most: int = 20) -> str:
+    """Return names for a message; of very many the first ones and the last."""
+    shown = list(names)
+    if len(shown) > most:
+        shown[most - 1 : -1] = [f"... ({len(shown) - most} more)"]
+    return ", ".join(shown)
 
 
 @np.errstate(all="ignore")

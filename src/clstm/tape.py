@@ -12,7 +12,7 @@ from .configuration import Configuration
 from .dropout import Masks
 from .layout import Array, Layout, State, as_array, as_pair, cast, read_state
 from .lengths import Ragged, pack
-from .parameters import Parameters, Table
+from .parameters import Parameters, Table, listed
 from .threads import thread_count
 
 _GATES = {"input": 0, "forget": 1, "cell": 2, "output": 3}  # clstm_tape_field
@@ -298,7 +298,12 @@ class _Gates(Mapping[str, S]):
         self._tape = tape
 
     def __getitem__(self, name: str) -> S:
+        if name not in _GATES:
+            raise KeyError(f"no gate {name!r:.80}, there are: {listed(_GATES)}")
         return self._tape._read(_GATES[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in _GATES  # without a copy from the tape
 
     def __iter__(self) -> Iterator[str]:
         return iter(_GATES)

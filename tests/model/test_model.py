@@ -99,6 +99,31 @@ def test_parameters_are_named_views_of_one_array():
     assert list(no_bias) == ["weight_ih_l0", "weight_hh_l0", "weight_out"]
 
 
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    """Those of a reverse direction end in _reverse, also if it is the only one."""
+    model = clstm.LSTM(3, 4, direction="reverse", rng=0)
+    known = "weight_ih_l0_reverse, weight_hh_l0_reverse, bias_l0_reverse"
+    words = rf"no parameter 'weight_ih_l0', there are: {known}"
+    with pytest.raises(KeyError, match=words):
+        model.parameters["weight_ih_l0"]
+    with pytest.raises(KeyError, match=words), model.edit() as parameters:
+        parameters["weight_ih_l0"][:] = 0
+    grad = model.record(np.ones((2, 3))).backward(np.ones((2, 4)))
+    with pytest.raises(KeyError, match=words):
+        grad.parameters["weight_ih_l0"]
+    assert "weight_ih_l0" not in model.parameters
+    assert model.parameters.get("weight_ih_l0") is None
+    with pytest.raises(KeyError, match="no gate 'i', there are: input, forget, cell, output"):
+        model.record(np.ones((2, 3))).gates["i"]
+
+
+def test_very_many_names_are_not_all_listed():
+    parameters = clstm.LSTM(1, 1, 1000, output_size=1).parameters
+    with pytest.raises(KeyError, match=r"_ih_l0, .*, \.\.\. \(2982 more\), bias_out") as caught:
+        parameters["w" * 10_000]
+    assert len(str(caught.value)) < 1000
+
+
 def test_parameters_outlive_their_model():
     parameters = Case().model().parameters
     copied = parameters.flat.copy()
