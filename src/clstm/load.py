@@ -1,6 +1,7 @@
 """`load`: a model from a file of any known format, recognised by its content."""
 
 import importlib
+import inspect
 import io
 import os
 from dataclasses import dataclass
@@ -67,7 +68,16 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     >>> clstm.load("model.bin")                          # doctest: +SKIP
     LSTM(input_size=3, hidden_size=8)
     """
-    lstm: LSTM = recognise(path).reader().load(path, **options)
+    found = recognise(path)
+    read = found.reader().load
+    if options:
+        known = list(inspect.signature(read).parameters)[1:]
+        if unknown := [name for name in options if name not in known]:
+            raise TypeError(
+                f"{os.fspath(path)}: {found.name} has no option {unknown[0]!r}, its options are "
+                f"{', '.join(known)}"
+            )
+    lstm: LSTM = read(path, **options)
     return lstm
 
 

@@ -71,8 +71,19 @@ def test_options_are_those_of_the_format(model, path):
     save_file({f"rnn.{n}": a for n, a in arrays.items()} | linear, path)
     read = clstm.load(path, prefix="rnn.", head="fc.", batch_first=True)
     assert read.batch_first and read.output_size == 1
-    with pytest.raises(TypeError, match="unexpected keyword argument 'node'"):
+    with pytest.raises(TypeError, match=r"model\.bin: safetensors has no option 'node', .* prefix"):
         clstm.load(path, node=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "known"),
+    [("NAM", nam.save, "dtype"), ("RTNeural", rtneural.save, "dtype")],
+)
+def test_an_unknown_option_is_answered_with_those_of_the_format(name, save, known, model, path):
+    save(model, path)
+    words = rf"model\.bin: {name} has no option 'prefix', its options are {known}"
+    with pytest.raises(TypeError, match=words):
+        clstm.load(path, prefix="lstm.")
 
 
 def test_an_lstm_with_more_around_it_is_refused_with_the_reader_to_call(model, path):
