@@ -85,9 +85,10 @@ def recognise(path: str | os.PathLike[str]) -> Format:
     """Return the format of a file by its content; raise ValueError if it is unknown."""
     with open(path, "rb") as file:
         found = _recognise(file)
+        hint = _hint(file) if found is None else ""
     if found is None:
         known = ", ".join(kind.name for kind in FORMATS)
-        raise ValueError(f"{os.fspath(path)}: unknown format, expected one of: {known}")
+        raise ValueError(f"{os.fspath(path)}: unknown format{hint}, expected one of: {known}")
     return found
 
 
@@ -109,14 +110,32 @@ def _recognise(file: BinaryIO) -> Format | None:
     return ONNX if _is_onnx(file, size) else None
 
 
-def _recognise_zip(file: BinaryIO) -> Format | None:
+def _hint(file: BinaryIO) -> str:
+    """Return what a file of no known format is, and what reads it, for messages."""
+    file.seek(0)
+    start = file.read(8)
+    file.seek(0)
+    if start.startswith(b"\x93NUMPY"):
+        return " (one NumPy array, .npy: LSTM.load_state_dict takes arrays by name)"
+    names = _names_in_zip(file) if start.startswith(b"PK") else []
+    if names and all(name.endswith(".npy") for name in names):
+        return " (NumPy arrays, .npz: LSTM.load_state_dict takes dict(numpy.load(path)))"
+    return ""
+
+
+def _names_in_zip(file: BinaryIO) -> list[str]:
+    """Return the names in a zip archive; none if it is malformed."""
     import zipfile  # late: a third of the time of importing clstm
 
     try:
         with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
+            return archive.namelist()
     except Exception:  # zipfile raises various types for malformed files
-        return None
+        return []
+
+
+def _recognise_zip(file: BinaryIO) -> Format | None:
+    names = _names_in_zip(file)
     if "config.json" in names:
         return KERAS
     return TORCH if any(name.endswith("/data.pkl") for name in names) else None

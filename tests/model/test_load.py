@@ -129,6 +129,18 @@ def test_unknown_content_is_refused_with_the_known_formats(name, path):
     assert all(kind.name in str(caught.value) for kind in FORMATS)
 
 
+def test_numpys_files_are_told_with_what_reads_them(model, tmp_path):
+    np.savez(tmp_path / "model.npz", **model.state_dict())
+    np.save(tmp_path / "model.npy", model.parameters.flat)
+    with pytest.raises(ValueError, match=r"model\.npz: unknown format \(.*_state_dict takes dict"):
+        clstm.load(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match=r"model\.npy: unknown format \(.* takes arrays by name"):
+        clstm.load(tmp_path / "model.npy")
+    again = clstm.LSTM(1, 4, output_size=1)
+    again.load_state_dict(dict(np.load(tmp_path / "model.npz")))
+    np.testing.assert_array_equal(again.parameters.flat, model.parameters.flat)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
