@@ -5,6 +5,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -221,6 +222,12 @@ def old_format(path):
     torch.save(pair()[0].state_dict(), path, _use_new_zipfile_serialization=False)
 
 
+def scripted(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of PyTorch recommend others
+        torch.jit.script(torch.nn.Sequential(torch.nn.Linear(3, 4))).save(path)
+
+
 def two_lstms():
     model = torch.nn.ModuleDict({"a": torch.nn.LSTM(3, 4), "b": torch.nn.LSTM(3, 4)})
     return model.state_dict()
@@ -245,6 +252,7 @@ def expanded():
         (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "not a file of torch.save"),
         (old_format, r"not a file of torch\.save in the format of PyTorch 1\.6"),
         (compressed, "is compressed"),
+        (scripted, r"it is TorchScript, .* write its state dict"),
         (save(lambda: [torch.ones(2)]), "got list"),
         (save(lambda: {1: torch.ones(2)}), "some keys are not strings"),
         (
@@ -264,6 +272,16 @@ def test_files_that_are_refused(write, message, tmp_path):
     with pytest.raises(ValueError, match=message) as error:
         interop.load(path)
     assert str(path) in str(error.value)
+
+
+def test_torchscript_is_read_by_its_state_dict(tmp_path):
+    module = torch.nn.LSTM(5, 7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(module, torch.ones(2, 1, 5)).save(tmp_path / "script.pt")
+        state = torch.jit.load(tmp_path / "script.pt").state_dict()
+    torch.save(state, tmp_path / "state.pt")
+    assert_computes(interop.load(tmp_path / "state.pt"), module)
 
 
 def test_nothing_in_a_file_is_run(tmp_path):

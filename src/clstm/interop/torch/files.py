@@ -100,6 +100,11 @@ def _check_archive(file: BinaryIO) -> None:
         raise ValueError(
             "it is not a file of torch.save in the format of PyTorch 1.6 and later"
         ) from None
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise ValueError(
+            "it is TorchScript, a file of torch.jit.save: write its state dict, "
+            "torch.save(torch.jit.load(path).state_dict(), path), and read that"
+        )
     if packed := [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
         raise ValueError(f"{packed[0].filename} is compressed, which torch.save never does")
     file.seek(0)
