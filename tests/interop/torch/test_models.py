@@ -100,15 +100,24 @@ def mixed():
     return state | {"weight_hh_l0": state["weight_hh_l0"].double()}
 
 
+def quantised():
+    """The LSTM of PyTorch's dynamic quantisation, which is no torch.nn.LSTM."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of PyTorch recommend others
+        model = torch.nn.Sequential(torch.nn.LSTM(3, 4))
+        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.LSTM})[0]
+
+
 @pytest.mark.parametrize(
     ("source", "head", "message"),
     [
-        (lambda: torch.nn.GRU(3, 4), None, "got GRU"),
+        (lambda: torch.nn.GRU(3, 4), None, r"got torch\.nn\.modules\.rnn\.GRU"),
+        (quantised, None, r"got torch\..*quantized\..*LSTM; quantised weights are not supported"),
         (lambda: torch.nn.Sequential(torch.nn.LSTM(3, 4)), None, "a prefix"),
         (lambda: [1], None, "got list"),
         (lambda: torch.nn.LSTM(3, 4, device="meta"), None, "weight_ih_l0 is meta"),
         (lambda: torch.nn.LSTM(3, 4).half(), None, r"weight_ih_l0 has dtype torch\.float16"),
-        (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.ReLU(), "head must be .* got ReLU"),
+        (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.ReLU(), "head must be .* got .*ReLU"),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(5, 1), r"head: weight has shape"),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(4, 1).double(), "dtype"),
         (lambda: torch.nn.LSTM(3, 4).state_dict(), lambda: "fc.", "there is no fc.weight"),

@@ -100,18 +100,27 @@ def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
         return {name: getattr(source, name) for name in names}, False
     if isinstance(source, Mapping):
         return source, False
-    hint = ""
-    if isinstance(source, torch.nn.Module):
+    kind, hint = _kind(source), ""
+    if "quantized" in kind:
+        hint = "; quantised weights are not supported: give the float module it was made from"
+    elif isinstance(source, torch.nn.Module):
         hint = "; of a larger model give the LSTM inside it, or its state_dict() and a prefix"
     raise ValueError(
-        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got "
-        f"{type(source).__name__}{hint}"
+        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got {kind}{hint}"
     )
+
+
+def _kind(value: Any) -> str:
+    """Return a type's name, with its module: PyTorch has several LSTM and Linear."""
+    kind = type(value)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _linear(torch: Any, head: Any) -> dict[str, Any]:
     if not isinstance(head, torch.nn.Linear):
-        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {type(head).__name__}")
+        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {_kind(head)}")
     linear = {"weight": head.weight}
     return linear if head.bias is None else linear | {"bias": head.bias}
 
