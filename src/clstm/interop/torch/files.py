@@ -1,6 +1,7 @@
 """Files of `torch.save`: written, and read without running anything in them."""
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -10,6 +11,8 @@ from numpy.typing import DTypeLike
 from ...lstm import LSTM as Model
 from ..errors import naming
 from .convert import from_torch, import_torch, tensors_of, to_torch
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # for bold letters in a terminal
 
 
 def save(lstm: Model, path: str | os.PathLike[str]) -> None:
@@ -87,8 +90,18 @@ def _load_tensors(torch: Any, path: str | os.PathLike[str]) -> Any:
             with torch.serialization.safe_globals([torch.nn.LSTM]):
                 return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises various types for malformed files
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"torch.load with weights_only=True refuses it: {first}") from None
+            reason = _reason(error)
+            raise ValueError(f"torch.load with weights_only=True refuses it: {reason}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return why `torch.load` refuses a file, without its advice to trust the file."""
+    text = _ESCAPES.sub("", str(error))
+    if found := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds {found[1]:.80}, expected model.state_dict() alone"
+    last = text.rpartition("WeightsUnpickler error: ")[2]
+    lines = [line.strip() for line in last.splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:300]
 
 
 def _check_archive(file: BinaryIO) -> None:
