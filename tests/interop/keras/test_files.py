@@ -190,6 +190,18 @@ def test_bad_weights(change, words, path, tmp_path):
     refused(alone, "layers|vars|kernel|bias")
 
 
+@pytest.mark.parametrize("attribute", ["model_config", "layer_names", None])
+def test_the_legacy_format_is_named(attribute, tmp_path):
+    """Keras 3 writes it, too: model.save("model.h5")."""
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        if attribute:
+            file.attrs[attribute] = "{}"
+        else:
+            file.create_group("model_weights/lstm")
+    refused(path, r"it has Keras's legacy format, \.h5: .* model\.save\('model\.keras'\)")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -229,9 +241,9 @@ def test_files_that_are_no_archive_are_refused(path, tmp_path):
 
 
 def test_other_files_of_weights_are_refused(path):
-    """An HDF5 file of something else; a whole model of Keras 2."""
+    """An HDF5 file of something else."""
     with h5py.File(path, "w") as file:
-        file["model_weights/lstm/kernel:0"] = np.zeros((3, 8))
+        file["other/lstm/kernel:0"] = np.zeros((3, 8))
     refused(path, "it has no group 'layers'")
 
 

@@ -11,6 +11,8 @@ from .archive import LARGEST_RATIO, SPARE
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
+_LEGACY = {"layer_names", "model_config"}  # attributes of files in the format before .weights.h5
+
 
 def h5py() -> Any:
     """Import h5py, or say how it is installed."""
@@ -44,6 +46,11 @@ class WeightsFile:
     def groups(self) -> list[str]:
         """Return the names of the groups of layers with weights, sorted."""
         if not self._try(lambda: "layers" in self._file):
+            if self._try(lambda: "model_weights" in self._file or _LEGACY & {*self._file.attrs}):
+                raise ValueError(
+                    "it has Keras's legacy format, .h5: load it with Keras, then write "
+                    "model.save('model.keras') or model.save_weights('model.weights.h5')"
+                )
             raise ValueError("it has no group 'layers', as weights that Keras 3 saved have")
         names: list[str] = self._try(lambda: list(self._group("layers")))
         return names
