@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import zipfile
 
 import numpy as np
@@ -188,6 +189,25 @@ def test_bad_weights(change, words, path, tmp_path):
     alone = tmp_path / "some.weights.h5"
     alone.write_bytes(data)
     refused(alone, "layers|vars|kernel|bias")
+
+
+class Imitation:
+    """A layer of a package other than Keras."""
+
+    get_config = get_weights = None
+
+
+def test_what_is_no_layer_of_keras_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    for value, kind, hint in (
+        (arrays(), "list", "give the layer itself, not its weights"),
+        (arrays()[0], "ndarray", "give the layer itself, not its weights"),
+        ("model.keras", "str", r"clstm\.interop\.keras\.load reads a file"),
+    ):
+        with pytest.raises(ValueError, match=f"layer must be a built layer .* got {kind}: {hint}"):
+            interop.from_keras(value)
+    with pytest.raises(ValueError, match=rf"Keras 3 are supported, this one is of {__name__}"):
+        interop.from_keras(Imitation())
 
 
 @pytest.mark.parametrize("attribute", ["model_config", "layer_names", None])

@@ -77,7 +77,18 @@ def from_keras(layer: Any) -> LSTM:
 
     Weights are copied. Raises ValueError as `load` does.
     """
-    version = getattr(sys.modules.get("keras"), "__version__", "0")
+    if not (hasattr(layer, "get_config") and hasattr(layer, "get_weights")):
+        hint = "give the layer itself, not its weights"
+        if isinstance(layer, (str, os.PathLike)):
+            hint = "clstm.interop.keras.load reads a file"
+        raise ValueError(
+            "layer must be a built layer of Keras 3, LSTM or Bidirectional, or a Sequential model, "
+            f"got {type(layer).__name__}: {hint}"
+        )
+    version = getattr(sys.modules.get("keras"), "__version__", None)
+    if version is None:
+        module = type(layer).__module__
+        raise ValueError(f"only layers of Keras 3 are supported, this one is of {module}")
     if not version.startswith("3."):  # functions of the same name differ in Keras 2
         raise ValueError(f"only layers of Keras 3 are supported, this is Keras {version}")
     layers = layer.layers if type(layer).__name__ == "Sequential" else [layer]
