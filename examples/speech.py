@@ -22,6 +22,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.lib.stride_tricks import sliding_window_view
 from tqdm import tqdm
 
@@ -38,6 +39,8 @@ SILENCE = 0.35  # it ends when the probability has stayed below this value
 MIN_SILENCE = 0.1  # for this time, in seconds
 MIN_SPEECH = 0.25  # seconds; shorter segments are dropped
 
+MODEL = "silero_vad_16k_op15.onnx"
+SILENT = np.zeros(CONTEXT + FRAME, np.float32)
 OUT = Path(__file__).parent / "output"
 
 
@@ -68,15 +71,25 @@ class Detector(NamedTuple):
     @classmethod
     def load(cls, path):
         """Read the model. The graph has the convolutions in order, and the LSTM in a branch."""
-        graph = onnx.load(path).graph
+        try:
+            graph = onnx.ModelProto.FromString(Path(path).read_bytes()).graph
+        except DecodeError:
+            raise ValueError(f"{path} is not an ONNX model, expected {MODEL}") from None
         arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-        found = [convolution(node, arrays) for node in graph.node if node.op_type == "Conv"]
-        if len(found) != 6:
-            raise ValueError(f"{path} has {len(found)} convolutions, expected 6")
-        transform, *encoder, head = found
-        # The graph has two LSTMs of equal weights, for audio with and without a batch.
-        lstm = clstm.interop.onnx.load(path, node=0)
-        return cls(transform, encoder, lstm, head)
+        convolutions = [node for node in graph.node if node.op_type == "Conv"]
+        if len(convolutions) != 6:
+            raise ValueError(
+                f"{path} has {len(convolutions)} convolutions, expected the 6 of {MODEL}"
+            )
+        try:
+            transform, *encoder, head = (convolution(node, arrays) for node in convolutions)
+            # The graph has two LSTMs of equal weights, for audio with and without a batch.
+            lstm = clstm.interop.onnx.load(path, node=0)
+            detector = cls(transform, encoder, lstm, head)
+            detector.probability(lstm(detector.features(SILENT)[np.newaxis])[0][0])
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"{path} is another model, expected {MODEL}: {error}") from None
+        return detector
 
     def features(self, samples):
         """Return the input (I,) of the LSTM for a frame and its context."""
@@ -95,14 +108,24 @@ class Detector(NamedTuple):
 
 def convolution(node, arrays):
     """Return a Conv node of the graph as a `Convolution`."""
+    if missing := [name for name in node.input[1:] if name not in arrays]:
+        raise ValueError(f"weights of a convolution are not stored in it: {missing[0]!r}")
     weight, *bias = (arrays[name] for name in node.input[1:])
-    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if weight.ndim != 3:
+        raise ValueError(f"a convolution's weight has shape {weight.shape}, expected (O, C, K)")
+    given = {"strides": [1], "pads": [0, 0]}
+    given |= {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     column = bias[0][:, np.newaxis] if bias else np.zeros((len(weight), 1), weight.dtype)
     return Convolution(weight, column, given["strides"][0], given["pads"][0])
 
 
 def load_audio(path):
     """Return the samples as float32 from -1 to 1, the mean of all channels."""
+    try:
+        with wave.open(str(path)):
+            pass  # its header is read
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path} is not a WAV file: {error}") from None
     with wave.open(str(path)) as file:
         if file.getframerate() != RATE or file.getsampwidth() != 2:
             raise ValueError(
@@ -164,13 +187,16 @@ def plot(samples, probability, found, path):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recording", type=Path, help="WAV file, 16 kHz and 16 bits")
-    parser.add_argument("model", type=Path, help="silero_vad_16k_op15.onnx")
+    parser.add_argument("model", type=Path, help=MODEL)
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the plot")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
 
-    detector = Detector.load(options.model)
-    samples = load_audio(options.recording)
+    try:
+        detector = Detector.load(options.model)
+        samples = load_audio(options.recording)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     begin = time.perf_counter()
     probability = detect(detector, samples, options.quiet)
     elapsed = time.perf_counter() - begin

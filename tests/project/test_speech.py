@@ -113,13 +113,49 @@ def test_the_channels_of_a_recording_are_averaged(speech, tmp_path):
             speech.load_audio(write(rate, width, 1, b"\0\0"))
 
 
-def test_the_detector_is_one_of_the_right_kind(speech, tmp_path):
-    import onnx
+def other_model(path, names=(), **shapes):
+    """A model of six convolutions by the names of their weights, and the weights it stores."""
+    from onnx import helper, numpy_helper, save
 
+    nodes = [
+        helper.make_node("Conv", ["x", name], [f"y{k}"], name=f"conv{k}")
+        for k, name in enumerate(names)
+    ]
+    stored = [
+        numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()
+    ]
+    save(helper.make_model(helper.make_graph(nodes, "other", [], [], stored)), path)
+
+
+@pytest.mark.parametrize(
+    ("names", "shapes", "message"),
+    [
+        ((), {}, "has 0 convolutions, expected the 6 of silero_vad_16k_op15.onnx"),
+        ("w" * 6, {}, "another model, expected silero.*: weights of a convolution .* 'w'"),
+        ("w" * 6, {"w": (4, 4)}, r"another model, .* shape \(4, 4\), expected \(O, C, K\)"),
+        ("w" * 6, {"w": (4, 4, 3)}, "another model, .*: it has no LSTM node"),
+    ],
+)
+def test_another_model_is_refused(speech, names, shapes, message, tmp_path, capsys):
     path = tmp_path / "other.onnx"
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "none", [], [])), path)
-    with pytest.raises(ValueError, match="0 convolutions"):
+    other_model(path, names, **shapes)
+    with pytest.raises(ValueError, match=rf"other\.onnx.*{message}"):
         speech.Detector.load(path)
+    with pytest.raises(SystemExit):
+        speech.main(["recording.wav", str(path)])
+    assert "other.onnx" in capsys.readouterr().err
+
+
+def test_what_is_no_model_and_no_recording_is_refused(speech, tmp_path, capsys):
+    path = tmp_path / "some.txt"
+    path.write_text("hello, world")
+    with pytest.raises(ValueError, match=r"some\.txt is not an ONNX model, expected silero"):
+        speech.Detector.load(path)
+    with pytest.raises(ValueError, match=r"some\.txt is not a WAV file"):
+        speech.load_audio(path)
+    with pytest.raises(SystemExit):
+        speech.main([str(path), str(tmp_path / "none.onnx")])
+    assert "none.onnx" in capsys.readouterr().err
 
 
 def test_the_lstm_of_the_detector(speech, files):
