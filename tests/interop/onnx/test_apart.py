@@ -1,5 +1,7 @@
 """LSTM nodes of an ONNX graph that are not layers of one model: our own file, changed."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,7 @@ def test_layers_of_other_sizes(saved):
     hold(model, W_l1=np.ones((1, 16, 3), f32), R_l1=np.ones((1, 16, 4), f32))
     hold(model, B_l1=np.ones((1, 32), f32), shape_l1=np.array([0, 0, 4]))
     set_attribute(model, "lstm_l1", hidden_size=4)
+    node_of(model, "lstm_l1").input[5:7] = ["", ""]  # the states are made for 3
     assert_apart(model, "LSTM node 'lstm_l1' has hidden_size=4, the one below 3")
 
 
@@ -113,6 +116,7 @@ def test_layers_of_other_directions(saved):
     parts = {"W": (12, 3), "R": (12, 3), "B": (24,)}
     hold(model, **{f"{r}_l1": np.ones((2, *s), np.float32) for r, s in parts.items()})
     set_attribute(model, "lstm_l1", direction="bidirectional")
+    node_of(model, "lstm_l1").input[5:7] = ["", ""]  # the states are made for one
     assert_apart(model, "LSTM node 'lstm_l1' has bidirectional=True, the one below False")
 
 
@@ -249,22 +253,40 @@ def test_one_layer_alone_is_given_its_state(saved):
 
 
 @pytest.mark.parametrize(
-    ("name", "numbers"),
+    ("part", "cut"), [("h0_l0", (2, 4)), ("h0_l0", (1, 3)), ("c0_l1", (0, 2)), ("c0_l1", (-3, -1))]
+)
+def test_another_part_of_the_state(saved, part, cut):
+    model = saved()
+    hold(model, **{f"{part}_{k}": np.array([number]) for k, number in enumerate(cut)})
+    role = "initial_h" if part[0] == "h" else "initial_c"
+    assert_apart(model, f"{role} of LSTM node 'lstm_l{part[-1]}' comes from Slice node '{part}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "shape"),
     [
-        ("h0_l0_0", [2]),
-        ("h0_l0_1", [4]),
-        ("c0_l1_0", [0]),
-        ("c0_l1_1", [3]),
-        ("h0_l1_axis", [1]),
-        ("h0_l1_axis", [-1]),
+        ("h0_l0_0", [2], (0, "?", 3)),
+        ("h0_l0_1", [4], (4, "?", 3)),
+        ("c0_l1_0", [0], (4, "?", 3)),
+        ("c0_l1_1", [3], (1, "?", 3)),
+        ("h0_l1_axis", [1], (4, "?", 3)),
+        ("h0_l1_axis", [-1], (4, "?", 1)),
     ],
 )
-def test_another_part_of_the_state(saved, name, numbers):
+def test_a_part_of_the_state_of_another_shape(saved, name, numbers, shape):
     model = saved()
     hold(model, **{name: np.array(numbers)})
-    part, role = name.rpartition("_")[0][:5], "initial_h" if name[0] == "h" else "initial_c"
-    layer = part[-1]
-    assert_apart(model, f"{role} of LSTM node 'lstm_l{layer}' comes from Slice node '{part}'")
+    assert_misshapen(model, name, shape)
+
+
+def assert_misshapen(model, name, shape):
+    """A part of the state has another shape, whatever the graph computes with it."""
+    role = "initial_h" if name[0] == "h" else "initial_c"
+    found = re.escape(f"({', '.join(map(str, shape))})")
+    words = rf"LSTM node 'lstm_l{name[4]}': {role} has shape {found}, expected \(2, B, 3\)"
+    for read in (interop.load, interop.read):
+        with pytest.raises(ValueError, match=words):
+            read(model)
 
 
 def test_a_state_of_several_inputs(saved):
@@ -274,7 +296,7 @@ def test_a_state_of_several_inputs(saved):
     model = saved()
     for layer in (0, 1):
         node_of(model, f"lstm_l{layer}").input[5] = "h0"
-    assert_apart(model, "initial_h of LSTM node 'lstm_l0' comes from the input 'h0'")
+    assert_misshapen(model, "h0_l0", (4, "?", 3))
 
 
 def test_a_state_that_is_computed(saved):

@@ -218,10 +218,10 @@ def test_an_initial_state_of_zeros_is_none():
 
     zeros = np.zeros((1, 4, UNITS), np.float32)
     shaped = [helper.make_node("ConstantOfShape", ["size"], [f"z{k}"]) for k in "hc"]
-    cut = [helper.make_node("Squeeze", [f"z{k}"], [f"initial_{k}"]) for k in "hc"]
+    cut = [helper.make_node("Squeeze", [f"z{k}", "axes"], [f"initial_{k}"]) for k in "hc"]
     for model in (
         state_model(initial_h=zeros, initial_c=zeros),
-        state_model([*shaped, *cut], size=np.array([1, 1, 4, UNITS])),
+        state_model([*shaped, *cut], size=np.array([1, 1, 4, UNITS]), axes=np.array([0])),
     ):
         found = only(model)
         assert not found.given and not found.lstm.learn_state

@@ -28,6 +28,7 @@ def peers():
 
 
 STATE = np.ones((1, 1, UNITS), np.float32)
+ZEROS = np.zeros((1, 2, 7), np.float32)
 DIFFERENT = np.arange(2.0 * UNITS, dtype=np.float32).reshape(1, 2, UNITS)
 BOTH = ["Sigmoid", "Tanh", "Tanh"]
 REFUSED = {  # attributes, what is changed of the inputs, what the message says
@@ -54,7 +55,20 @@ REFUSED = {  # attributes, what is changed of the inputs, what the message says
     "nothing": ({}, {"R": np.zeros((1, 0, 0), np.float32)}, r"W has shape .* expected \(1, 0"),
     "lengths": ({}, {"sequence_lens": np.array([1], np.int32)}, "sequence_lens is a constant"),
     "rows": ({}, {"initial_h": DIFFERENT}, "initial_h is a constant that differs between rows"),
-    "state": ({}, {"initial_h": STATE[0]}, r"initial_h is an array .* \(1, 3\)"),
+    "state": ({}, {"initial_h": STATE[0]}, r"initial_h has shape \(1, 3\), expected \(1, B, 3\)"),
+    "zeros": ({}, {"initial_h": ZEROS}, r"initial_h has shape \(1, 2, 7\), expected \(1, B, 3\)"),
+    "zeros c": ({}, {"initial_c": ZEROS}, r"initial_c has shape \(1, 2, 7\), expected \(1, B, 3"),
+    "their rank": ({}, {"initial_h": ZEROS[0]}, r"initial_h has shape \(2, 7\), expected \(1, B"),
+    "their part": (
+        {"layout": 1},
+        {"initial_h": np.zeros((1, 2, UNITS), np.float32)},
+        r"initial_h has shape \(1, 2, 3\), expected \(B, 1, 3\)",
+    ),
+    "their type": (
+        {},
+        {"initial_h": np.zeros((1, 2, UNITS), np.int64)},
+        "initial_h has elements of int64, expected floats",
+    ),
     "mixed": ({}, {"initial_h": STATE, "initial_c": "computed"}, "initial_c is not constant"),
 }
 

@@ -36,6 +36,8 @@ class Scope:
     attributes: dict[str, Any] | None = None
     """Those of the function's call; None outside of functions."""
     folded: dict[str, Array | None] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)
+    """The types of a graph's inputs."""
 
     def find(self, name: str) -> tuple["Scope", str, Any]:
         """Return the scope that defines a name, the name there, and its value."""
@@ -107,6 +109,7 @@ class Graph:
     def _scope(self, graph: Any, outer: Scope | None) -> Scope:
         scope = Scope(outer, attributes=outer.attributes if outer else None)
         scope.names |= {value.name: None for value in graph.input}
+        scope.declared |= {value.name: value for value in graph.input}
         scope.names |= {tensor.name: tensor for tensor in graph.initializer}
         # These are refused when they are folded, not treated as values of run time.
         scope.names |= {tensor.values.name: tensor for tensor in graph.sparse_initializer}

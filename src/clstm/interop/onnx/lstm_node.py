@@ -11,6 +11,7 @@ from ...layout import Array
 from ...lstm import LSTM
 from ..gates import reorder
 from .graph import Graph, Scope, attributes, title
+from .shapes import check_shape, declared_shape, known_shape
 
 GATE_ORDER = "iofg"
 """Order of the gates in W, R and B."""
@@ -67,6 +68,7 @@ def read_node(
         size = given["hidden_size"]
         raise ValueError(f"attribute 'hidden_size' is {size}, R is made for {hidden_size}")
     layout = _one_of(given, "layout")
+    _check_shapes(graph, scope, names, weights, layout)
     states, computed = _states(graph, scope, names, weights["R"].shape[::2], layout)
     functions: dict[str, Any] = _activations(given, len(SUFFIXES[direction]))
     config = Configuration(
@@ -128,6 +130,26 @@ def _weights(graph: Graph, scope: Scope, names: dict[str, str], parts: int) -> d
         if array.dtype != weights["W"].dtype:
             raise ValueError(f"{role} has {array.dtype}, W has {weights['W'].dtype}")
     return weights
+
+
+def _check_shapes(
+    graph: Graph, scope: Scope, names: dict[str, str], weights: dict[str, Array], layout: int
+) -> None:
+    """Check all other inputs against the sizes of W and R, whatever their values are."""
+    parts, _, units = weights["R"].shape
+    sequence = ("B", "T") if layout else ("T", "B")
+    state: tuple[int | str, ...] = ("B", parts) if layout else (parts, "B")
+    if "X" in names:
+        expected = (*sequence, weights["W"].shape[2])
+        check_shape("X", declared_shape(scope, names["X"]), expected)
+    if "sequence_lens" in names:
+        check_shape("sequence_lens", declared_shape(scope, names["sequence_lens"]), ("B",))
+    for role in STATES:
+        if role in names:
+            check_shape(role, known_shape(graph, scope, names[role]), (*state, units))
+            array = graph.fold(scope, names[role])
+            if array is not None and array.dtype.kind != "f":
+                raise ValueError(f"{role} has elements of {array.dtype}, expected floats")
 
 
 def _origin(scope: Scope, name: str) -> str:
