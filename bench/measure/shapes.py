@@ -25,7 +25,7 @@ from bench.measure.cpus import usable_cpus
 from bench.measure.lengths import LENGTHS, active_rows
 
 MODES = ("forward", "training", "step")
-CLASSES = 10  # of the readout that a "step" has
+CLASSES = 10  # outputs of the readout that a "step" has
 STREAM_BLOCK = 512  # samples per call of a stream
 WORDS: dict[str, dict] = {"bidirectional": {"directions": 2}}
 WORDS |= {name: {"lengths": name} for name in LENGTHS if name}

@@ -91,7 +91,7 @@ class Build:
         for made in base.folder.glob("*.o") if base else ():
             shutil.copy(made, self.folder)
         flags = [*CORE_FLAGS, *self.flags, f"-I{INCLUDE}"]
-        with ThreadPool() as pool:  # of compilers: this is most of the time of these tests
+        with ThreadPool() as pool:  # one compiler a thread: these tests mostly compile
             pool.map(lambda s: execute(self.compiler, *flags, "-c", s, cwd=self.folder), sources, 1)
         return self
 

@@ -175,7 +175,7 @@ def test_any_change_of_a_byte_of_the_header(watched, small, tmp_path):
         place, byte, parameters = line.split()
         content = bytearray(whole)
         content[int(place)] = int(byte)
-        if int(byte) < 128 and taken[place] < 4:  # of some ninety: Python takes its time
+        if int(byte) < 128 and taken[place] < 4:  # four of some ninety: Python takes its time
             assert parameters == in_python(bytes(content), tmp_path), (place, byte)
             taken[place] += 1
     assert taken, "a misspelt optional key is another's key"

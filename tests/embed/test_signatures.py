@@ -26,7 +26,7 @@ def symbols() -> dict[str, list[tuple[str, str, str]]]:
             rows = table.setdefault(found[1], [])
         columns = line.split()
         shared = len(columns) == 8 and columns[4] in ("GLOBAL", "WEAK")
-        if shared and not columns[7].startswith("__odr_asan."):  # of a build with sanitizers
+        if shared and not columns[7].startswith("__odr_asan."):  # added by sanitizers
             rows.append((columns[5], columns[6], columns[7]))
     assert "threads_openmp" in table
     return table

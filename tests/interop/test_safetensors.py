@@ -237,7 +237,7 @@ def test_bfloat16_is_refused(path):
 
 def test_all_lstms_of_a_file_are_read(path):
     named = arrays("a.b.") | arrays("c.", hidden=2, seed=1) | {"d.weight": np.zeros((2, 2))}
-    named |= {"c.scale": np.zeros(3), "e.h0": np.zeros((1, 2))}  # of no LSTM
+    named |= {"c.scale": np.zeros(3), "e.h0": np.zeros((1, 2))}  # tensors that belong to no LSTM
     save_file(named, path)
     models = safetensors.read(path)
     assert list(models) == ["a.b.", "c."]

@@ -30,7 +30,7 @@ def points(dtype):
     info, rng = np.finfo(dtype), np.random.default_rng(3)
     small = [0.0, info.smallest_subnormal, info.tiny / 2, info.tiny, 1e-30, 1e-12, 1e-6, 1e-4]
     large = [87.0, 88.0, 89.0, 104.0, 700.0, 709.0, 710.0, 745.0, 1e30, info.max, np.inf]
-    bends = np.array([0.4, 2.0, -4 / 3], dtype)  # of thresholded_relu and hard_sigmoid
+    bends = np.array([0.4, 2.0, -4 / 3], dtype)  # where thresholded_relu and hard_sigmoid bend
     x = np.array([*small, *large, *np.nextafter(bends, dtype(0)), *bends], dtype)
     spread = [rng.uniform(-r, r, 20_000) for r in (0.01, 1, 10, 100)]
     return np.sort(np.concatenate([x, -x, *spread]).astype(dtype))

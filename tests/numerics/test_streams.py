@@ -245,7 +245,7 @@ def test_a_fork_goes_its_own_way(batch_size):
     fork = stream.fork()
     assert type(fork) is clstm.Stream and fork.batch_size == batch_size
     one, other = stream.process(x[7:]), fork.process(-x[7:])
-    again = changed(CASE.model()).stream(batch_size)  # of another model, but for the state
+    again = changed(CASE.model()).stream(batch_size)  # another model with the same state
     again.state = fork.state
     fresh = CASE.model().stream(batch_size)
     assert_identical(fresh.process(x)[7:], one)

@@ -100,7 +100,7 @@ def test_nothing_is_learnt_or_chosen_from_the_held_out_years(sunspots, tmp_path,
 
 def test_a_forecast_depends_on_the_years_before_it_and_on_no_other(sunspots):
     years, numbers = sunspots.load()
-    changed = 40  # of the held-out years
+    changed = 40  # held-out years
     other = numbers.copy()
     other[changed - TEST_YEARS :] += 50
     plain = sunspots.forecasts(years, numbers, seed=0, quiet=True)

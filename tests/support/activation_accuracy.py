@@ -49,7 +49,7 @@ def points(dtype):
     """Return 10^6 sorted numbers: all magnitudes, dense where something happens, infinities."""
     rng = np.random.default_rng(20240229)
     last = int(ordinal(dtype(np.inf)))
-    edge = -RELATIVE_FROM[dtype]  # of sigmoid's normal results, and of exp's range
+    edge = -RELATIVE_FROM[dtype]  # ends sigmoid's normal results, and exp's range
     centres = [0, 2**-6, 0.2, 0.35, 0.5, 0.625, 1, 2, 4, 8, 8.8, 9.01, 16.6, 19.06, 20, 36.7, edge]
     centres += [edge + more for more in (0.35, 0.7, 1, 1.4, 1.7, 2, 17)]
     centres += [np.finfo(dtype).tiny, np.finfo(dtype).max]
@@ -77,7 +77,7 @@ def assert_good(name, x, wide=np.longdouble, function=activation):
     info = np.finfo(dtype)
     unit = np.maximum(np.ldexp(wide(1), np.frexp(exact)[1] - info.nmant - 1), info.tiny)
     counted = (error / unit)[(x >= RELATIVE_FROM[dtype]) | (name == "tanh")]
-    own_error = 4 * np.finfo(wide).eps / info.eps  # of the oracle; a wide type may not be wider
+    own_error = 4 * np.finfo(wide).eps / info.eps  # the oracle's; a wide type may not be wider
     assert counted.max(initial=0) <= ULP[name, dtype] + own_error
 
     assert np.diff(y).min() >= -BACKWARD_STEP[dtype]

@@ -2,7 +2,7 @@
 
 from clstm import Activation, Cell
 
-PARAMETERS = {  # of every function, with ONNX's defaults
+PARAMETERS = {  # every function's, with ONNX's defaults
     "sigmoid": (None, None),
     "tanh": (None, None),
     "relu": (None, None),

@@ -49,7 +49,7 @@ class Tape(NamedTuple):
 
 class Gradients(NamedTuple):
     x: np.ndarray  # (T, B, I)
-    state: tuple[np.ndarray, np.ndarray]  # of the initial h and c of each row
+    state: tuple[np.ndarray, np.ndarray]  # gradients of each row's initial h and c
     parameters: dict[str, np.ndarray]
 
 
@@ -108,7 +108,7 @@ def part_backward(p, name, tape, counts, dh_above, dh, dc, mask, cell):
     w, r, project, peepholes = (
         p.get(f"weight_{kind}_{name}") for kind in ("ih", "hh", "hr", "peephole")
     )
-    da = np.zeros_like(gates)  # of the gates before their activations
+    da = np.zeros_like(gates)  # gradients of the pre-activations
     if project is not None:
         grad[f"weight_hr_{name}"] = np.zeros_like(project)
     for t in reversed(range(len(x))):

@@ -129,7 +129,7 @@ def computed_by(kind, array, name):
     elif kind == "Concat":
         made = [node("Concat", [f"{source}0", f"{source}1"], name, axis=1)]
         held |= {f"{source}0": array[:, :half], f"{source}1": array[:, half:]}
-    elif kind == "Slice":  # of the rows in reverse, between others
+    elif kind == "Slice":  # takes the rows in reverse, between others
         held[source] = np.concatenate([array[:, :1], array[:, ::-1], array[:, :1]], 1)
         ends = ints("starts", array.shape[1]), ints("ends", 0)
         made = [node("Slice", [source, *ends, ints("axes", 1), ints("steps", -1)], name)]

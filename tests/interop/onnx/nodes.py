@@ -9,7 +9,7 @@ import clstm
 
 ROLES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 WEIGHTS = {"W", "R", "B", "P"}
-NAMES = {  # of functions, in the operator's specification
+NAMES = {  # functions as the operator's specification names them
     "Sigmoid": "sigmoid",
     "Tanh": "tanh",
     "Relu": "relu",
@@ -132,7 +132,7 @@ def random_node(seed):
         given["P"] = draw(parts, 3 * units, limit=0.5)
     if initial:
         given["initial_h"], given["initial_c"] = draw(2, parts, batch, units, limit=1)
-    if unequal:  # of 0 steps ONNX Runtime makes a final state of zeros
+    if unequal:  # after 0 steps ONNX Runtime returns a final state of zeros
         given["sequence_lens"] = rng.integers(1, steps + 1, batch).astype(np.int32)
     attributes = {"hidden_size": units, "direction": direction, "input_forget": int(coupled)}
     if clip:
