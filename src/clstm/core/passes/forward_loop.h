@@ -159,6 +159,7 @@ static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_e
         pass->directions, pass->plan.total, sizeof(real),
     };
     pass->schedule = clstm_i_schedule_forward(pass->call, &pass->shape, packed);
+    pass->hoists = TYPED(any_hoists)(pass);
     return CLSTM_OK;
 }
 
@@ -190,7 +191,7 @@ static void TYPED(end_states)(const TYPED(forward_pass) *pass, const PUBLIC(sequ
 static void TYPED(trace_pass)(const TYPED(forward_pass) *pass, const char *isa) {
     clstm_i_trace_pass(&(clstm_i_traced_pass){
         .name = pass->tape ? "record" : "forward", .isa = isa, .packed = pass->pack != NULL, .shape = &pass->shape,
-        .schedule = &pass->schedule, .hoists = TYPED(any_hoists)(pass), .chunk = pass->capacity,
+        .schedule = &pass->schedule, .hoists = pass->hoists, .chunk = pass->capacity,
     });
 }
 

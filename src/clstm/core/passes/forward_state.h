@@ -22,6 +22,7 @@ typedef struct TYPED(forward_pass) {
     size_t h_stride;       /* between rows of h: likewise; equal without a projection */
     size_t width;          /* lanes of a row of sums */
     int direct;            /* the caller's x and y have the rows packed, in order */
+    int hoists;            /* the input product of some layer is hoisted */
     int nontemporal;       /* gates and cells are recorded by non-temporal stores */
     TYPED(row_view) x, y;  /* the caller's, of I and O columns; or the tape's x */
     char *memory;          /* all arrays below */
@@ -90,7 +91,7 @@ static int TYPED(any_hoists)(const TYPED(forward_pass) *pass) {
 /* Rows of the longest chunk: at least one step, at most the whole sequence. A wavefront has few steps in a chunk;
    otherwise a chunk stays in a private cache between product and step, and is long enough for a fast product. */
 static size_t TYPED(chunk_capacity)(const TYPED(forward_pass) *pass, size_t total, size_t batch) {
-    const size_t row = (TYPED(any_hoists)(pass) ? pass->width + pass->c_stride : pass->c_stride) * sizeof(real);
+    const size_t row = (pass->hoists ? pass->width + pass->c_stride : pass->c_stride) * sizeof(real);
     size_t rows = TUNE_CHUNK_BYTES / row;
     if (pass->schedule.split == CLSTM_I_LAYERS && rows / TUNE_WAVEFRONT_CHUNK > batch)
         rows = TUNE_WAVEFRONT_CHUNK * batch;
@@ -120,7 +121,7 @@ static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layou
     PLACE(inputs, gathers ? D * pass->capacity : 0, clstm_i_max(config->input_size, layer_size));
     PLACE(between, between ? 2 * pass->plan.total : 0, layer_size);
     PLACE(outputs, config->proj_size ? buffers * B : 0, pass->c_stride);
-    PLACE(sums, TYPED(any_hoists)(pass) && !sums_on_tape ? rows : 0, pass->width);
+    PLACE(sums, pass->hoists && !sums_on_tape ? rows : 0, pass->width);
     PLACE(read_out, reads_out ? pass->capacity : 0, config->output_size);
     PLACE(bias, blas ? L * D : 0, 4 * config->hidden_size);
     PLACE(call->scratch, blas ? threads : 0, CLSTM_I_GEMM_BYTES);
