@@ -75,20 +75,7 @@ ALWAYS_INLINE void TYPED(gemm_store)(const TYPED(gemm_tile) *tile, const vreal *
     }
 }
 
-/* A full tile: because its shape is constant, the sums stay in registers until they are stored, worth 1 % of a
-   product. */
-LINE_ALIGNED
-static void TYPED(gemm_add_whole)(const TYPED(gemm_tile) *tile) {
-    vreal sums[4 * TYPED(GEMM_ROWS)];
-    TYPED(gemm_sums)(tile, sums, 4);
-    TYPED(gemm_store_vectors)(tile, sums, TYPED(GEMM_ROWS), 4);
-}
-
 static void TYPED(gemm_add)(const TYPED(gemm_tile) *tile) {
-    if (tile->rows == TYPED(GEMM_ROWS) && tile->columns == TYPED(BLOCK) && tile->c_column == 1) {
-        TYPED(gemm_add_whole)(tile);
-        return;
-    }
     vreal sums[4 * TYPED(GEMM_ROWS)];
 #define TILE(vectors)                           \
     case vectors:                               \
