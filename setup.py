@@ -84,7 +84,7 @@ def openmp() -> list[str]:
     if not found and choice == "1":
         sys.exit("CLSTM_OPENMP=1, but the compiler cannot build a program with -fopenmp")
     if not found:
-        print("clstm: the compiler has no OpenMP; building for one thread", file=sys.stderr)
+        print("clstm: the compiler has no OpenMP; its team of threads is left out", file=sys.stderr)
     return ["-fopenmp"] if found else []
 
 

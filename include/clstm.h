@@ -193,7 +193,7 @@
            context.allocate = allocate;
            context.release = release;
            context.user = &taken;
-           context.team = clstm_openmp_team(0);  // or a clstm_team around the host's own threads
+           context.team = clstm_pool_team(0);  // or a clstm_team around the host's own threads
 
            clstm_config config = CLSTM_CONFIG_INIT;
            config.input_size = 1;
@@ -268,7 +268,7 @@ typedef enum clstm_status {
     CLSTM_NOT_CAUSAL,       /* a stream of a model with a reverse direction, which starts at the end */
     CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that has no gradient here */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
-    CLSTM_UNKNOWN_ENGINE,   /* the environment's CLSTM_ENGINE is neither "packed" nor "blas" */
+    CLSTM_UNKNOWN_ENGINE,   /* the context's engine, or the environment's CLSTM_ENGINE, is neither "packed" nor "blas" */
     CLSTM_INVALID_FILE,     /* the file is malformed, or was not written by LSTM.save */
     CLSTM_FILE_ERROR        /* the file cannot be opened or read; errno says why */
 } clstm_status;
@@ -309,8 +309,15 @@ typedef struct clstm_team {
 } clstm_team;
 #define CLSTM_TEAM_INIT {sizeof(clstm_team), 0, NULL, NULL}
 
-/* A team of at most `threads` OpenMP threads (0: clstm_default_threads()). It runs a single thread if the library was
-   built without OpenMP, in a forked child, inside a parallel region, or while another such team runs. */
+/* A team of at most `threads` threads (0: clstm_default_threads()): the caller's, and helpers that the library makes
+   when a call first needs them and keeps for later calls. A run has fewer threads if the system refuses to make them or
+   does not run them within a millisecond, and a single one while another run of this team has the helpers. A forked
+   child makes helpers of its own. Helpers handle no signals, run on the CPUs that the caller may use, and sleep a
+   millisecond after the last call. Calls with this team link no OpenMP runtime. */
+clstm_team clstm_pool_team(size_t threads);
+
+/* The same with the threads of an OpenMP runtime. It runs a single thread if the library was built without OpenMP, in a
+   forked child, inside a parallel region, or while another run of this team does. */
 clstm_team clstm_openmp_team(size_t threads);
 
 /* The smallest of OMP_NUM_THREADS (if set), the number of CPUs in the affinity mask and the cgroup's quota; at least
@@ -341,8 +348,10 @@ typedef struct clstm_context {
     void *user; /* passed to allocate, release and cancelled */
 
     clstm_team team; /* default: the caller's thread alone */
+
+    const char *engine; /* of its passes: "packed" or "blas". NULL: clstm_engine() */
 } clstm_context;
-#define CLSTM_CONTEXT_INIT {sizeof(clstm_context), NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_TEAM_INIT}
+#define CLSTM_CONTEXT_INIT {sizeof(clstm_context), NULL, NULL, NULL, NULL, NULL, NULL, CLSTM_TEAM_INIT, NULL}
 
 /* ---- What computes --------------------------------------------------------------------------------------- */
 
@@ -353,8 +362,8 @@ const char *clstm_isa(void);
 /* The valid names for CLSTM_ISA on this CPU, best first, terminated by NULL. Static. */
 const char *const *clstm_isa_list(void);
 
-/* The engine in use. Chosen once: the one that the environment's CLSTM_ENGINE names, or "packed". NULL if CLSTM_ENGINE
-   names none.
+/* The engine of contexts that name none. Chosen once: the one that the environment's CLSTM_ENGINE names, or "packed".
+   NULL if CLSTM_ENGINE names none. Streams are always packed.
 
    "packed" fuses products and gates tile by tile, on weights that are packed once for each version of a model. It calls
    no BLAS. Its forward results are bit-identical for any number of threads, any batch, and any division of a sequence
@@ -363,7 +372,7 @@ const char *const *clstm_isa_list(void);
    "blas" uses the context's gemm for every product. It is the plain second opinion, equal up to rounding. */
 const char *clstm_engine(void);
 
-/* The valid names for CLSTM_ENGINE, terminated by NULL. Static. */
+/* The names of the engines, terminated by NULL. Static. */
 const char *const *clstm_engine_list(void);
 
 /* ---- Models ---------------------------------------------------------------------------------------------- */

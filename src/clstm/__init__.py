@@ -11,6 +11,7 @@
 from . import losses, optim
 from ._core import version as __version__
 from .cell import Activation, Cell
+from .engine import get_engine, get_team, set_engine, set_team
 from .info import config, get_include, get_library, show_config
 from .load import load
 from .lstm import LSTM
@@ -31,12 +32,16 @@ __all__ = [
     "Windows",
     "__version__",
     "config",
+    "get_engine",
     "get_include",
     "get_library",
     "get_num_threads",
+    "get_team",
     "load",
     "losses",
     "optim",
+    "set_engine",
     "set_num_threads",
+    "set_team",
     "show_config",
 ]

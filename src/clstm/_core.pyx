@@ -10,6 +10,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport strcmp
 
 from contextlib import nullcontext
+from os import environ
 from time import monotonic, sleep
 
 import numpy as np
@@ -21,7 +22,7 @@ from .clstm_c cimport *
 from ._boundary.passes cimport (
     Gradients, Rows, Sequences, gradients, gradients_of, lengths_fit, rows_of, sequence_of, sequences, set_incoming,
     set_inputs, set_masks, set_outgoing, set_results)
-from ._boundary.status cimport isa_names, raise_status
+from ._boundary.status cimport engine_names, isa_names, raise_status
 from ._boundary.tensors cimport make_config, make_geometry, tensors_of
 cimport clstm._api.typed as typed
 
@@ -79,19 +80,67 @@ cpdef int load_blas() except -1:
 
 cdef bint needs_blas() noexcept:
     """Tell whether passes call the host's BLAS, as those of the blas engine do."""
-    return clstm_engine() != NULL and strcmp(clstm_engine(), b"blas") == 0
+    cdef const char *name = host.engine if host.engine != NULL else clstm_engine()
+    return name != NULL and strcmp(name, b"blas") == 0
 
 
 cdef clstm_context make_context(size_t threads, bint for_pass=False) except *:
     """Return the host's context, with a team of `threads` threads."""
-    if for_pass and needs_blas():
+    cdef bint blas = needs_blas()
+    if for_pass and blas:
         load_blas()
     cdef clstm_context context = host
-    context.team = clstm_openmp_team(threads)
+    if threads != 1:
+        context.team = clstm_openmp_team(threads) if team() == "openmp" else clstm_pool_team(threads)
     return context
 
 
-# ---- Configurations, instruction sets, engines ----
+# ---- Engines and teams ----
+
+cdef str chosen_team = None  # "pool", "openmp", "" for the engine's own; None: the environment was not read yet
+
+
+def engines():
+    """Return the names of the engines."""
+    return engine_names()
+
+
+def engine():
+    """Return the engine in use."""
+    cdef const char *name = host.engine if host.engine != NULL else clstm_engine()
+    raise_status(CLSTM_OK if name != NULL else CLSTM_UNKNOWN_ENGINE, "clstm")
+    return name.decode()
+
+
+def set_engine(name):
+    """Choose the engine of later calls by one of `engines`; None gives the choice back to CLSTM_ENGINE."""
+    if name is None:
+        host.engine = NULL
+        return
+    if name == "blas":
+        load_blas()
+    host.engine = clstm_engine_list()[engine_names().index(name)]
+
+
+def team():
+    """Return the team in use."""
+    if chosen_team is None:
+        set_team(None)
+    return chosen_team or ("openmp" if needs_blas() and clstm_has_openmp() else "pool")
+
+
+def set_team(name):
+    """Choose the team of later calls, "pool" or "openmp"; None gives the choice back to CLSTM_TEAM and the engine."""
+    global chosen_team
+    wish = environ.get("CLSTM_TEAM", "") if name is None else name
+    if wish not in ("", "pool", "openmp"):
+        raise ValueError(f"clstm: CLSTM_TEAM names no team, expected pool or openmp, got {wish!r}")
+    if wish == "openmp" and not clstm_has_openmp():
+        raise ValueError("clstm was built without OpenMP: there is no team openmp, only the pool")
+    chosen_team = wish
+
+
+# ---- Configurations, instruction sets ----
 
 def parameter_table(config):
     """Return ``[(name, shape, offset), ...]`` of the parameters in the flat array, and its length."""
@@ -108,12 +157,6 @@ def isa():
     """Return the instruction set in use."""
     raise_status(CLSTM_OK if clstm_isa() != NULL else CLSTM_UNKNOWN_ISA, "clstm")
     return clstm_isa().decode()
-
-
-def engine():
-    """Return the engine in use."""
-    raise_status(CLSTM_OK if clstm_engine() != NULL else CLSTM_UNKNOWN_ENGINE, "clstm")
-    return clstm_engine().decode()
 
 
 def has_openmp():

@@ -41,6 +41,7 @@ cdef extern from "clstm.h" nogil:
     ctypedef struct clstm_team:
         size_t threads
 
+    clstm_team clstm_pool_team(size_t threads)
     clstm_team clstm_openmp_team(size_t threads)
     size_t clstm_default_threads()
     int clstm_has_openmp()
@@ -50,6 +51,7 @@ cdef extern from "clstm.h" nogil:
         void (*dgemm)(const clstm_gemm_f64 *product) noexcept nogil
         int (*cancelled)(void *user) noexcept nogil
         clstm_team team
+        const char *engine
 
     clstm_context CLSTM_CONTEXT_INIT "((clstm_context)CLSTM_CONTEXT_INIT)"
 

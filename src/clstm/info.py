@@ -50,6 +50,7 @@ def config() -> dict[str, Any]:
         - ``isa``: the instruction set in use;
         - ``isas``: the values that the environment variable ``CLSTM_ISA`` may have;
         - ``engine``: the engine in use;
+        - ``team``: whose threads share a call;
         - ``openmp``: whether clstm was built with OpenMP;
         - ``threads``: the maximum number of threads of a call without `num_threads`;
         - ``blas``: the BLAS libraries behind scipy, each a dict of name, version, threads and path.
@@ -62,6 +63,7 @@ def config() -> dict[str, Any]:
         "isa": _core.isa(),
         "isas": _core.isas(),
         "engine": _core.engine(),
+        "team": _core.team(),
         "openmp": _core.has_openmp(),
         "threads": get_num_threads(),
         "blas": [
@@ -84,7 +86,7 @@ def show_config() -> None:
         if name == "isa":
             value = f"{value} (of {', '.join(_core.isas())})"
         if name == "openmp" and not value:
-            value = "no: every call runs on one thread"
+            value = "no: calls have the threads of the pool"
         if name == "blas":
             value = "; ".join(
                 f"{b['name']} {b['version']}, {b['threads']} threads of its own, {b['path']}"

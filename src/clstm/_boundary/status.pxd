@@ -21,7 +21,7 @@ cdef inline list isa_names():
 
 
 cdef inline list engine_names():
-    """Return the values that CLSTM_ENGINE may have."""
+    """Return the names of the engines."""
     return strings(clstm_engine_list())
 
 
@@ -30,6 +30,8 @@ cdef inline int raise_status(clstm_status status, str what) except -1:
         return 0
     if PyErr_Occurred():  # by a signal handler when the core polled, for example KeyboardInterrupt
         return -1
+    if status == CLSTM_CANCELLED:
+        raise RuntimeError(f"{what}: a signal handler forked this process during the call, whose results are lost")
     message = f"{what}: {clstm_strerror(status).decode()}"
     if status == CLSTM_OUT_OF_MEMORY:
         raise MemoryError(message)

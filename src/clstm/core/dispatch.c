@@ -86,8 +86,10 @@ const char *clstm_engine(void) {
 
 const char *const *clstm_engine_list(void) { return engines; }
 
-clstm_status clstm_i_chosen(const clstm_i_isa **isa, int *packed) {
+clstm_status clstm_i_chosen(const clstm_context *context, const clstm_i_isa **isa, int *packed) {
     *isa = clstm_i_dispatch();
-    *packed = engine == engines[0];
-    return !*isa ? CLSTM_UNKNOWN_ISA : !engine ? CLSTM_UNKNOWN_ENGINE : CLSTM_OK;
+    const char *name = context->engine ? context->engine : engine;
+    *packed = name && !strcmp(name, engines[0]);
+    if (!*isa) return CLSTM_UNKNOWN_ISA;
+    return name && (*packed || !strcmp(name, engines[1])) ? CLSTM_OK : CLSTM_UNKNOWN_ENGINE;
 }

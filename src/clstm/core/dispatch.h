@@ -30,7 +30,8 @@ typedef struct clstm_i_isa {
 /* The table in use; NULL if CLSTM_ISA names none that this CPU and build have. */
 const clstm_i_isa *clstm_i_dispatch(void);
 
-/* The table, and whether the engine is the packed one; an error if the environment names an unknown ISA or engine. */
-clstm_status clstm_i_chosen(const clstm_i_isa **isa, int *packed);
+/* The table, and whether the engine of a context is the packed one; an error if the context or the environment names an
+   unknown ISA or engine. */
+clstm_status clstm_i_chosen(const clstm_context *context, const clstm_i_isa **isa, int *packed);
 
 #pragma GCC visibility pop

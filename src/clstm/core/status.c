@@ -26,7 +26,7 @@ const char *clstm_strerror(clstm_status status) {
     case CLSTM_MODEL_CHANGED: return "the model's parameters changed after the tape was recorded";
     case CLSTM_NOT_CAUSAL: return "a stream cannot go back in time: the model has a reverse direction";
     case CLSTM_NO_GRADIENT: return "the cell has a function that is for inference only";
-    case CLSTM_UNKNOWN_ENGINE: return "CLSTM_ENGINE names no engine";
+    case CLSTM_UNKNOWN_ENGINE: return "the context or CLSTM_ENGINE names no engine";
     case CLSTM_INVALID_FILE: return "the file is malformed, or none that LSTM.save writes";
     case CLSTM_FILE_ERROR: return "the file cannot be opened or read";
     case CLSTM_UNKNOWN_ISA: return "CLSTM_ISA names no instruction set that this CPU and build have";

@@ -7,11 +7,10 @@ static const clstm_i_stream_functions *functions_of(int is_f64) {
 
 static clstm_status measure(const clstm_config *config, int is_f64, size_t batch, const clstm_i_isa **isa,
                             size_t *bytes) {
-    int packed;
     if (!batch) return CLSTM_INVALID_ARGUMENT;
     if (config->direction != CLSTM_FORWARD) return CLSTM_NOT_CAUSAL;
-    const clstm_status status = clstm_i_chosen(isa, &packed);
-    return status ? status : functions_of(is_f64)->measure(config, batch, *isa, bytes);
+    *isa = clstm_i_dispatch();
+    return *isa ? functions_of(is_f64)->measure(config, batch, *isa, bytes) : CLSTM_UNKNOWN_ISA;
 }
 
 clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *bytes) {

@@ -1,6 +1,7 @@
 /* A call's team: tasks, barriers, the floating-point environment, cancellation; and how many threads this process may
    use. */
 #define _GNU_SOURCE /* sched_getaffinity */
+#include "forks.h"
 #include "fp_environment.h"
 #include "team.h"
 #include "tuning.h"
@@ -76,7 +77,10 @@ void clstm_i_poll(clstm_i_call *call, size_t thread, double work) {
     call->work += work;
     if (call->work < TUNE_POLL_WORK || !context->cancelled) return;
     call->work = 0;
-    if (context->cancelled(context->user)) atomic_store_explicit(&call->cancelled, 1, memory_order_relaxed);
+    const unsigned forks = clstm_i_forks();
+    const int cancel = context->cancelled(context->user);
+    /* If the host forked, this may be the child, which lacks the other threads of the team. */
+    if (cancel || clstm_i_forks() != forks) atomic_store_explicit(&call->cancelled, 1, memory_order_relaxed);
 }
 
 /* ---- How many threads this process may use ---- */

@@ -1,98 +1,85 @@
 /* The OpenMP team. This is the only file with a parallel region, so that a program with its own team links no OpenMP
    runtime: unloading a plug-in that has one crashes the host. */
-#define _GNU_SOURCE /* sched_getcpu, sched_setaffinity */
+#include "forks.h"
+#include "range.h"
+#include "seats.h"
 #include "team.h"
 #include "tuning.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
 #include <pthread.h>
-#include <sched.h>
+#include <stdlib.h>
 
-/* A forked child inherits a runtime whose threads do not exist: entering a region hangs. */
-static atomic_int forked;
 /* Concurrent regions would compete for the same cores. */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void in_child(void) { atomic_store(&forked, 1); }
-static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+/* A forked child inherits a runtime whose threads do not exist: entering a region hangs. Processes whose first team is
+   made in the child are not affected. */
+static int forked(void) { return clstm_i_forks() > 0; }
 
-/* ---- A CPU for each thread ----
+/* ---- Making threads ----
 
-   Linux may wake a thread on the CPU of the thread that wakes it, and leaves both there for tens of milliseconds while
-   another CPU idles: a step of H = 512 on two threads took 150 to 250 us instead of 65. So a thread that finds its CPU
-   taken pins itself to a free one for a moment; its affinity is the same afterwards. Thread 0 waits for that: where
-   threads share rows, it would otherwise leave its CPU only at the end of its rows. The wait costs nothing, because the
-   woken thread finishes last. */
+   The runtime ends the process if it can't make a thread. So the threads that a region will make are made here first,
+   and end again: if the system refuses one, the region has fewer. Each calling thread has its own team in the
+   runtime. */
 
-#if defined(__linux__)
-typedef struct seats {
-    atomic_ullong taken[CPU_SETSIZE / 64];
-    atomic_int seated;
-} seats;
+static _Thread_local size_t made = 1; /* threads of the largest region of the calling thread, itself included */
 
-static int is_taken(const seats *seats, int cpu) {
-    return (int)(atomic_load_explicit(&seats->taken[cpu / 64], memory_order_relaxed) >> (cpu % 64) & 1);
+static void *await_end(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
 }
 
-/* Marks this thread's CPU as taken, and returns whether it was free. */
-static int take_seat(seats *seats) {
-    const int cpu = sched_getcpu();
-    if (cpu < 0 || cpu >= CPU_SETSIZE) return 1;
-    const unsigned long long bit = 1ULL << (cpu % 64);
-    return !(atomic_fetch_or_explicit(&seats->taken[cpu / 64], bit, memory_order_relaxed) & bit);
+static size_t can_make(size_t wanted) {
+    pthread_t *threads = wanted > made ? malloc((wanted - made) * sizeof *threads) : NULL;
+    if (!threads) return clstm_i_min(wanted, made);
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&gate);
+    size_t n = 0;
+    while (n < wanted - made && !pthread_create(&threads[n], NULL, await_end, &gate)) n++;
+    pthread_mutex_unlock(&gate);
+    for (size_t k = 0; k < n; k++) pthread_join(threads[k], NULL);
+    free(threads);
+    return made += n;
 }
 
-static void change_seat(seats *seats) {
-    cpu_set_t own, others;
-    if (sched_getaffinity(0, sizeof own, &own)) return;
-    CPU_ZERO(&others);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &own) && !is_taken(seats, cpu)) CPU_SET(cpu, &others);
-    if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof others, &others)) return;
-    sched_setaffinity(0, sizeof own, &own);
-    take_seat(seats);
-}
+/* ---- Running ---- */
 
-static void find_seat(seats *seats) {
-    if (!take_seat(seats)) change_seat(seats);
-    atomic_fetch_add_explicit(&seats->seated, 1, memory_order_relaxed);
-}
-
-static void await_seated(seats *seats, int others) {
-    for (unsigned spins = 0; atomic_load_explicit(&seats->seated, memory_order_relaxed) < others; spins++)
+/* Thread 0 waits until every woken thread has a CPU: where threads share rows, it would otherwise leave its own only at
+   the end of its rows. The wait costs nothing, because the woken thread finishes last. */
+static void await_seated(atomic_size_t *seated, size_t others) {
+    for (unsigned spins = 0; atomic_load_explicit(seated, memory_order_relaxed) < others; spins++)
         clstm_i_pause(spins, TUNE_SEAT_SPINS);
 }
-#else
-typedef int seats;
-static int take_seat(seats *seats) { return (void)seats, 1; }
-static void find_seat(seats *seats) { (void)seats; }
-static void await_seated(seats *seats, int others) { (void)seats, (void)others; }
-#endif
 
 static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t), void *argument) {
     (void)user;
-    if (atomic_load(&forked) || omp_in_parallel() || atomic_flag_test_and_set(&busy)) {
+    if (forked() || omp_in_parallel() || atomic_flag_test_and_set(&busy)) {
         task(argument, 0, 1);
         return;
     }
-    seats seats = {0};
-    take_seat(&seats);
+    clstm_i_seats seats = {0};
+    atomic_size_t seated = 0;
+    clstm_i_take_seat(&seats);
+    wanted = can_make(wanted);
 #pragma omp parallel num_threads((int)wanted)
     {
-        if (omp_get_thread_num()) find_seat(&seats);
-        else await_seated(&seats, omp_get_num_threads() - 1);
-        task(argument, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
+        const size_t index = (size_t)omp_get_thread_num(), count = (size_t)omp_get_num_threads();
+        if (index) {
+            clstm_i_find_seat(&seats);
+            atomic_fetch_add_explicit(&seated, 1, memory_order_relaxed);
+        } else await_seated(&seated, count - 1);
+        task(argument, index, count);
     }
     atomic_flag_clear(&busy);
 }
 
 clstm_team clstm_openmp_team(size_t threads) {
-    pthread_once(&once, watch_forks);
     const size_t most = 1024; /* more would only cost memory, and the runtime counts in int */
     if (!threads) threads = clstm_default_threads();
-    if (atomic_load(&forked)) threads = 1;
+    if (forked()) threads = 1;
     return (clstm_team){sizeof(clstm_team), threads < most ? threads : most, run, NULL};
 }
 

@@ -138,9 +138,14 @@
    | 24 |         114 |           121 |                                93 |           104 | */
 #define TUNE_NARROW_COLUMNS 4
 
-/* ---- Waiting (threads.c, threads_openmp.c) -------------------------------------------------------------------- */
+/* ---- Waiting (threads.c, threads_pool.c, threads_openmp.c); `pytest bench/test_forward.py` ---------------------- */
 
 /* Polls of a counter before a thread yields its CPU. 1,000 take 50 us, longer than any step that is worth sharing: the
    other thread has probably lost its CPU, perhaps to this one. */
 #define TUNE_MEETING_SPINS 1000
 #define TUNE_SEAT_SPINS 200 /* 10 us, until every woken thread has its own CPU */
+
+/* Nanoseconds that a helper of the pool polls for the next call before it sleeps: a sleeping helper is woken in some
+   50 us. And nanoseconds that a call waits for its helpers, before it begins without those that are late. */
+#define TUNE_POOL_SPIN 1000000
+#define TUNE_POOL_WAIT 1000000

@@ -167,7 +167,7 @@ static clstm_status TYPED(choose_backward)(TYPED(backward_pass) *pass, TYPED(cls
     const clstm_config *config = &tape->config;
     const clstm_i_isa *isa;
     int packed;
-    clstm_status status = clstm_i_chosen(&isa, &packed);
+    clstm_status status = clstm_i_chosen(pass->call->context, &isa, &packed);
     if (status) return status;
     const size_t lanes = isa->KERNELS->lanes;
     pass->call->blas = !packed;

@@ -134,7 +134,7 @@ static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_e
     const clstm_config *config = &pass->model->config;
     const clstm_i_isa *isa;
     int packed;
-    clstm_status status = clstm_i_chosen(&isa, &packed);
+    clstm_status status = clstm_i_chosen(pass->call->context, &isa, &packed);
     if (!status) status = clstm_i_plan_total(extent, &pass->plan.total);
     if (status) return status;
     pass->call->blas = !packed;

@@ -82,7 +82,9 @@ clstm_status PUBLIC(sgd_step)(clstm_model *model, const clstm_sgd *sgd, const re
 
 /* ---- Clipping ---- */
 
-/* One thread's sum, on a cache line of its own. */
+enum { TYPED(PIECES) = 64 }; /* of the array, whatever the threads: the norm does not depend on their number */
+
+/* The sum of a piece, on a cache line of its own. */
 typedef struct TYPED(partial_sum) {
     double squares;
     char unused[64 - sizeof(double)];
@@ -93,13 +95,16 @@ typedef struct TYPED(clip_task) {
     size_t n;
     real *a;
     real factor;
-    TYPED(partial_sum) *sums; /* of each thread */
+    TYPED(partial_sum) *sums; /* (PIECES,) */
 } TYPED(clip_task);
 
 static void TYPED(run_squares)(void *argument, size_t index, size_t count) {
     const TYPED(clip_task) *task = argument;
-    const clstm_i_range own = TYPED(elements)(task->n, index, count);
-    task->sums[index].squares = task->kernels->sum_squares(own.end - own.begin, task->a + own.begin);
+    const clstm_i_range own = clstm_i_share(TYPED(PIECES), 1, index, count);
+    for (size_t piece = own.begin; piece < own.end; piece++) {
+        const clstm_i_range at = TYPED(elements)(task->n, piece, TYPED(PIECES));
+        task->sums[piece].squares = task->kernels->sum_squares(at.end - at.begin, task->a + at.begin);
+    }
 }
 
 static void TYPED(run_scale)(void *argument, size_t index, size_t count) {
@@ -110,8 +115,7 @@ static void TYPED(run_scale)(void *argument, size_t index, size_t count) {
 
 clstm_status PUBLIC(clip_global_norm)(size_t n, real *gradients, double max_norm, double *norm,
                                       const clstm_context *given) {
-    enum { MOST = 64 }; /* threads: memory is no faster for more */
-    TYPED(partial_sum) sums[MOST] = {{0, {0}}};
+    TYPED(partial_sum) sums[TYPED(PIECES)];
     clstm_context context;
     if ((n && !gradients) || !norm || !(max_norm > 0)) return CLSTM_INVALID_ARGUMENT;
     clstm_status status = clstm_i_context(given, &context);
@@ -120,11 +124,11 @@ clstm_status PUBLIC(clip_global_norm)(size_t n, real *gradients, double max_norm
     if (status) return status;
 
     const clstm_i_call call = {.context = &context};
-    const size_t wanted = TYPED(pass_threads)(&call, n, 2), threads = wanted < MOST ? wanted : MOST;
+    const size_t threads = clstm_i_min(TYPED(pass_threads)(&call, n, 2), TYPED(PIECES));
     TYPED(clip_task) task = {isa->KERNELS, n, gradients, 1, sums};
     clstm_i_run(&call, threads, TYPED(run_squares), &task);
     double squares = 0;
-    for (size_t k = 0; k < MOST; k++) squares += sums[k].squares;
+    for (size_t k = 0; k < TYPED(PIECES); k++) squares += sums[k].squares;
     *norm = __builtin_sqrt(squares);
     if (!(*norm > max_norm) || !(*norm < __builtin_inf())) return CLSTM_OK;
     task.factor = (real)(max_norm / *norm);

@@ -1,0 +1,53 @@
+"""The pool under stress, plain and by ThreadSanitizer: late helpers, barriers, callers, forks."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.embed.native import INCLUDE, execute, needed
+from tests.support.paths import CORE
+
+PROGRAM = Path(__file__).parent / "core" / "pool.c"
+FILES = ("forks", "schedule", "seats", "status", "threads", "threads_pool")
+
+
+@pytest.fixture(scope="module", params=["plain", "thread"])
+def pool(request, tmp_path_factory):
+    """Return the program, plain or with the sanitizer of data races."""
+    program = tmp_path_factory.mktemp("pool") / request.param
+    flags = [
+        "-std=gnu11",
+        "-O1",
+        "-g1",
+        "-DCLSTM_ASSERT=1",
+        f"-I{INCLUDE}",
+        f"-I{CORE}",
+        "-pthread",
+    ]
+    if request.param != "plain":
+        flags.append(f"-fsanitize={request.param}")
+    sources = [PROGRAM, *(CORE / f"{name}.c" for name in FILES)]
+    execute(needed("cc", "gcc libc6-dev"), *flags, *sources, "-o", program)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("threads", "runs", "callers"),
+    [(2, 2000, 1), (8, 400, 1), (64, 30, 1), (2, 800, 4), (5, 200, 3)],
+)
+def test_every_index_runs_once_and_nothing_is_touched_afterwards(pool, threads, runs, callers):
+    arguments = [str(number) for number in (threads, runs, callers, 0)]
+    result = subprocess.run(
+        [pool, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "held\n"), result.stderr
+
+
+@pytest.mark.parametrize("callers", [0, 2])
+def test_a_child_has_helpers_of_its_own(pool, callers):
+    if pool.name == "thread":
+        pytest.skip("ThreadSanitizer ends a child of a process that has other threads")
+    command = [pool, "4", "300", str(callers), "10"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stdout) == (0, "held\n"), result.stderr
