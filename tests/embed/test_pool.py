@@ -10,7 +10,7 @@ from tests.support.paths import CORE
 
 PROGRAM = Path(__file__).parent / "core" / "pool.c"
 PLUGIN = PROGRAM.with_name("plugin.c")
-FILES = ("forks", "schedule", "seats", "status", "threads", "threads_pool")
+FILES = ("forks", "locks", "schedule", "seats", "status", "threads", "threads_pool")
 
 
 def compile_with_pool(source, program, *flags):

@@ -35,14 +35,13 @@ clstm_i_cache *clstm_i_cache_create(const clstm_context *context, clstm_status *
         atomic_init(&cache->stale[key], NULL);
     }
     for (int kind = 0; kind < CLSTM_I_LOAN_KINDS; kind++) atomic_init(&cache->spares[kind], NULL);
-    pthread_mutex_init(&cache->lock, NULL);
+    atomic_init(&cache->lock.owner, 0);
     return cache;
 }
 
 static void drop(clstm_i_cache *cache) {
     if (atomic_fetch_sub(&cache->users, 1) > 1) return;
     const clstm_context context = cache->context;
-    pthread_mutex_destroy(&cache->lock);
     clstm_i_release(&context, cache->block);
 }
 

@@ -2,15 +2,19 @@
 #include "forks.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 
-static atomic_uint forks;
+atomic_uint clstm_i_generation;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void in_child(void) { atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed); }
-static void watch(void) { pthread_atfork(NULL, NULL, in_child); }
+static void in_child(void) { atomic_fetch_add_explicit(&clstm_i_generation, 1, memory_order_relaxed); }
 
-unsigned clstm_i_forks(void) {
+static void watch(void) {
+    unsigned none = 0;
+    pthread_atfork(NULL, NULL, in_child);
+    atomic_compare_exchange_strong(&clstm_i_generation, &none, 1);
+}
+
+unsigned clstm_i_watch_forks(void) {
     pthread_once(&once, watch);
-    return atomic_load_explicit(&forks, memory_order_relaxed);
+    return atomic_load_explicit(&clstm_i_generation, memory_order_relaxed);
 }

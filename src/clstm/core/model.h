@@ -1,10 +1,8 @@
 /* Models: their configuration, parameters and cache. */
 #pragma once
 
+#include "locks.h"
 #include "memory.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
 
 #pragma GCC visibility push(hidden)
 
@@ -32,7 +30,7 @@ typedef struct clstm_i_cache {
     void *block;
     atomic_size_t users;  /* the model, and every tape in memory of this cache */
     atomic_int closed;    /* the model is freed: nothing is kept any more */
-    pthread_mutex_t lock; /* held while a pack is built */
+    clstm_i_mutex lock;   /* held while a pack is built */
     _Atomic(clstm_i_owned *) packs[CLSTM_I_PACKS]; /* of the current version, or NULL; by key */
     _Atomic(clstm_i_owned *) stale[CLSTM_I_PACKS]; /* of an earlier version, for their memory; or NULL */
     _Atomic(struct clstm_i_loan *) spares[CLSTM_I_LOAN_KINDS]; /* memory that the last call gave back, or NULL */

@@ -16,7 +16,12 @@ static atomic_flag busy = ATOMIC_FLAG_INIT;
 
 /* A forked child inherits a runtime whose threads do not exist: entering a region hangs. Processes whose first team is
    made in the child are not affected. */
-static int forked(void) { return clstm_i_forks() > 0; }
+static int forked(void) {
+    static atomic_uint first; /* the generation that made the first team */
+    unsigned none = 0;
+    const unsigned own = clstm_i_forks();
+    return !atomic_compare_exchange_strong(&first, &none, own) && none != own;
+}
 
 /* ---- Making threads ----
 

@@ -8,7 +8,7 @@
 #define _GNU_SOURCE /* sched_getaffinity, pthread_setaffinity_np, pthread_setname_np */
 #include "clstm.h"
 
-#include "forks.h"
+#include "locks.h"
 #include "range.h"
 #include "seats.h"
 #include "team.h"
@@ -39,8 +39,8 @@ static struct {
     _Alignas(128) atomic_uint bell;     /* changes when a call offers seats: what sleeping helpers wait for */
     atomic_uint sleepers;
     clstm_i_seats cpus;
-    _Alignas(128) atomic_uint busy; /* 0, or 1 + clstm_i_forks() of the process whose caller has the helpers */
-    unsigned calls, forks;          /* these and the following belong to that caller */
+    _Alignas(128) clstm_i_mutex busy; /* locked by the caller that has the helpers */
+    unsigned calls, forks;            /* these and the following belong to that caller */
     size_t helpers;
     int64_t retry; /* when to try again to make a helper, ns */
     pthread_t threads[MOST_HELPERS];
@@ -198,14 +198,6 @@ static size_t gather_helpers(size_t seats) {
     return seats - (atomic_exchange(&pool.offer, call) & 0xffff);
 }
 
-/* Gets the helpers for the calling thread. In a child, they may seem to belong to a thread of the parent. */
-static int become_busy(void) {
-    const unsigned own = clstm_i_forks() + 1;
-    unsigned owner = 0;
-    if (atomic_compare_exchange_strong(&pool.busy, &owner, own)) return 1;
-    return owner != own && atomic_compare_exchange_strong(&pool.busy, &owner, own);
-}
-
 static void begin(size_t count, void (*task)(void *, size_t, size_t), void *argument) {
     pool.task = task;
     pool.argument = argument;
@@ -224,7 +216,7 @@ static void await_helpers(size_t helpers) {
 
 static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t), void *argument) {
     (void)user;
-    if (!become_busy()) {
+    if (!clstm_i_try_lock(&pool.busy)) {
         task(argument, 0, 1);
         return;
     }
@@ -232,7 +224,7 @@ static void run(void *user, size_t wanted, void (*task)(void *, size_t, size_t),
     if (helpers) begin(helpers + 1, task, argument);
     task(argument, 0, helpers + 1);
     await_helpers(helpers);
-    atomic_store(&pool.busy, 0);
+    clstm_i_unlock(&pool.busy);
 }
 
 clstm_team clstm_pool_team(size_t threads) {
@@ -242,7 +234,7 @@ clstm_team clstm_pool_team(size_t threads) {
 
 /* When the library is unloaded, its code must have no helper inside; at the end of a process it makes no difference. */
 __attribute__((destructor)) static void end_helpers(void) {
-    if (!become_busy() || pool.forks != clstm_i_forks()) return;
+    if (!clstm_i_try_lock(&pool.busy) || pool.forks != clstm_i_forks()) return;
     atomic_store(&pool.closed, 1);
     ring(pool.helpers);
     for (size_t k = 0; k < pool.helpers; k++) pthread_join(pool.threads[k], NULL);

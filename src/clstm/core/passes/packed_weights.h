@@ -313,11 +313,11 @@ static const TYPED(pack) *TYPED(get_pack)(const clstm_model *model, clstm_i_pack
     clstm_i_owned *pack = atomic_load_explicit(place, memory_order_acquire);
     *status = CLSTM_OK;
     if (!pack) {
-        pthread_mutex_lock(&cache->lock);
+        clstm_i_lock(&cache->lock);
         pack = atomic_load_explicit(place, memory_order_acquire);
         if (!pack) pack = (clstm_i_owned *)TYPED(build_pack)(model, use, format, lanes, status);
         atomic_store_explicit(place, pack, memory_order_release);
-        pthread_mutex_unlock(&cache->lock);
+        clstm_i_unlock(&cache->lock);
     }
     clstm_i_assert(!pack || clstm_i_is_aligned(pack));
     return (const TYPED(pack) *)pack;

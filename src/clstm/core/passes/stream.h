@@ -123,9 +123,10 @@ static TYPED(clstm_i_steps) TYPED(ready_step)(const TYPED(stream) *stream, size_
 
 static void TYPED(use_pack)(TYPED(stream) *stream, const TYPED(pack) *pack) {
     const clstm_config *config = &stream->base.config;
+    atomic_fetch_add(&((clstm_i_owned *)&pack->owned)->users, 1); /* first: a child of a fork in between leaks the pack,
+                                                                     but never releases it too early */
     stream->pack = pack;
     stream->base.pack = (clstm_i_owned *)&pack->owned;
-    atomic_fetch_add(&stream->base.pack->users, 1);
     for (size_t k = 0; k < config->num_layers; k++) stream->ready[k] = TYPED(ready_step)(stream, k);
     if (config->output_size) stream->readout = TYPED(plain_product)(pack->readout, 0, NULL, stream->h_stride);
 }
