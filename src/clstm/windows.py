@@ -76,16 +76,25 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
         _, layout = read_sequence(
             first, "x", config.input_size, "input_size", config.dtype, config.batch_first
         )
-        self.state = state
+        # One attribute, so that a signal handler's exception finds the state of the window's end.
+        self._position: tuple[int, _GivenState] = 0, state
         self._record = record
         self._x: Array = np.asarray(array)
         self._axis = int(layout.batched and layout.batch_first)
         self._num_threads = num_threads
-        self._next = 0
+
+    @property
+    def state(self) -> _GivenState:
+        """Final state of the last window so far."""
+        return self._position[1]
+
+    @state.setter
+    def state(self, state: _GivenState) -> None:
+        self._position = self._position[0], state
 
     def __len__(self) -> int:
         """Return the number of windows left; the last one may be shorter."""
-        left: int = self._x.shape[self._axis] - self._next
+        left: int = self._x.shape[self._axis] - self._position[0]
         return -(-left // self._length)
 
     def __iter__(self) -> Self:
@@ -94,10 +103,10 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
     def __next__(self) -> tuple[slice, Tape[Array]]:
         if not len(self):
             raise StopIteration
-        stop = min(self._next + self._length, self._x.shape[self._axis])
-        window = slice(self._next, stop)
+        start, state = self._position
+        stop = min(start + self._length, self._x.shape[self._axis])
+        window = slice(start, stop)
         part = self._x[:, window] if self._axis else self._x[window]
-        tape = self._record(part, self.state, num_threads=self._num_threads)
-        self.state = tape.state
-        self._next = stop
+        tape = self._record(part, state, num_threads=self._num_threads)
+        self._position = stop, tape.state
         return window, tape
