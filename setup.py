@@ -208,7 +208,7 @@ class BuildModules(build_ext):
         ext.sources = self.translate(ext)
         archive = str(self.get_finalized_command("build_clib").archive)
         sanitizers = sanitizer_flags(os.environ.get("CLSTM_SANITIZE"))
-        ext.include_dirs += ["include", np.get_include()]
+        ext.include_dirs += ["include", "src/clstm", np.get_include()]
         ext.define_macros += [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
         ext.extra_compile_args += [*optimisation(), "-fvisibility=hidden"]
         if not os.environ.get("CLSTM_SANITIZE") and not os.environ.get("CLSTM_DEBUG"):

@@ -7,10 +7,10 @@ Arrays have the model's dtype and the right shapes: `Model.takes` has checked th
 cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.string cimport strcmp
+from libc.string cimport memcpy, strcmp
 
 from contextlib import nullcontext
-from os import environ
+from os import environ, register_at_fork
 from time import monotonic, sleep
 
 import numpy as np
@@ -19,6 +19,7 @@ from ._boundary.arrays cimport (
     Geometry, Shape, c_shape, call_fits, contiguous, data, disjoint, empty, empty_y, fits, h_shape, lengths_copied,
     holds, is_sequence, readable, shaped, axes_swapped)
 from .clstm_c cimport *
+from ._boundary.locks cimport *
 from ._boundary.passes cimport (
     Gradients, Rows, Sequences, gradients, gradients_of, lengths_fit, rows_of, sequence_of, sequences, set_incoming,
     set_inputs, set_masks, set_outgoing, set_results)
@@ -42,7 +43,7 @@ cdef int check_signals(void *user) noexcept with gil:
 
 cdef clstm_context host = CLSTM_CONTEXT_INIT
 host.cancelled = check_signals
-cdef object hold_blas = None  # a context manager, once scipy's BLAS is loaded
+cdef object hold_blas = None  # a BlasHold, once scipy's BLAS is loaded
 cdef object no_hold = nullcontext()
 
 
@@ -71,11 +72,19 @@ cpdef int load_blas() except -1:
     if hold_blas is not None:
         return 0
     from . import _blas
-    from .blas_threads import hold
+    from .blas_threads import addresses
     host.sgemm = <void (*)(const clstm_gemm *) noexcept nogil>PyCapsule_GetPointer(_blas.SGEMM, b"clstm.sgemm")
     host.dgemm = <void (*)(const clstm_gemm_f64 *) noexcept nogil>PyCapsule_GetPointer(_blas.DGEMM, b"clstm.dgemm")
+    hold = BlasHold(addresses())
+    register_at_fork(after_in_child=hold.after_fork)
     hold_blas = hold
     return 0
+
+
+def blas_hold():
+    """Return what holds scipy's BLAS at one thread."""
+    load_blas()
+    return hold_blas
 
 
 cdef bint needs_blas() noexcept:
@@ -223,8 +232,43 @@ cdef int raise_changed() except -1:
 # ---- Models ----
 
 @cython.final
+cdef class Progress:
+    """The number of an optimiser's steps, which changes together with what a step writes.
+
+    Parameters
+    ----------
+    steps : int
+    torn : bool, default=False
+        Whether a step was being written, as in a child process that was forked meanwhile, or in a copy made meanwhile.
+    """
+
+    cdef readonly size_t steps
+    cdef bint writing
+
+    def __cinit__(self, size_t steps, bint torn=False):
+        self.steps = steps
+        self.writing = torn
+
+    def __reduce__(self):
+        return Progress, (self.steps, self.writing)
+
+    cdef size_t begin(self) except 0:
+        """Begin a step, with exclusive access to the model; return its number."""
+        if self.writing:
+            raise RuntimeError(
+                "the optimiser's averages are torn: another thread was writing them when this process was forked or "
+                "the optimiser was copied; make a new optimiser")
+        self.writing = True
+        return self.steps + 1
+
+    cdef void end(self, bint taken) noexcept:
+        self.steps += taken
+        self.writing = False
+
+
+@cython.final
 cdef class Model:
-    """A `clstm_model` and its lock, for any number of concurrent calls or a single editor.
+    """A `clstm_model` and who uses it: any number of concurrent calls or a single editor.
 
     Parameters
     ----------
@@ -235,11 +279,8 @@ cdef class Model:
     """
 
     cdef clstm_model *handle
-    cdef cython.pymutex lock  # guards the three below
-    cdef size_t calls
-    cdef size_t waiting  # editors that wait for the calls to end; no new call begins meanwhile
-    cdef bint edited
-    cdef size_t elements
+    cdef clstm_i_access access
+    cdef readonly size_t elements
     cdef bint is_f64
     cdef Geometry geometry
 
@@ -261,78 +302,78 @@ cdef class Model:
             raise ValueError(f"the flat parameter array has shape {flat.shape}, expected ({self.elements},)")
         return array
 
-    # Locking.
+    # Access.
 
-    cdef int enter(self) except -1:
-        with self.lock:
-            if self.edited:
-                raise RuntimeError("the model is being edited: no call may use it until edit() has ended")
-            if self.waiting:
-                raise RuntimeError("the model is about to be edited: no call may begin until edit() has ended")
-            self.calls += 1
-        return 0
+    cdef unsigned enter(self) except? 0:
+        """Begin a call; return the mark that `leave` takes."""
+        cdef unsigned mark = 0
+        cdef clstm_i_refusal refusal = clstm_i_begin_call(&self.access, &mark)
+        if refusal != CLSTM_I_GRANTED:
+            raise_no_call(refusal)
+        return mark
 
-    cdef int leave(self) except -1:
-        with self.lock:
-            self.calls -= 1
-        return 0
+    cdef void leave(self, unsigned mark) noexcept:
+        clstm_i_end_call(&self.access, mark)
 
-    def begin_edit(self, double timeout=0):
+    cdef int hold(self, clstm_i_purpose purpose, double timeout, unsigned *mark) except -1:
         """Get exclusive access to the model; raise RuntimeError if that is impossible for `timeout` seconds."""
-        if timeout <= 0:
-            self.try_edit()
-        elif not self.may_edit():
-            self.await_edit(monotonic() + timeout)
+        cdef clstm_i_refusal refusal = clstm_i_hold(&self.access, purpose, mark)
+        if refusal == CLSTM_I_GRANTED:
+            return 0
+        if timeout <= 0 or refusal == CLSTM_I_IS_TORN:
+            return raise_no_edit(refusal)
+        return self.await_hold(purpose, monotonic() + timeout, mark)
 
-    cdef int try_edit(self) except -1:
-        with self.lock:
-            if self.edited:
-                raise RuntimeError("the model is already being edited")
-            if self.calls:
-                raise RuntimeError("the model cannot be edited while a call uses it")
-            self.edited = True
-        return 0
-
-    cdef bint may_edit(self) noexcept:
-        """Get exclusive access to the model if nobody uses it, and tell whether nobody did."""
-        cdef bint alone
-        with self.lock:
-            alone = not self.edited and not self.calls
-            if alone:
-                self.edited = True
-        return alone
-
-    cdef int await_edit(self, double deadline) except -1:
+    cdef int await_hold(self, clstm_i_purpose purpose, double deadline, unsigned *mark) except -1:
         """Wait for exclusive access until the deadline; new calls are refused meanwhile, so that running ones end."""
         cdef double pause = 1e-5, left
-        with self.lock:
-            self.waiting += 1
+        cdef unsigned waiting = clstm_i_begin_wait(&self.access)
+        cdef clstm_i_refusal refusal
         try:
-            while not self.may_edit():
+            while True:
+                refusal = clstm_i_hold(&self.access, purpose, mark)
+                if refusal == CLSTM_I_GRANTED:
+                    return 0
                 left = deadline - monotonic()
-                if left <= 0:
-                    return self.try_edit()
+                if left <= 0 or refusal == CLSTM_I_IS_TORN:
+                    return raise_no_edit(refusal)
                 sleep(min(pause, left))  # a signal handler may raise here
                 pause = min(2 * pause, 1e-3)
         finally:
-            with self.lock:
-                self.waiting -= 1
-        return 0
+            clstm_i_end_wait(&self.access, waiting)
 
-    def end_edit(self, flat):
-        """End exclusive access; replace the parameters unless `flat` is None."""
-        cdef cnp.ndarray source
+    # New parameters.
+
+    cdef int update(self, flat) except -1:
+        """Replace the parameters, with exclusive access."""
+        cdef cnp.ndarray source = self.checked(flat)
+        return raise_status(typed.model_update(self.handle, data(source), self.is_f64), "edit")
+
+    def replace(self, flat):
+        """Replace the parameters, torn or not; raise RuntimeError if others use the model."""
+        cdef unsigned mark = 0
+        cdef bint whole = False
+        flat = self.checked(flat)
+        self.hold(CLSTM_I_MEND, 0, &mark)
         try:
-            if flat is not None:
-                source = self.checked(flat)
-                raise_status(typed.model_update(self.handle, data(source), self.is_f64), "edit")
+            self.update(flat)
+            whole = True
         finally:
-            with self.lock:
-                self.edited = False
+            clstm_i_end_hold(&self.access, mark, whole)
+
+    def try_replace(self, flat):
+        """Replace the parameters unless others use the model; return whether that was done."""
+        try:
+            self.replace(flat)
+        except RuntimeError:
+            return False
+        return True
 
     @property
     def flat(self):
         """Read-only view of the model's parameters, which keeps the model alive."""
+        if clstm_i_is_torn(&self.access):
+            raise_torn_weights()
         cdef cnp.npy_intp n = self.elements
         cdef const void *parameters = typed.model_parameters(self.handle, self.is_f64)
         cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.geometry.typenum, <void *>parameters)
@@ -340,7 +381,7 @@ cdef class Model:
         view.flags.writeable = False
         return view
 
-    # Optimisers, between begin_edit and end_edit. All arrays are flat; parameters and state are updated in place.
+    # Optimisers. All arrays are flat; parameters and state are updated in place, with exclusive access.
 
     cdef int check_gradient(self, cnp.ndarray g) except -1:
         """Raise unless an optimiser can read the gradient in place."""
@@ -358,13 +399,14 @@ cdef class Model:
             raise ValueError(f"{name} shares memory with {other_name}")
         return 0
 
-    def adam_step(self, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None, settings,
-                  size_t threads):
-        """Take one step of Adam; settings are t, lr, beta1, beta2, eps."""
+    def adam_step(self, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None,
+                  Progress progress not None, settings, size_t threads):
+        """Take one step of Adam, and count it; settings are lr, beta1, beta2, eps."""
         cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>self.elements))
         cdef clstm_adam adam = CLSTM_ADAM_INIT
         cdef clstm_status status
-        adam.step, adam.lr, adam.beta1, adam.beta2, adam.eps = settings
+        cdef unsigned mark = 0
+        adam.lr, adam.beta1, adam.beta2, adam.eps = settings
         cdef cnp.ndarray flat = self.flat
         self.check_gradient(g)
         self.check_state("m", m, "grad", g)
@@ -375,23 +417,37 @@ cdef class Model:
         cdef void *gradients = data(g)
         cdef void *first = data(m)
         cdef void *second = data(v)
-        with nogil:
-            status = typed.adam_step(self.handle, &adam, gradients, first, second, &context, self.is_f64)
+        self.hold(CLSTM_I_WRITE, 0, &mark)
+        try:
+            adam.step = progress.begin()
+            with nogil:
+                status = typed.adam_step(self.handle, &adam, gradients, first, second, &context, self.is_f64)
+            progress.end(status == CLSTM_OK)
+        finally:
+            clstm_i_end_hold(&self.access, mark, False)
         raise_status(status, "Adam")
 
-    def sgd_step(self, cnp.ndarray g not None, cnp.ndarray velocity not None, settings, size_t threads):
-        """Take one step of gradient descent; settings are lr, momentum."""
+    def sgd_step(self, cnp.ndarray g not None, cnp.ndarray velocity not None, Progress progress not None, settings,
+                 size_t threads):
+        """Take one step of gradient descent, and count it; settings are lr, momentum."""
         cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>self.elements))
         cdef clstm_sgd sgd = CLSTM_SGD_INIT
         cdef clstm_status status
+        cdef unsigned mark = 0
         sgd.lr, sgd.momentum = settings
         self.check_gradient(g)
         self.check_state("velocity", velocity, "grad", g)
         self.check_state("velocity", velocity, "the model's parameters", self.flat)
         cdef void *gradients = data(g)
         cdef void *state = data(velocity)
-        with nogil:
-            status = typed.sgd_step(self.handle, &sgd, gradients, state, &context, self.is_f64)
+        self.hold(CLSTM_I_WRITE, 0, &mark)
+        try:
+            progress.begin()
+            with nogil:
+                status = typed.sgd_step(self.handle, &sgd, gradients, state, &context, self.is_f64)
+            progress.end(status == CLSTM_OK)
+        finally:
+            clstm_i_end_hold(&self.access, mark, False)
         raise_status(status, "SGD")
 
     # Calls.
@@ -466,7 +522,7 @@ cdef class Model:
         set_results(s, y, h, c)
         cdef clstm_context context = make_context(threads_for(threads, self.forward_work(rows.total)), for_pass=True)
         hold = self.blas_hold(rows.total)
-        self.enter()
+        cdef unsigned mark = self.enter()
         try:
             if hold is no_hold:  # entering no_hold costs as much as the arithmetic of a small call
                 self.compute(s, rows, x, h0_, c0_, y, &context, tape)
@@ -474,7 +530,7 @@ cdef class Model:
                 with hold:
                     self.compute(s, rows, x, h0_, c0_, y, &context, tape)
         finally:
-            self.leave()
+            self.leave(mark)
         return h, c
 
     cdef int compute(self, Sequences *s, const Rows *rows, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0,
@@ -522,8 +578,11 @@ cdef class Model:
         return hold_blas if largest > 262144 else no_hold
 
 
-# ---- Recorded passes, streams ----
+# ---- Locks, edits, recorded passes, streams ----
 
+include "_boundary/_blas_hold.pxi"
+include "_boundary/_edit.pxi"
+include "_boundary/_lock.pxi"
 include "_boundary/_recording.pxi"
 include "_boundary/_stream.pxi"
 

@@ -1,14 +1,13 @@
-"""Limits scipy's BLAS to one thread while the core's own team runs.
+"""Finds scipy's BLAS, which _core limits to one thread while the core's own team runs.
 
 Two pools of spinning threads on the same cores slow each other down several times over, so only one
 of them may run. scipy's library is recognised by its path; NumPy's is never touched.
 """
 
-import os
-import threading
+import ctypes
+import itertools
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,45 +32,31 @@ def _belongs_to(package: str, library: str) -> bool:
     return path.is_relative_to(folder) or path.is_relative_to(beside)
 
 
-class _Hold:
-    """A context manager for any number of threads: the first sets the limit, the last restores."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before: list[tuple[Any, int]] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = [(lib, lib.num_threads) for lib in libraries()]
-                self._set([(lib, 1) for lib, _ in self._before])
-            self._inside += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._set(self._before)
-
-    @staticmethod
-    def _set(counts: list[tuple[Any, int]]) -> None:
-        for library, count in counts:
-            if library.num_threads != count:
-                library.set_num_threads(count)
-
-    def after_fork(self) -> None:
-        """Reset in a child process, which has neither the threads inside nor the lock's owner."""
-        self._lock = threading.Lock()
-        if self._inside:
-            self._inside = 0
-            self._set(self._before)
+# The C functions that return and set a library's number of threads, by its name in threadpoolctl.
+_FUNCTIONS = {
+    "openblas": ("openblas_get_num_threads", "openblas_set_num_threads"),
+    "mkl": ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
+    "blis": ("bli_thread_get_num_threads", "bli_thread_set_num_threads"),
+    "flexiblas": ("flexiblas_get_num_threads", "flexiblas_set_num_threads"),
+}
 
 
-hold = _Hold()
-os.register_at_fork(after_in_child=hold.after_fork)
+def addresses() -> list[tuple[int, int]]:
+    """Return the addresses of the libraries' functions that return and set the number of threads.
+
+    threadpoolctl calls them from Python code, where a signal handler may raise between two
+    libraries, and ignores all threads but the first that sets a number.
+    """
+    found = []
+    for library in libraries():
+        for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64")):
+            names = [f"{prefix}{name}{suffix}" for name in _FUNCTIONS.get(library.internal_api, ())]
+            if names and all(hasattr(library.dynlib, name) for name in names):
+                getter, setter = (_address(library.dynlib, name) for name in names)
+                found.append((getter, setter))
+                break
+    return found
+
+
+def _address(library: ctypes.CDLL, name: str) -> int:
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0

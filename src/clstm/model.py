@@ -1,8 +1,8 @@
 """The base class of `LSTM`: configuration and parameters, in memory and in files."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numpy as np
@@ -116,8 +116,7 @@ class Model:
 
     # ---- Parameters ----
 
-    @contextmanager
-    def edit(self, timeout: float | None = None) -> Iterator[Parameters]:
+    def edit(self, timeout: float | None = None) -> AbstractContextManager[Parameters]:
         """Edit the parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
 
         Parameters
@@ -127,32 +126,26 @@ class Model:
             Calls that begin meanwhile raise RuntimeError, as inside the block, so that the wait
             lasts no longer than the running ones. By default, or with 0, `edit` does not wait.
 
-        Yields
-        ------
-        Parameters
-            A writable copy, which replaces the model's parameters when the block ends. An exception
-            in the block leaves the model unchanged.
+        Returns
+        -------
+        context manager
+            Its block has `Parameters`: a writable copy, which replaces the model's parameters when
+            the block ends. An exception in the block leaves the model unchanged.
 
         Raises
         ------
         RuntimeError
-            If a call is using the model or another `edit` is open, after `timeout` seconds. Calls
-            inside the block raise it as well.
+            By the block's beginning, if a call is using the model or another `edit` is open, after
+            `timeout` seconds; or if the weights are torn, because another thread was writing them
+            when this process was forked. Calls inside the block raise it as well.
         ValueError, TypeError
             If `timeout` is negative or NaN, or not a real number.
         """
         seconds = 0.0 if timeout is None else real_number("timeout", timeout)
         if not seconds >= 0:
             raise ValueError(f"timeout must be at least 0 seconds, got {timeout}")
-        self._model.begin_edit(seconds)
-        flat = None
-        try:
-            working = Parameters(self._table, self._model.flat.copy())
-            yield working
-            flat = working.flat
-            working.freeze()
-        finally:
-            self._model.end_edit(flat)
+        working = Parameters(self._table, np.empty(self._model.elements, self._config.dtype))
+        return _core.Edit(self._model, working, seconds)
 
     def state_dict(self, *, torch_names: bool = False) -> dict[str, Array]:
         """Return copies of all parameters by name.
@@ -188,10 +181,12 @@ class Model:
         ValueError, TypeError
             If a shape or dtype does not fit.
         RuntimeError
-            As for `edit`. The model stays unchanged in all these cases.
+            If a call is using the model or `edit` is open. The model stays unchanged in all these
+            cases. Torn weights, which `edit` refuses, are replaced.
         """
-        with self.edit() as parameters:
-            read_state_dict(parameters, state_dict, prefix)
+        parameters = Parameters(self._table, np.empty(self._model.elements, self._config.dtype))
+        read_state_dict(parameters, state_dict, prefix)
+        self._model.replace(parameters.flat)
 
     # ---- Files and copies ----
 

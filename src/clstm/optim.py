@@ -2,8 +2,9 @@
 
 import math
 import numbers
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import operator
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -68,6 +69,16 @@ def _two_decays(name: str, value: Any) -> tuple[float, float]:
     return _decay(f"{name}[0]", value[0]), _decay(f"{name}[1]", value[1])
 
 
+def _count(name: str, value: Any) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+    if not 0 <= count <= sys.maxsize:
+        raise ValueError(f"{name} must be from 0 to {sys.maxsize}, not {count}")
+    return count
+
+
 def _check_model(lstm: Any) -> None:
     """Raise unless an optimiser can train this."""
     if not isinstance(lstm, Model):
@@ -79,9 +90,19 @@ def _check_model(lstm: Any) -> None:
         )
 
 
+def _is_masked(array: Array) -> bool:
+    """Tell whether an array is a masked one.
+
+    NumPy imports numpy.ma when it is first named. A child process that was forked during that
+    import would wait for its end for ever.
+    """
+    kind = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
+    return isinstance(array, kind)
+
+
 def _flat_of(grad: "Gradients | Parameters") -> Array:
     flat = getattr(getattr(grad, "parameters", grad), "flat", None)
-    if not isinstance(flat, np.ndarray) or isinstance(flat, np.ma.MaskedArray):
+    if not isinstance(flat, np.ndarray) or _is_masked(flat):
         raise TypeError(f"grad must be Gradients or Parameters, not {type(grad).__name__}")
     if flat.ndim != 1:
         raise ValueError(f"grad must have one axis, got shape {flat.shape}")
@@ -102,21 +123,10 @@ def _gradient_for(lstm: "LSTM", flat: Array) -> Array:
 def _state_for(lstm: "LSTM", grad: Array, **arrays: Array) -> None:
     """Check the state of an optimiser, which a user may have replaced."""
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        if not isinstance(array, np.ndarray) or _is_masked(array):
             raise TypeError(f"{name} must be an array of the model's dtype, {lstm.dtype}")
         if np.may_share_memory(array, grad):
             raise ValueError(f"{name} shares memory with grad")
-
-
-@contextmanager
-def _alone(lstm: "LSTM") -> Iterator[_core.Model]:
-    """Give exclusive access to the core's model, which is changed in place."""
-    model = lstm._model
-    model.begin_edit()
-    try:
-        yield model
-    finally:
-        model.end_edit(None)
 
 
 class Adam:
@@ -190,7 +200,16 @@ class Adam:
         self.lstm = lstm
         self.m: Array = np.zeros_like(lstm.parameters.flat)
         self.v: Array = np.zeros_like(lstm.parameters.flat)
-        self.t = 0
+        self._progress = _core.Progress(0)
+
+    @property
+    def t(self) -> int:
+        """Number of steps taken."""
+        return self._progress.steps
+
+    @t.setter
+    def t(self, steps: int) -> None:
+        self._progress = _core.Progress(_count("t", steps))
 
     def step(self, grad: "Gradients | Parameters") -> None:
         """Update the model's parameters by one step.
@@ -209,15 +228,19 @@ class Adam:
             not contiguous, aligned and writable, or shares memory with another array of the step.
         RuntimeError
             If a call is using the model or `edit` is open. The model, the averages and t are then
-            unchanged.
+            unchanged. Likewise if the weights or the averages are torn, because another thread was
+            writing them when this process was forked.
+
+        Notes
+        -----
+        Ctrl-C comes before or after a step: the model, the averages and t change together.
         """
         flat, m, v = _flat_of(grad), self.m, self.v
-        settings = (self.t + 1, self.lr, *self.betas, self.eps)
+        settings = (self.lr, *self.betas, self.eps)
         g = _gradient_for(self.lstm, flat)
         _state_for(self.lstm, flat, m=m, v=v)
-        with _alone(self.lstm) as model:
-            model.adam_step(g, m, v, settings, thread_count(None))
-            self.t += 1
+        threads = thread_count(None)
+        self.lstm._model.adam_step(g, m, v, self._progress, settings, threads)
 
 
 class SGD:
@@ -268,14 +291,15 @@ class SGD:
         self.lr, self.momentum = lr, momentum
         self.lstm = lstm
         self.velocity: Array = np.zeros_like(lstm.parameters.flat)
+        self._progress = _core.Progress(0)
 
     def step(self, grad: "Gradients | Parameters") -> None:
         """Update the model's parameters by one step; `grad` and errors as in `Adam.step`."""
         flat, velocity, settings = _flat_of(grad), self.velocity, (self.lr, self.momentum)
         g = _gradient_for(self.lstm, flat)
         _state_for(self.lstm, flat, velocity=velocity)
-        with _alone(self.lstm) as model:
-            model.sgd_step(g, velocity, settings, thread_count(None))
+        threads = thread_count(None)
+        self.lstm._model.sgd_step(g, velocity, self._progress, settings, threads)
 
 
 def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:

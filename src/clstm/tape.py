@@ -68,7 +68,6 @@ class Tape(Generic[S]):
         "_rows",
         "_table",
         "_threads",
-        "_used",
         "dropout",
         "recurrent_dropout",
         "state",
@@ -107,7 +106,6 @@ class Tape(Generic[S]):
         self._table = table
         self._lean = lean
         self._threads = threads  # None if the recording had no num_threads
-        self._used = False
 
     @property
     def hidden(self) -> S:
@@ -129,7 +127,7 @@ class Tape(Generic[S]):
 
         They are zero after the end of a row. Raises RuntimeError if the tape has only states.
         """
-        self._refuse_if_used()
+        self._recording.refuse_if_used()
         if self._lean:
             raise RuntimeError("record(keep='states') keeps no gates")
         return _Gates(self)
@@ -141,7 +139,7 @@ class Tape(Generic[S]):
 
     def _read(self, field: int) -> S:
         """Return a field of all parts as (T, B, L D, H), in the user's order of axes."""
-        self._refuse_if_used()
+        self._recording.refuse_if_used()
         config = self._config
         result = np.empty((*self._rows[0], config.num_parts, config.hidden_size), config.dtype)
         for part in range(config.num_parts):
@@ -151,10 +149,6 @@ class Tape(Generic[S]):
     def _from_core(self, sequence: Array) -> S:
         result: Any = self._layout.from_core(sequence)
         return result  # type: ignore[no-any-return]
-
-    def _refuse_if_used(self) -> None:
-        if self._used:
-            raise RuntimeError("the tape was already used by backward(): record again")
 
     def backward(
         self,
@@ -208,7 +202,7 @@ class Tape(Generic[S]):
         The equations are in section 4.6 of A. Graves, "Supervised sequence labelling with recurrent
         neural networks", 2012.
         """
-        self._refuse_if_used()
+        self._recording.refuse_if_used()
         config, layout = self._config, self._layout
         given, pair, wants_x = self._as_dy(dy), as_pair(dstate, "dstate"), bool(grad_x)
         threads = thread_count(self._threads if num_threads is None else num_threads)
@@ -220,7 +214,6 @@ class Tape(Generic[S]):
         if flat is not None:
             _check_apart(flat, {"dy": given, "dstate": pair})
         dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, flat, wants_x, threads)
-        self._used = True
         state = layout.state_from_core(dh0), layout.state_from_core(dc0)
         x = None if dx is None else self._from_core(dx)
         return Gradients(x, state, total or Parameters(self._table, flat))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import blas_threads
+from clstm import _core, blas_threads
 from clstm import tape as tapes
 from tests.support.bounds import assert_same, assert_same_results
 from tests.support.case import Case
@@ -306,7 +306,7 @@ def test_blas_is_held_at_one_thread_and_given_back():
     model(Case(batch=64, input_size=64).x())
     libraries = blas_threads.libraries()
     before = [library.num_threads for library in libraries]
-    with blas_threads.hold, blas_threads.hold:
+    with _core.blas_hold(), _core.blas_hold():
         assert [library.num_threads for library in libraries] == [1] * len(libraries)
     assert [library.num_threads for library in libraries] == before
     assert not any("numpy.libs" in library.filepath for library in libraries)

@@ -29,8 +29,7 @@ cdef class Stream:
     cdef bint batched
     cdef readonly cnp.npy_intp rows
     cdef cnp.npy_intp capacity  # rows the memory holds
-    cdef cython.pymutex lock  # guards the one below
-    cdef bint busy
+    cdef clstm_i_access access
 
     def __cinit__(self, Model model not None, bint batched, cnp.npy_intp rows, Stream source=None):
         self.model = model
@@ -41,12 +40,12 @@ cdef class Stream:
             if not rows:
                 clstm_stream_leave(self.handle, 0)  # the core starts with at least one
             return
-        source.enter()
+        cdef unsigned mark = source.enter(CLSTM_I_READ)
         try:
             self.begin(source.handle, max(source.rows, 1))
             self.rows = source.rows
         finally:
-            source.leave()
+            source.leave(mark)
 
     def __dealloc__(self):
         clstm_stream_release(self.handle)
@@ -57,18 +56,19 @@ cdef class Stream:
         cdef size_t size = 0
         cdef clstm_stream *handle = NULL
         cdef clstm_status status
+        cdef unsigned call
         raise_status(clstm_stream_size(self.model.handle, capacity, &size), "stream")
         cdef void *memory = PyMem_RawMalloc(size)
         if memory == NULL:
             raise MemoryError(f"stream: {size} bytes for {capacity} rows")
         try:
             if source == NULL:
-                self.model.enter()
+                call = self.model.enter()
                 try:
                     with nogil:  # packs the weights if no call has
                         status = clstm_stream_init(self.model.handle, capacity, 0, memory, size, &handle)
                 finally:
-                    self.model.leave()
+                    self.model.leave(call)
             else:
                 status = clstm_stream_fork(source, capacity, memory, size, &handle)
             raise_status(status, "stream")
@@ -82,18 +82,17 @@ cdef class Stream:
 
     # One caller at a time.
 
-    cdef int enter(self) except -1:
-        cdef bint busy
-        with self.lock:
-            busy, self.busy = self.busy, True
-        if busy:
-            raise RuntimeError("the stream is in use by another caller")
-        return 0
+    cdef unsigned enter(self, clstm_i_purpose purpose) except? 0:
+        """Begin a use of the stream; return the mark that `leave` takes."""
+        cdef unsigned mark = 0
+        cdef clstm_i_refusal refusal = clstm_i_hold(&self.access, purpose, &mark)
+        if refusal != CLSTM_I_GRANTED:
+            raise_no_stream(refusal)
+        return mark
 
-    cdef int leave(self) except -1:
-        with self.lock:
-            self.busy = False
-        return 0
+    cdef void leave(self, unsigned mark, bint whole=False) noexcept:
+        """End a use. A torn stream stays so unless it is `whole` again."""
+        clstm_i_end_hold(&self.access, mark, whole)
 
     # Steps.
 
@@ -119,7 +118,7 @@ cdef class Stream:
             return None
         if block:
             steps = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
-        self.enter()
+        cdef unsigned mark = self.enter(CLSTM_I_WRITE)
         try:
             if not fits(x, self.shape(block, steps, model.input_size), model.typenum):
                 return None
@@ -131,7 +130,7 @@ cdef class Stream:
                 return None
             self.compute(steps, cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out))
         finally:
-            self.leave()
+            self.leave(mark)
         return out
 
     cdef int compute(self, size_t steps, const char *x, char *y) except -1:
@@ -162,13 +161,13 @@ cdef class Stream:
         """Return copies of h and c (L, B, .), or without B."""
         cdef const Geometry *model = &self.model.geometry
         cdef int axes = 3 if self.batched else 2
-        self.enter()
+        cdef unsigned mark = self.enter(CLSTM_I_READ)
         try:
             h = empty(h_shape(model, axes, self.rows), model.typenum)
             c = empty(c_shape(model, axes, self.rows), model.typenum)
             raise_status(typed.stream_get_state(self.handle, data(h), data(c), self.model.is_f64), "state")
         finally:
-            self.leave()
+            self.leave(mark)
         return h, c
 
     def set_state(self, h, c):
@@ -176,37 +175,40 @@ cdef class Stream:
         cdef const Geometry *model = &self.model.geometry
         cdef cnp.ndarray h_ = contiguous(h, model.typenum)
         cdef cnp.ndarray c_ = contiguous(c, model.typenum)
-        self.enter()
+        cdef bint whole = False
+        cdef unsigned mark = self.enter(CLSTM_I_MEND)
         try:
             if not (fits(h_, h_shape(model, 3, self.rows), model.typenum)
                     and fits(c_, c_shape(model, 3, self.rows), model.typenum)):
                 raise RuntimeError("the stream's rows have changed meanwhile")
             raise_status(typed.stream_set_state(self.handle, data(h_), data(c_), self.model.is_f64), "state")
+            whole = True
         finally:
-            self.leave()
+            self.leave(mark, whole)
 
     def reset(self):
         """Set all rows to the initial state."""
-        self.enter()
+        cdef bint whole = False
+        cdef unsigned mark = self.enter(CLSTM_I_MEND)
         try:
             raise_status(clstm_stream_reset(self.handle), "reset")
+            whole = True
         finally:
-            self.leave()
+            self.leave(mark, whole)
 
     def refresh(self):
         """Replace the weights by the model's current ones."""
-        cdef clstm_status status
-        self.enter()
+        # This packs them without the GIL; a fork meanwhile tears nothing of this stream.
+        Stream(self.model, False, 1)
+        cdef unsigned mark = self.enter(CLSTM_I_WRITE), call
         try:
-            self.model.enter()
+            call = self.model.enter()
             try:
-                with nogil:
-                    status = clstm_stream_refresh(self.handle, self.model.handle)
+                raise_status(clstm_stream_refresh(self.handle, self.model.handle), "refresh")
             finally:
-                self.model.leave()
-            raise_status(status, "refresh")
+                self.model.leave(call)
         finally:
-            self.leave()
+            self.leave(mark)
 
     def fork(self):
         """Return a copy that continues independently."""
@@ -215,7 +217,7 @@ cdef class Stream:
     def join(self, cnp.npy_intp n):
         """Append n rows at the initial state; return the index of the first."""
         cdef size_t row
-        self.enter()
+        cdef unsigned mark = self.enter(CLSTM_I_WRITE)
         try:
             if n > self.capacity - self.rows:
                 self.begin(self.handle, max(2 * <size_t>self.capacity, <size_t>self.rows + <size_t>n))
@@ -224,17 +226,17 @@ cdef class Stream:
                 raise_status(clstm_stream_join(self.handle, &row), "join")
             self.rows += n
         finally:
-            self.leave()
+            self.leave(mark)
         return first
 
     def leave_row(self, cnp.npy_intp row):
         """Remove a row and move the last row to its index; return whether the row exists."""
-        self.enter()
+        cdef unsigned mark = self.enter(CLSTM_I_WRITE)
         try:
             if not 0 <= row < self.rows:
                 return False
             raise_status(clstm_stream_leave(self.handle, row), "leave")
             self.rows -= 1
         finally:
-            self.leave()
+            self.leave(mark)
         return True

@@ -4,7 +4,6 @@ Sequences are (T, B, .) here.
 """
 
 import ctypes
-import threading
 from collections.abc import Iterable
 from typing import Any
 from weakref import WeakSet
@@ -80,7 +79,8 @@ class Weights:
         ]
         self._model: _core.Model | None = None
         self._passes: WeakSet[_Pass] = WeakSet()  # those that need the present weights
-        self._lock = threading.Lock()
+        self._current = False  # whether the model has the content of `_known`
+        self._lock = _core.Lock()
 
     def _model_of(self, parameters: Any) -> _core.Model:
         """Return a model with these weights.
@@ -90,29 +90,24 @@ class Weights:
         for name, tensor, known in zip(self._names, parameters, self._known, strict=True):
             if tensor.shape != known.shape:
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {known.shape}")
-        with self._lock:
-            if self._model is not None and all(map(_same, parameters, self._places)):
-                return self._model
+        with _core.Turn(self._lock):
+            model = self._model
+            if model is not None and self._current and all(map(_same, parameters, self._places)):
+                return model
+            # If a signal handler raises, or the process is forked, before the model has all of the
+            # new content, the next call copies it once more.
+            self._current = False
             for tensor, known in zip(parameters, self._known, strict=True):
                 known[...] = array_of(tensor)
             with np.errstate(all="ignore"):
                 for both, first, second in self._biases:
                     np.add(first, second, out=both)
-            if self._model is None or not self._replace(self._model):
-                self._model = _core.Model(self._config, self._flat)
+            # A recorded pass, or a call in another thread, needs the old weights.
+            if model is None or self._passes or not model.try_replace(self._flat):
                 self._passes = WeakSet()
-            return self._model
-
-    def _replace(self, model: _core.Model) -> bool:
-        """Give the model the new weights, unless a recorded pass or a call needs the old ones."""
-        if self._passes:
-            return False
-        try:
-            model.begin_edit()
-        except RuntimeError:  # a call in another thread
-            return False
-        model.end_edit(self._flat)
-        return True
+                model = self._model = _core.Model(self._config, self._flat)
+            self._current = True
+            return model
 
     def forward(self, parameters: Any, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Return y, h, c, without recording the pass."""
