@@ -280,6 +280,7 @@ cdef class Model:
 
     cdef clstm_model *handle
     cdef clstm_i_access access
+    cdef clstm_i_access copies  # awaited by those that copy the parameters: the next step lets them
     cdef readonly size_t elements
     cdef bint is_f64
     cdef Geometry geometry
@@ -381,7 +382,35 @@ cdef class Model:
         view.flags.writeable = False
         return view
 
+    def snapshot(self):
+        """Return a copy of the parameters, between two optimiser steps of other threads."""
+        cdef cnp.ndarray copy = empty(shaped(1, 0, 0, self.elements), self.geometry.typenum)
+        cdef unsigned mark = 0, waiting = clstm_i_begin_wait(&self.copies)
+        cdef clstm_i_refusal refusal
+        try:
+            while clstm_i_is_written(&self.access):
+                sleep(1e-5)  # a signal handler may raise here
+            refusal = clstm_i_begin_call(&self.access, &mark)
+            if refusal == CLSTM_I_IS_TORN:
+                raise_torn_weights()
+            # Whoever holds the model or waits for it writes nothing as long as this thread has the GIL.
+            memcpy(data(copy), typed.model_parameters(self.handle, self.is_f64), cnp.PyArray_NBYTES(copy))
+            if refusal == CLSTM_I_GRANTED:
+                clstm_i_end_call(&self.access, mark)
+        finally:
+            clstm_i_end_wait(&self.copies, waiting)
+        return copy
+
     # Optimisers. All arrays are flat; parameters and state are updated in place, with exclusive access.
+
+    cdef int let_copy(self) except -1:
+        """Give those that copy the parameters time to do it, between two steps: some 10 ms."""
+        cdef int k
+        for k in range(100):
+            if not clstm_i_is_awaited(&self.copies):
+                break
+            sleep(1e-4)  # a signal handler may raise here
+        return 0
 
     cdef int check_gradient(self, cnp.ndarray g) except -1:
         """Raise unless an optimiser can read the gradient in place."""
@@ -408,6 +437,7 @@ cdef class Model:
         cdef unsigned mark = 0
         adam.lr, adam.beta1, adam.beta2, adam.eps = settings
         cdef cnp.ndarray flat = self.flat
+        self.let_copy()
         self.check_gradient(g)
         self.check_state("m", m, "grad", g)
         self.check_state("m", m, "the model's parameters", flat)
@@ -435,6 +465,7 @@ cdef class Model:
         cdef clstm_status status
         cdef unsigned mark = 0
         sgd.lr, sgd.momentum = settings
+        self.let_copy()
         self.check_gradient(g)
         self.check_state("velocity", velocity, "grad", g)
         self.check_state("velocity", velocity, "the model's parameters", self.flat)

@@ -147,6 +147,10 @@ class Model:
         working = Parameters(self._table, np.empty(self._model.elements, self._config.dtype))
         return _core.Edit(self._model, working, seconds)
 
+    def _snapshot(self) -> Parameters:
+        """Return a copy of all parameters as they were at one moment; other threads may train."""
+        return Parameters(self._table, self._model.snapshot())
+
     def state_dict(self, *, torch_names: bool = False) -> dict[str, Array]:
         """Return copies of all parameters by name.
 
@@ -159,9 +163,10 @@ class Model:
         Returns
         -------
         dict of str to ndarray
-            Arrays in the model's dtype, in the shapes that `Parameters` lists.
+            Arrays in the model's dtype, in the shapes that `Parameters` lists; all from before or
+            all from after a step of an optimiser in another thread.
         """
-        return write_state_dict(self.parameters, torch_names)
+        return write_state_dict(self._snapshot(), torch_names)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, prefix: str = "") -> None:
         """Replace all parameters.
@@ -192,7 +197,7 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file: parameters by name, and the configuration as metadata."""
-        write_file(path, self.parameters, self._config.to_metadata())
+        write_file(path, self._snapshot(), self._config.to_metadata())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -213,4 +218,4 @@ class Model:
             raise ValueError(f"{os.fspath(path)} holds no valid model: {error.args[0]}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._restore, (self._config, self.parameters.flat.copy())
+        return type(self)._restore, (self._config, self._model.snapshot())

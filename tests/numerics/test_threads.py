@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -248,6 +249,43 @@ def test_a_timeout_that_makes_no_sense(timeout, error):
     for nothing in (None, 0):
         with model.edit(timeout=nothing):
             pass
+
+
+@pytest.mark.parametrize("reader", ["state_dict", "save", "pickle", "deepcopy"])
+def test_whoever_copies_the_weights_beside_a_training_thread_gets_those_of_one_step(
+    reader, tmp_path
+):
+    model, done = clstm.LSTM(1, 400, rng=0), threading.Event()
+    model.load_state_dict({name: np.zeros_like(a) for name, a in model.state_dict().items()})
+    grad = model.record(np.ones((1, 1))).backward(np.zeros((1, 400)))
+    grad.parameters.flat = 1
+    optimiser = clstm.optim.Adam(model)
+
+    def train():
+        while not done.is_set():
+            optimiser.step(grad)
+
+    def read():
+        if reader == "save":
+            model.save(tmp_path / "model.safetensors")
+            return clstm.LSTM.load(tmp_path / "model.safetensors").state_dict()
+        if reader == "pickle":
+            return pickle.loads(pickle.dumps(model)).state_dict()
+        return (copy.deepcopy(model) if reader == "deepcopy" else model).state_dict()
+
+    def read_all():
+        try:
+            for _ in range(10):
+                arrays = read().values()
+                first = next(iter(arrays)).flat[0]
+                assert all((array == first).all() for array in arrays)
+        finally:
+            done.set()
+
+    run_all([train, read_all])
+    with model.edit() as parameters:
+        parameters.flat = 1
+        assert (model.state_dict()["bias_l0"] != 1).all(), "the old ones until the block ends"
 
 
 def calls_at_once(model, x, count=8):

@@ -30,6 +30,8 @@ cdef extern from "core/locks.h" nogil:
     void clstm_i_end_hold(clstm_i_access *access, unsigned mark, int whole) noexcept
     unsigned clstm_i_begin_wait(clstm_i_access *access) noexcept
     void clstm_i_end_wait(clstm_i_access *access, unsigned mark) noexcept
+    int clstm_i_is_written(clstm_i_access *access) noexcept
+    int clstm_i_is_awaited(clstm_i_access *access) noexcept
     int clstm_i_is_torn(clstm_i_access *access) noexcept
 
 

@@ -109,8 +109,12 @@ void clstm_i_end_hold(clstm_i_access *access, unsigned mark, int whole);
 /* Lets no call begin until clstm_i_end_wait. */
 unsigned clstm_i_begin_wait(clstm_i_access *access);
 
-static inline int clstm_i_is_torn(clstm_i_access *access) {
-    return (clstm_i_seen(atomic_load_explicit(&access->word, memory_order_acquire)) & CLSTM_I_TORN) != 0;
+static inline unsigned long long clstm_i_look(clstm_i_access *access) {
+    return clstm_i_seen(atomic_load_explicit(&access->word, memory_order_acquire));
 }
+
+static inline int clstm_i_is_written(clstm_i_access *access) { return (clstm_i_look(access) & CLSTM_I_WRITTEN) != 0; }
+static inline int clstm_i_is_torn(clstm_i_access *access) { return (clstm_i_look(access) & CLSTM_I_TORN) != 0; }
+static inline int clstm_i_is_awaited(clstm_i_access *access) { return (clstm_i_look(access) & CLSTM_I_WAITERS) != 0; }
 
 #pragma GCC visibility pop
