@@ -230,6 +230,9 @@
    called from any number of threads. A call runs on the caller's thread unless the context has a team. Denormals are
    flushed during a call, and the caller's floating-point environment is restored when it returns.
 
+   A process may fork while other threads are inside calls. The child can go on with the same models; what a thread was
+   writing, which is a model in an update or a step, a tape or a stream, is undefined there.
+
    Arrays that a call reads or writes are owned by the caller and must stay valid until the call returns; comments say
    where longer. Objects that the library makes are freed by the caller: models by clstm_model_free, tapes by
    clstm_tape_free, streams by clstm_stream_release. */
