@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...layout import Array
+from .recording import recorder
 from .weights import Weights, array_of, inputs_of
 
 
@@ -36,7 +37,15 @@ class LSTMFunction(torch.autograd.Function):
             raise RuntimeError(
                 "clstm's LSTM has no second derivatives: create_graph=True is not supported"
             )
-        x, h0, c0, *parameters = ctx.saved_tensors
+        saved = ctx.saved_tensors  # once: under a checkpoint each access computes them
+        x, h0, c0, *parameters = saved
+        given = [part for part in (*outer, *saved) if part is not None]
+        if found := recorder(given):
+            raise RuntimeError(
+                f"clstm's LSTM cannot go back under {found}: its forward pass was computed outside "
+                "of it, and batched gradients are not supported. Run both passes inside, or use "
+                "torch.nn.LSTM"
+            )
         weights, done = ctx.weights, ctx.done
         if done.recording is None:  # a second backward, after retain_graph=True
             done, _ = weights.record(parameters, inputs_of(x, h0, c0, ctx.lengths, ctx.masks))

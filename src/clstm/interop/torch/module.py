@@ -1,5 +1,6 @@
 """The module: `torch.nn.LSTM` computed by clstm. It passes sequences on as (T, B, .)."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from ...configuration import Configuration
 from ...layout import Array
 from .autograd import LSTMFunction
+from .recording import recorder
 from .weights import Weights, inputs_of
 
 State = tuple[Tensor, Tensor]
@@ -33,7 +35,8 @@ class LSTM(torch.nn.LSTM):
     Raises
     ------
     ValueError
-        For another device or dtype; by a call also after the module was moved to one.
+        For another device or dtype; by a call also after the module was moved to one, except to the
+        meta device.
 
     Notes
     -----
@@ -43,8 +46,15 @@ class LSTM(torch.nn.LSTM):
 
     Second derivatives are not supported: ``create_graph=True`` raises RuntimeError.
     ``backward(retain_graph=True)`` works; every further backward pass through the same graph
-    recomputes the forward pass. TorchScript, autocast and forward-mode differentiation are not
-    supported.
+    recomputes the forward pass. Batched gradients, as of ``is_grads_batched=True``, raise
+    RuntimeError. Autocast has no effect.
+
+    While PyTorch records or replaces operations, the module computes as `torch.nn.LSTM` does, by
+    PyTorch: under `torch.jit.trace`, both ONNX exporters, `torch.export`, `make_fx`, `torch.func`,
+    forward-mode differentiation and `torch.compile`, with dispatch and function modes, and for
+    tensors of another class or kind (fake, meta, sparse). `torch.fx.symbolic_trace` records the
+    module as a whole. `torch.jit.script` puts a `torch.nn.LSTM` in its place, also in the model
+    that it is given.
 
     Examples
     --------
@@ -69,9 +79,37 @@ class LSTM(torch.nn.LSTM):
 
     def forward(self, input: Any, hx: State | None = None) -> Any:
         """Run over a sequence, a batch of them, or a `PackedSequence`, as `torch.nn.LSTM` does."""
+        if torch.compiler.is_compiling():  # Dynamo follows no further call than this
+            return super().forward(input, hx)
+        given = _tensors(input, hx)
+        if proxies := [value for value in given if isinstance(value, torch.fx.Proxy)]:
+            return self._leaf(proxies[0].tracer, input, hx)
+        if recorder((*given, *self._parameters.values())):
+            return super().forward(input, hx)
         self._update_flat_weights()
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
+        return self._forward_padded(input, hx)
+
+    def _leaf(self, tracer: Any, input: Any, hx: Any) -> Any:
+        """Record a call of this module, as `torch.fx` does for the modules of `torch.nn`."""
+        path = tracer.path_of_module(self)
+        if not path:
+            raise RuntimeError(
+                "torch.fx cannot trace an LSTM itself: give it a module that contains the LSTM"
+            )
+        return tracer.create_proxy("call_module", path, (input, hx), {})
+
+    def __prepare_scriptable__(self) -> torch.nn.LSTM:
+        """Return what `torch.jit.script` compiles: `torch.nn.LSTM` with the same parameters."""
+        if type(self) is not LSTM:  # with parametrizations, which TorchScript does not compile
+            return self
+        plain = copy.copy(self)
+        plain.__class__ = torch.nn.LSTM
+        return plain
+
+    def _forward_padded(self, input: Tensor, hx: State | None) -> Any:
+        """Run over a sequence or a batch of them."""
         if input.dim() not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
         batched, axis = input.dim() == 3, 0 if self.batch_first else 1
@@ -128,7 +166,8 @@ class LSTM(torch.nn.LSTM):
             return None
         width = (1 + self.bidirectional) * (self.proj_size or self.hidden_size)
         kept = 1 - self.dropout
-        factors = torch.empty(self.num_layers - 1, *rows, width, dtype=dtype).bernoulli_(kept)
+        shape = (self.num_layers - 1, *rows, width)
+        factors = torch.empty(shape, dtype=dtype, device="cpu").bernoulli_(kept)
         return factors.div_(kept) if kept else factors
 
     def _run(
@@ -194,6 +233,14 @@ def accelerate(module: torch.nn.Module) -> torch.nn.Module:
     for lstm in found.values():
         lstm.__class__ = LSTM
     return module
+
+
+def _tensors(input: Any, hx: Any) -> tuple[Any, ...]:
+    """Return the tensors of a call's arguments, or what stands for them."""
+    first = input[:2] if isinstance(input, PackedSequence) else (input,)
+    if hx is None:
+        return first
+    return (*first, *(hx if isinstance(hx, (tuple, list)) else (hx,)))
 
 
 def _config_of(module: torch.nn.LSTM, dtype: torch.dtype) -> Configuration:
