@@ -18,6 +18,8 @@ _LAYER = re.compile(
     r"(?P<kind>weight_ih|weight_hh|weight_hr|weight_peephole|bias_ih|bias_hh|bias)"
     r"_l(?P<layer>0|[1-9][0-9]{0,5})(?P<reverse>_reverse)?"
 )
+# What weights are computed from, in state dicts of torch.nn.utils' normalisations and pruning.
+_COMPUTED = re.compile(r"(\A|\.)parametrizations\.|(weight|bias)[^.]*_(orig|mask|[guv])\Z")
 _FIRST = re.compile(r"weight_ih(_l0)?\Z")
 _BIASES = {"bias", "bias_ih", "bias_hh"}
 _OTHER = {"weight_out", "bias_out", "h0", "c0"}
@@ -136,11 +138,18 @@ def _named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _hint(names: Iterable[str], prefix: str) -> str:
-    """Return a suggestion of prefixes for a message, or an empty string."""
+    """Return what to do about other names, for a message, or an empty string."""
     found = {n.removesuffix("_l0").removesuffix("weight_ih") for n in names if _FIRST.search(n)}
-    if not (found - {""}):
+    if found - {""}:
+        return "; prefix may be " + " or ".join(sorted(repr(prefix + f) for f in found if f))
+    if not any(_COMPUTED.search(name) for name in names):
         return ""
-    return "; prefix may be " + " or ".join(sorted(repr(prefix + f) for f in found if f))
+    return (
+        "; the state dict is of a normalised or pruned module, whose weights are computed anew "
+        "before each call: give the module to clstm.interop.torch.from_torch(module), or make its "
+        "weights plain first, by remove_weight_norm, remove_spectral_norm, prune.remove or "
+        "remove_parametrizations of torch.nn.utils"
+    )
 
 
 def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, Any]:
@@ -196,7 +205,7 @@ def _head(arrays: Mapping[str, Any], head: str) -> dict[str, Any]:
     """Return the weight of a linear layer, and its bias if it has one."""
     linear = {n.removeprefix(head): a for n, a in arrays.items() if n.startswith(head)}
     if "weight" not in linear:
-        raise ValueError(f"there is no {head}weight")
+        raise ValueError(f"there is no {head}weight{_hint(linear, '')}")
     if unknown := sorted(linear.keys() - {"weight", "bias"}):
         raise ValueError(f"{head}{unknown[0]} is not a parameter of a linear layer")
     return linear

@@ -1,6 +1,6 @@
 """Models from and to `torch.nn.LSTM`, and from `torch.nn.LSTMCell` and state dicts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -39,7 +39,9 @@ def from_torch(
     Parameters
     ----------
     source : torch.nn.LSTM, torch.nn.LSTMCell, or mapping from name to tensor
-        A mapping is a state dict; its names and shapes give the options.
+        A module gives the weights that its next call computes with, also those that
+        normalisation, pruning or parametrizations compute; it stays unchanged. A mapping is a state
+        dict; its names and shapes give the options.
     head : torch.nn.Linear or str, optional
         A linear layer after the LSTM, which becomes the readout; for a state dict also the prefix
         of its names: ``"decoder."`` for ``decoder.weight`` and ``decoder.bias``. If only one of the
@@ -60,7 +62,8 @@ def from_torch(
     Raises
     ------
     ValueError
-        For another module; for a tensor that is not on the CPU, not of float32 or float64, or of
+        For another module, one with a `forward` of its own or with forward hooks, which may compute
+        something else; for a tensor that is not on the CPU, not of float32 or float64, or of
         another dtype than the others; for a name or shape that does not fit. The message names it.
     ImportError
         Without PyTorch.
@@ -94,10 +97,10 @@ def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
     """Return tensors by name, and whether sequences are (B, T, .)."""
     if isinstance(source, torch.nn.LSTM):
         names = source._flat_weights_names
-        return {name: getattr(source, name) for name in names}, bool(source.batch_first)
+        return _weights_of(source, names, "the LSTM"), bool(source.batch_first)
     if isinstance(source, torch.nn.LSTMCell):
         names = _CELL if source.bias else _CELL[:2]
-        return {name: getattr(source, name) for name in names}, False
+        return _weights_of(source, names, "the LSTMCell"), False
     if isinstance(source, Mapping):
         return source, False
     kind, hint = _kind(source), ""
@@ -121,20 +124,31 @@ def _kind(value: Any) -> str:
 def _linear(torch: Any, head: Any) -> dict[str, Any]:
     if not isinstance(head, torch.nn.Linear):
         raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {_kind(head)}")
-    linear = {"weight": head.weight}
-    return linear if head.bias is None else linear | {"bias": head.bias}
+    parts = head._parameters  # reading an attribute may compute it, and change the module
+    names = ["weight"] if "bias" in parts and parts["bias"] is None else ["weight", "bias"]
+    return _weights_of(head, names, "head")
+
+
+def _weights_of(module: Any, names: Sequence[str], what: str) -> dict[str, Any]:
+    from .computed import weights_of  # late: it imports PyTorch
+
+    return weights_of(module, names, what)
 
 
 def _array(torch: Any, name: str, value: Any) -> Array:
     """Return a tensor's own memory as an array."""
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"{name} is {type(value).__name__}, expected a tensor")
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        raise ValueError(
+            f"{name} is a {_kind(value)}, expected a torch.Tensor itself, whose memory is its value"
+        )
     if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized:
         where = value.device if value.device.type != "cpu" else "sparse or quantized"
         raise ValueError(f"{name} is {where}, expected a plain tensor on the CPU")
     if value.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name} has dtype {value.dtype}, expected float32 or float64")
-    array: Array = value.detach().numpy()
+    array: Array = value.detach().resolve_neg().numpy()
     return array
 
 

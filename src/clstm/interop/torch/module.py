@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ...configuration import Configuration
@@ -227,7 +228,15 @@ def accelerate(module: torch.nn.Module) -> torch.nn.Module:
     for name, lstm in found.items():
         if type(lstm) not in (torch.nn.LSTM, LSTM):
             kind = f"{type(lstm).__module__}.{type(lstm).__qualname__}"
-            raise ValueError(f"{name or 'module'} is a {kind}, not a torch.nn.LSTM itself")
+            hint = "; derive the class from clstm.interop.torch.LSTM instead"
+            if parametrize.is_parametrized(lstm):
+                hint = "; accelerate it first and register its parametrizations afterwards"
+            raise ValueError(f"{name or 'module'} is a {kind}, not a torch.nn.LSTM itself{hint}")
+        if "forward" in vars(lstm):
+            raise ValueError(
+                f"{name or 'module'} has a forward of its own, which was set on the object: "
+                "accelerate it before"
+            )
         names = (f"{name}.{n}".lstrip(".") for n in lstm._flat_weights_names)
         _check_weights(names, lstm._flat_weights)
     for lstm in found.values():

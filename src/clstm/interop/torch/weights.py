@@ -82,6 +82,9 @@ class Weights:
         self._current = False  # whether the model has the content of `_known`
         self._lock = _core.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Weights, (self._config, self._names)  # copies make models of their own
+
     def _model_of(self, parameters: Any) -> _core.Model:
         """Return a model with these weights.
 
