@@ -41,7 +41,7 @@ class Model:
         """
         table, size = config.parameter_table()
         parameters = Parameters(table, np.empty(size, config.dtype))
-        read_state_dict(parameters, state_dict, "")
+        read_state_dict(parameters, state_dict)
         return cls._restore(config, parameters.flat)
 
     # ---- Configuration ----
@@ -168,29 +168,37 @@ class Model:
         """
         return write_state_dict(self._snapshot(), torch_names)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *, prefix: str = "") -> None:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], *, prefix: str = "", head: str | None = None
+    ) -> None:
         """Replace all parameters.
 
         Parameters
         ----------
         state_dict : mapping from name to array
-            A result of `state_dict`, in either form, or a state dict of PyTorch's LSTM.
+            A result of `state_dict`, in either form, or a state dict of PyTorch's LSTM or
+            LSTMCell, of arrays or of tensors.
         prefix : str, default=""
             Prefix of the model's names in the state dict of a larger model, for example
-            ``"encoder.lstm."``. Other names are ignored.
+            ``"encoder.lstm."``. Other names are ignored. What all names have in common, such as
+            ``"module."``, may be left out.
+        head : str, optional
+            Prefix of a linear layer that is the readout, for example ``"decoder."`` for
+            ``decoder.weight`` and ``decoder.bias``. If only one of the LSTM and the layer has a
+            bias, the other gets zeros.
 
         Raises
         ------
         KeyError
             If a name is missing or unknown.
         ValueError, TypeError
-            If a shape or dtype does not fit.
+            If a shape or dtype does not fit, or the head is no linear layer.
         RuntimeError
             If a call is using the model or `edit` is open. The model stays unchanged in all these
             cases. Torn weights, which `edit` refuses, are replaced.
         """
         parameters = Parameters(self._table, np.empty(self._model.elements, self._config.dtype))
-        read_state_dict(parameters, state_dict, prefix)
+        read_state_dict(parameters, state_dict, prefix, head)
         self._model.replace(parameters.flat)
 
     # ---- Files and copies ----

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .layout import Array, as_array, cast
+from .names import advice, locate, parts_of, with_all_biases
 from .parameters import Parameters
 
 FORMAT = "1"
@@ -26,23 +27,38 @@ def write_state_dict(parameters: Parameters, torch_names: bool) -> dict[str, Arr
     return result
 
 
-def read_state_dict(parameters: Parameters, values: Mapping[str, Any], prefix: str) -> None:
+def read_state_dict(
+    parameters: Parameters, values: Mapping[str, Any], prefix: str = "", head: str | None = None
+) -> None:
     """Write `values` into `parameters`; a bias is one array, or PyTorch's pair, which is summed.
 
     Only names that begin with `prefix` are read, and the prefix is removed. Each must be known.
+    With `head`, the names below it are the readout's.
     """
-    named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+    prefix, head = locate(values, prefix, head)
+    labels = parts_of(values, prefix, head)
+    named = {part: values[label] for part, label in labels.items()}
+    if head is not None and "bias_out" in parameters:
+        named = with_all_biases(named)
     sources = {name: _sources(name, named) for name in parameters}
     wanted = {part for parts in sources.values() for part in parts}
+    hint = advice(labels or values)
     if missing := [n for n, parts in sources.items() if not named.keys() >= set(parts)]:
-        raise KeyError(f"missing from the state dict: {', '.join(prefix + n for n in missing)}")
-    if unknown := sorted(named.keys() - wanted):
-        raise KeyError(f"unknown in the state dict: {', '.join(prefix + n for n in unknown)}")
-    given = {part: as_array(named[part], prefix + part) for part in sorted(wanted)}
+        listed = ", ".join(prefix + n for n in missing)
+        raise KeyError(f"missing from the state dict: {listed}{hint}")
+    if unknown := sorted(labels[n] for n in named.keys() - wanted):
+        raise KeyError(f"unknown in the state dict: {', '.join(unknown)}{hint}")
+    given = {part: _array_of(named[part], labels.get(part, part)) for part in sorted(wanted)}
     for name, target in parameters.items():
-        arrays = [_checked(given[part], prefix + part, target) for part in sources[name]]
+        arrays = [_checked(given[part], labels.get(part, part), target) for part in sources[name]]
         with np.errstate(all="ignore"):
             target[...] = sum(arrays)
+
+
+def _array_of(value: Any, name: str) -> Array:
+    """Return an array; parameters of PyTorch that track gradients are no arrays before `detach`."""
+    detach = getattr(value, "detach", None)
+    return as_array(value if detach is None else detach(), name)
 
 
 def _sources(name: str, named: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from ..layout import Array
 from ..lstm import LSTM
+from ..names import locate
 from ..state_dict import write_file
 from . import torch_names
 from .errors import naming
@@ -34,7 +35,8 @@ def load(
         A file of any program, with numbers of float16, float32 or float64.
     prefix : str
         The prefix of the LSTM in a larger model: ``"encoder.lstm."``; the rest of the file is not
-        read. Without a prefix the file must contain nothing else.
+        read. Without a prefix the file must contain nothing else. What all names have in common,
+        such as ``"module."``, may be left out.
     head : str, optional
         The prefix of a linear layer that becomes the readout: ``"decoder."`` for
         ``decoder.weight`` (O, D R) and ``decoder.bias`` (O,), or without a bias.
@@ -59,6 +61,7 @@ def load(
     """
     with _open(path) as file:
         if prefix or head or not _is_ours(file):
+            prefix, head = locate(file.keys(), prefix, head)
             starts = (prefix,) if head is None else (prefix, head)
             names = [name for name in file.keys() if name.startswith(starts)]  # noqa: SIM118
             arrays = {name: _tensor(file, name) for name in names}

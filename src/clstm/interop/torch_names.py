@@ -11,6 +11,7 @@ from ..cell import Cell
 from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
+from ..names import CELL, advice, locate, parts_of, with_all_biases
 
 Shape = tuple[int, ...]
 
@@ -18,12 +19,9 @@ _LAYER = re.compile(
     r"(?P<kind>weight_ih|weight_hh|weight_hr|weight_peephole|bias_ih|bias_hh|bias)"
     r"_l(?P<layer>0|[1-9][0-9]{0,5})(?P<reverse>_reverse)?"
 )
-# What weights are computed from, in state dicts of torch.nn.utils' normalisations and pruning.
-_COMPUTED = re.compile(r"(\A|\.)parametrizations\.|(weight|bias)[^.]*_(orig|mask|[guv])\Z")
-_FIRST = re.compile(r"weight_ih(_l0)?\Z")
 _BIASES = {"bias", "bias_ih", "bias_hh"}
-_OTHER = {"weight_out", "bias_out", "h0", "c0"}
-_LSTM_CELL = {name: f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+_READOUT = {"weight_out", "bias_out"}
+_OTHER = _READOUT | {"h0", "c0"}
 
 
 def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
@@ -47,15 +45,21 @@ def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
         If a name is missing or unknown, or a shape does not fit the others. Arrays of shapes that
         pass are accepted by `LSTM.from_state`, and the model is no larger than the arrays.
     """
-    shapes = _named(shapes, prefix)
+    parts = parts_of(shapes, prefix)
+    return _options({part: shapes[name] for part, name in parts.items()}, prefix)
+
+
+def _options(shapes: Mapping[str, Shape], prefix: str) -> dict[str, Any]:
+    """Return the options of a model with these parameters; messages have the prefix."""
     places = [match for match in map(_LAYER.fullmatch, shapes) if match]
     if unknown := sorted(shapes.keys() - _OTHER - {place[0] for place in places}):
         raise ValueError(
-            f"{prefix}{unknown[0]} is not a parameter of an LSTM{_hint(shapes, prefix)}"
+            f"{prefix}{unknown[0]} is not a parameter of an LSTM{advice(shapes, prefix)}"
         )
     layers = {int(place["layer"]) for place in places}
     if missing := set(range(max(len(layers), 1))) - layers:
-        raise ValueError(f"there is no {prefix}weight_ih_l{min(missing)}{_hint(shapes, prefix)}")
+        hint = advice(shapes, prefix)
+        raise ValueError(f"there is no {prefix}weight_ih_l{min(missing)}{hint}")
     directions = {bool(place["reverse"]) for place in places}
     kinds = {place["kind"] for place in places}
     first = "l0" if False in directions else "l0_reverse"
@@ -86,7 +90,8 @@ def read(
     arrays : mapping from name to ndarray
         A whole state dict.
     prefix : str
-        Take only names that begin with this: ``"encoder.lstm."``.
+        Take only names that begin with this: ``"encoder.lstm."``. What all names have in common,
+        such as ``"module."``, may be left out.
     head : str, optional
         The prefix of a linear layer that becomes the readout: ``"decoder."`` for
         ``decoder.weight`` (O, D R) and ``decoder.bias`` (O,), or without a bias.
@@ -101,17 +106,18 @@ def read(
         As `config_of` does; for numbers that are not real floating-point ones; for a head that is
         not there or does not fit.
     """
-    taken = {name: array for name, array in arrays.items() if name.startswith(prefix)}
-    if head is not None:
-        taken = {name: array for name, array in taken.items() if not name.startswith(head)}
-    linear = {} if head is None else _head(arrays, head)
-    for name, array in (taken | {f"{head}{name}": linear[name] for name in linear}).items():
+    prefix, head = locate(arrays, prefix, head)
+    parts = parts_of(arrays, prefix, head)
+    state = {part: arrays[name] for part, name in parts.items()}
+    for part, array in state.items():
         if array.dtype.kind != "f":
-            raise ValueError(f"{name} has dtype {array.dtype}, expected floating-point numbers")
-    options = config_of({name: array.shape for name, array in taken.items()}, prefix)
-    state = _named(taken, prefix)
-    if linear:
-        _add_head(options, state, linear, str(head))
+            raise ValueError(
+                f"{parts[part]} has dtype {array.dtype}, expected floating-point numbers"
+            )
+    if head is None:
+        options = _options({part: array.shape for part, array in state.items()}, prefix)
+    else:
+        options, state = _with_head(state, prefix, head)
     if dtype is None:
         double = all(array.dtype == np.float64 for array in state.values())
         dtype = np.float64 if double else np.float32
@@ -124,32 +130,9 @@ def names_by_prefix(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in sorted(names):
         last = name.rpartition(".")[2]
-        if _LAYER.fullmatch(last) or last in _OTHER or last in _LSTM_CELL:
+        if _LAYER.fullmatch(last) or last in _OTHER or last in CELL:
             found.setdefault(name.removesuffix(last), []).append(name)
     return {p: own for p, own in found.items() if any(n.startswith(p + "weight_ih") for n in own)}
-
-
-def _named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the values under a prefix, by the names of an LSTM's layers."""
-    named = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
-    if named and named.keys() <= _LSTM_CELL.keys():
-        return {_LSTM_CELL[name]: value for name, value in named.items()}
-    return named
-
-
-def _hint(names: Iterable[str], prefix: str) -> str:
-    """Return what to do about other names, for a message, or an empty string."""
-    found = {n.removesuffix("_l0").removesuffix("weight_ih") for n in names if _FIRST.search(n)}
-    if found - {""}:
-        return "; prefix may be " + " or ".join(sorted(repr(prefix + f) for f in found if f))
-    if not any(_COMPUTED.search(name) for name in names):
-        return ""
-    return (
-        "; the state dict is of a normalised or pruned module, whose weights are computed anew "
-        "before each call: give the module to clstm.interop.torch.from_torch(module), or make its "
-        "weights plain first, by remove_weight_norm, remove_spectral_norm, prune.remove or "
-        "remove_parametrizations of torch.nn.utils"
-    )
 
 
 def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, Any]:
@@ -201,35 +184,18 @@ def _check(shapes: Mapping[str, Shape], config: Configuration, prefix: str) -> N
         raise ValueError(f"{prefix}{unknown[0]} does not fit the other parameters")
 
 
-def _head(arrays: Mapping[str, Any], head: str) -> dict[str, Any]:
-    """Return the weight of a linear layer, and its bias if it has one."""
-    linear = {n.removeprefix(head): a for n, a in arrays.items() if n.startswith(head)}
-    if "weight" not in linear:
-        raise ValueError(f"there is no {head}weight{_hint(linear, '')}")
-    if unknown := sorted(linear.keys() - {"weight", "bias"}):
-        raise ValueError(f"{head}{unknown[0]} is not a parameter of a linear layer")
-    return linear
-
-
-def _add_head(
-    options: dict[str, Any], state: dict[str, Any], linear: dict[str, Array], head: str
-) -> None:
-    """Make a linear layer the readout; if only one of both has a bias, the other gets zeros."""
-    if options["output_size"] is not None:
-        raise ValueError(f"{head}weight would be a second readout, there is weight_out already")
+def _with_head(
+    state: dict[str, Array], prefix: str, head: str
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return options and arrays of a model whose readout is a linear layer."""
+    layers = {part: array.shape for part, array in state.items() if part not in _READOUT}
+    options = _options(layers, prefix)
     width = Configuration(**options).width
-    weight, bias = linear["weight"], linear.get("bias")
+    weight, bias = state["weight_out"], state.get("bias_out")
     if weight.ndim != 2 or weight.shape[0] == 0 or weight.shape[1] != width:
         raise ValueError(f"{head}weight has shape {weight.shape}, expected (O, {width})")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{head}bias has shape {bias.shape}, expected {weight.shape[:1]}")
-    if bias is not None and not options["bias"]:
-        gates = [name for name in state if name.startswith("weight_ih")]
-        for name in gates:
-            zeros = np.zeros(len(state[name]), weight.dtype)
-            state[name.replace("weight_ih", "bias")] = zeros
-        options["bias"] = True
     options["output_size"] = len(weight)
-    state["weight_out"] = weight
-    if options["bias"]:
-        state["bias_out"] = np.zeros(len(weight), weight.dtype) if bias is None else bias
+    options["bias"] = options["bias"] or bias is not None
+    return options, with_all_biases(state)

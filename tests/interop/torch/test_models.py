@@ -14,6 +14,7 @@ import pytest
 
 import clstm
 import clstm.interop.torch as interop
+from tests.interop.state_dicts import SPELLINGS
 from tests.interop.torch.pairs import DTYPES, OPTIONS, draw, pair, torch
 
 pytestmark = pytest.mark.peers
@@ -95,6 +96,26 @@ def test_from_a_state_dict_of_a_larger_model():
     assert lstm.dtype == np.float64
 
 
+@pytest.mark.parametrize("kind", ["tensors", "parameters", "arrays"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_from_state_dicts_in_every_spelling(spelling, kind, tmp_path):
+    """`load_state_dict` takes PyTorch's tensors too, also those that track gradients."""
+    state, given, model = SPELLINGS[spelling]
+    if kind != "arrays":
+        state = {name: torch.tensor(array) for name, array in state.items()}
+    if kind == "parameters":
+        state = {name: torch.nn.Parameter(tensor) for name, tensor in state.items()}
+    other = clstm.LSTM.from_state(model._config, model.state_dict())
+    other.load_state_dict(state, **given)
+    models = [other, interop.from_torch(state, **given)]
+    if kind == "tensors":
+        torch.save(state, tmp_path / "model.pt")
+        models.append(interop.load(tmp_path / "model.pt", **given))
+    for read in models:
+        assert repr(read) == repr(model)
+        np.testing.assert_array_equal(read.parameters.flat, model.parameters.flat)
+
+
 def mixed():
     state = dict(pair()[0].state_dict())
     return state | {"weight_hh_l0": state["weight_hh_l0"].double()}
@@ -122,7 +143,7 @@ def quantised():
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(4, 1).double(), "dtype"),
         (lambda: torch.nn.LSTM(3, 4).state_dict(), lambda: "fc.", "there is no fc.weight"),
         (mixed, None, "weight_hh_l0 has dtype float64, weight_ih_l0 float32"),
-        (lambda: {"weight_ih_l0": [1.0]}, None, "weight_ih_l0 is list, expected a tensor"),
+        (lambda: {"weight_ih_l0": [1.0]}, None, "weight_ih_l0 is list, expected a tensor or array"),
         (lambda: torch.nn.LSTM(3, 4).state_dict() | {"a": torch.ones(1)}, None, "a is not a param"),
     ],
 )

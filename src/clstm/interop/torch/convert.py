@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from ...layout import Array
 from ...lstm import LSTM as Model
+from ...names import locate
 from .. import torch_names
 from ..layers import require_plain
 
@@ -38,17 +40,17 @@ def from_torch(
 
     Parameters
     ----------
-    source : torch.nn.LSTM, torch.nn.LSTMCell, or mapping from name to tensor
+    source : torch.nn.LSTM, torch.nn.LSTMCell, or mapping from name to tensor or array
         A module gives the weights that its next call computes with, also those that
         normalisation, pruning or parametrizations compute; it stays unchanged. A mapping is a state
-        dict; its names and shapes give the options.
+        dict, of an LSTM, an LSTMCell or a model of ours; its names and shapes give the options.
     head : torch.nn.Linear or str, optional
         A linear layer after the LSTM, which becomes the readout; for a state dict also the prefix
         of its names: ``"decoder."`` for ``decoder.weight`` and ``decoder.bias``. If only one of the
         LSTM and the layer has a bias, the other gets zeros.
     prefix : str
         Of the LSTM's names in the state dict of a larger model: ``"encoder.lstm."``. Other names
-        are ignored.
+        are ignored. What all names have in common, such as ``"module."``, may be left out.
     batch_first : bool, optional
         By default that of the module; False for a state dict, which does not hold it.
     dtype : float32 or float64, optional
@@ -80,17 +82,17 @@ def from_torch(
     """
     torch = import_torch()
     tensors, first = tensors_of(torch, source)
-    taken = {name: value for name, value in tensors.items() if name.startswith(prefix)}
-    if isinstance(head, str):
-        taken |= {name: value for name, value in tensors.items() if name.startswith(head)}
-    elif head is not None:
+    prefix, place = locate(tensors, prefix, head if isinstance(head, str) else None)
+    starts = (prefix,) if place is None else (prefix, place)
+    taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
+    if head is not None and place is None:
         taken |= {f"{_HEAD}{name}": value for name, value in _linear(torch, head).items()}
-        head = _HEAD
+        place = _HEAD
     arrays = {name: _array(torch, name, value) for name, value in taken.items()}
     if dtype is None:
         _check_one_dtype(arrays)
     first = first if batch_first is None else batch_first
-    return torch_names.read(arrays, prefix, head, batch_first=first, dtype=dtype)
+    return torch_names.read(arrays, prefix, place, batch_first=first, dtype=dtype)
 
 
 def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
@@ -136,9 +138,11 @@ def _weights_of(module: Any, names: Sequence[str], what: str) -> dict[str, Any]:
 
 
 def _array(torch: Any, name: str, value: Any) -> Array:
-    """Return a tensor's own memory as an array."""
+    """Return a tensor's own memory as an array, or the array itself."""
+    if isinstance(value, np.ndarray):
+        return value
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor")
+        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor or array")
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         raise ValueError(
             f"{name} is a {_kind(value)}, expected a torch.Tensor itself, whose memory is its value"

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from numpy.typing import DTypeLike
 
 from ...lstm import LSTM as Model
+from ...names import locate
 from ..errors import naming
 from .convert import from_torch, import_torch, tensors_of, to_torch
 
@@ -74,6 +75,7 @@ def load(
                 raise ValueError("it is not a state dict: some keys are not strings")
             if prefix is None:
                 prefix, head = _find_prefixes(names, head)
+            prefix, head = locate(names, prefix, head)
         tensors, first = tensors_of(torch, content)
         starts = (prefix or "", prefix or "" if head is None else head)
         taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
