@@ -10,7 +10,7 @@ import numpy as np
 CELL = {name: f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 """Names of PyTorch's LSTMCell, and those of an LSTM of one layer."""
 
-_FIRST = re.compile(r"weight_ih(_l0)?\Z")
+_FIRST = re.compile(r"weight_ih(_l0(_reverse)?)?\Z")
 # What weights are computed from, in state dicts of torch.nn.utils' normalisations and pruning.
 _COMPUTED = re.compile(r"(\A|\.)parametrizations\.|(weight|bias)[^.]*_(orig|mask|[guv])\Z")
 
@@ -92,7 +92,7 @@ def with_all_biases(state: Mapping[str, Any]) -> dict[str, Any]:
 def advice(names: Iterable[str], prefix: str = "") -> str:
     """Return what to do about unknown or missing names, for a message, or an empty string."""
     every = list(names)
-    found = {n.removesuffix("_l0").removesuffix("weight_ih") for n in every if _FIRST.search(n)}
+    found = {_FIRST.sub("", name) for name in every if _FIRST.search(name)}
     if found - {""}:
         return "; prefix may be " + " or ".join(sorted(repr(prefix + f) for f in found if f))
     if not any(map(_COMPUTED.search, every)):

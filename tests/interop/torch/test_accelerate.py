@@ -69,3 +69,5 @@ def test_accelerate_changes_all_or_nothing(other, message):
     assert type(model[0]) is torch.nn.LSTM
     with pytest.raises(ValueError, match=r"no torch\.nn\.LSTM in Linear"):
         clstm.interop.torch.accelerate(torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"no torch\.nn\.LSTM in .*: 0 is .*LSTMCell, another"):
+        clstm.interop.torch.accelerate(torch.nn.Sequential(torch.nn.LSTMCell(2, 2)))

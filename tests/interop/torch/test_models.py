@@ -129,6 +129,24 @@ def quantised():
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.LSTM})[0]
 
 
+def quantised_head():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.nn.Sequential(torch.nn.Linear(4, 1))
+        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear})[0]
+
+
+def scripted_module():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(torch.nn.Sequential(torch.nn.LSTM(3, 4)))
+
+
+def replaced(change):
+    state = dict(pair()[0].state_dict())
+    return state | {"weight_hh_l0": change(state["weight_hh_l0"])}
+
+
 @pytest.mark.parametrize(
     ("source", "head", "message"),
     [
@@ -136,7 +154,24 @@ def quantised():
         (quantised, None, r"got torch\..*quantized\..*LSTM; quantised weights are not supported"),
         (lambda: torch.nn.Sequential(torch.nn.LSTM(3, 4)), None, "a prefix"),
         (lambda: [1], None, "got list"),
-        (lambda: torch.nn.LSTM(3, 4, device="meta"), None, "weight_ih_l0 is meta"),
+        (lambda: quantised().state_dict(), None, "ScriptObject, .* quantised weights are not supp"),
+        (
+            lambda: torch.nn.LSTM(4, 4),
+            quantised_head,
+            r"head .* got .*quantized.*Linear; quantised",
+        ),
+        (scripted_module, None, r"RecursiveScriptModule; of TorchScript give its state_dict\(\)"),
+        (
+            lambda: replaced(torch.Tensor.to_sparse),
+            None,
+            r"is torch\.sparse_coo, .* \.to_dense\(\)",
+        ),
+        (
+            lambda: replaced(lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8)),
+            None,
+            r"weight_hh_l0 is quantised, .*\.dequantize\(\)",
+        ),
+        (lambda: torch.nn.LSTM(3, 4, device="meta"), None, "weight_ih_l0 is on meta"),
         (lambda: torch.nn.LSTM(3, 4).half(), None, r"weight_ih_l0 has dtype torch\.float16"),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.ReLU(), "head must be .* got .*ReLU"),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(5, 1), r"head: weight has shape"),

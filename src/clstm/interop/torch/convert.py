@@ -105,14 +105,21 @@ def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
         return _weights_of(source, names, "the LSTMCell"), False
     if isinstance(source, Mapping):
         return source, False
-    kind, hint = _kind(source), ""
-    if "quantized" in kind:
-        hint = "; quantised weights are not supported: give the float module it was made from"
-    elif isinstance(source, torch.nn.Module):
+    hint = _hint(torch, source)
+    if not hint and isinstance(source, torch.nn.Module):
         hint = "; of a larger model give the LSTM inside it, or its state_dict() and a prefix"
     raise ValueError(
-        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got {kind}{hint}"
+        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got {_kind(source)}{hint}"
     )
+
+
+def _hint(torch: Any, value: Any) -> str:
+    """Return what to give instead of what PyTorch has made of a float module."""
+    if "quantized" in _kind(value) or isinstance(value, torch.ScriptObject):
+        return "; quantised weights are not supported: give the float module it was made from"
+    if isinstance(value, torch.jit.ScriptModule):
+        return "; of TorchScript give its state_dict()"
+    return ""
 
 
 def _kind(value: Any) -> str:
@@ -125,7 +132,8 @@ def _kind(value: Any) -> str:
 
 def _linear(torch: Any, head: Any) -> dict[str, Any]:
     if not isinstance(head, torch.nn.Linear):
-        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {_kind(head)}")
+        hint = _hint(torch, head)
+        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {_kind(head)}{hint}")
     parts = head._parameters  # reading an attribute may compute it, and change the module
     names = ["weight"] if "bias" in parts and parts["bias"] is None else ["weight", "bias"]
     return _weights_of(head, names, "head")
@@ -142,16 +150,28 @@ def _array(torch: Any, name: str, value: Any) -> Array:
     if isinstance(value, np.ndarray):
         return value
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor or array")
+        hint = _hint(torch, value)
+        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor or array{hint}")
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         raise ValueError(
             f"{name} is a {_kind(value)}, expected a torch.Tensor itself, whose memory is its value"
         )
-    if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized:
-        where = value.device if value.device.type != "cpu" else "sparse or quantized"
-        raise ValueError(f"{name} is {where}, expected a plain tensor on the CPU")
+    if value.is_meta:
+        raise ValueError(f"{name} is on meta, where tensors have no values: load its weights first")
+    if value.device.type != "cpu":
+        raise ValueError(f"{name} is on {value.device}, expected the CPU: give a copy by .cpu()")
+    if value.is_quantized:
+        raise ValueError(
+            f"{name} is quantised, expected plain numbers: give a copy by .dequantize()"
+        )
+    if value.layout != torch.strided:
+        raise ValueError(
+            f"{name} is {value.layout}, expected a dense tensor: give it by .to_dense()"
+        )
     if value.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"{name} has dtype {value.dtype}, expected float32 or float64")
+        raise ValueError(
+            f"{name} has dtype {value.dtype}, expected float32 or float64: convert it by .float()"
+        )
     array: Array = value.detach().resolve_neg().numpy()
     return array
 

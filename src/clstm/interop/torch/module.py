@@ -224,7 +224,10 @@ def accelerate(module: torch.nn.Module) -> torch.nn.Module:
     """
     found = {n: m for n, m in module.named_modules() if isinstance(m, torch.nn.LSTM)}
     if not found:
-        raise ValueError(f"there is no torch.nn.LSTM in {type(module).__name__}")
+        kinds = {n: type(m) for n, m in module.named_modules() if "LSTM" in type(m).__name__}
+        others = [f"{n or 'it'} is {k.__module__}.{k.__qualname__}" for n, k in kinds.items()]
+        hint = f": {others[0]}, another class" if others else ""
+        raise ValueError(f"there is no torch.nn.LSTM in {type(module).__name__}{hint}")
     for name, lstm in found.items():
         if type(lstm) not in (torch.nn.LSTM, LSTM):
             kind = f"{type(lstm).__module__}.{type(lstm).__qualname__}"
