@@ -13,7 +13,13 @@ from .configuration import Configuration
 from .layout import Array
 from .options import real_number
 from .parameters import Parameters
-from .state_dict import read_file, read_state_dict, write_file, write_state_dict
+from .state_dict import (
+    check_sizes,
+    read_file,
+    read_state_dict,
+    write_file,
+    write_state_dict,
+)
 
 
 class Model:
@@ -39,7 +45,13 @@ class Model:
 
         Raises KeyError, ValueError or TypeError if the state dict does not fit the configuration.
         """
+        if config.num_parts > len(state_dict):  # the table would have rows for each of them
+            raise ValueError(
+                f"num_layers={config.num_layers} needs an array for each layer and direction at "
+                f"least, there are {len(state_dict)}"
+            )
         table, size = config.parameter_table()
+        check_sizes(table, state_dict)
         parameters = Parameters(table, np.empty(size, config.dtype))
         read_state_dict(parameters, state_dict)
         return cls._restore(config, parameters.flat)
@@ -219,11 +231,14 @@ class Model:
         OSError
             If the file cannot be read.
         """
+        from .interop.errors import shortened  # late: most programs read no file
+
         metadata, tensors = read_file(path)
         try:
             return cls.from_state(Configuration.from_metadata(metadata), tensors)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} holds no valid model: {error.args[0]}") from None
+            reason = shortened(str(error.args[0]))
+            raise ValueError(f"{os.fspath(path)} holds no valid model: {reason}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._restore, (self._config, self._model.snapshot())

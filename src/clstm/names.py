@@ -10,7 +10,8 @@ import numpy as np
 CELL = {name: f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 """Names of PyTorch's LSTMCell, and those of an LSTM of one layer."""
 
-_FIRST = re.compile(r"weight_ih(_l0(_reverse)?)?\Z")
+FIRST = re.compile(r"weight_ih(_l0(_reverse)?)?\Z")
+"""The input matrices of a first layer."""
 # What weights are computed from, in state dicts of torch.nn.utils' normalisations and pruning.
 _COMPUTED = re.compile(r"(\A|\.)parametrizations\.|(weight|bias)[^.]*_(orig|mask|[guv])\Z")
 
@@ -92,7 +93,7 @@ def with_all_biases(state: Mapping[str, Any]) -> dict[str, Any]:
 def advice(names: Iterable[str], prefix: str = "") -> str:
     """Return what to do about unknown or missing names, for a message, or an empty string."""
     every = list(names)
-    found = {_FIRST.sub("", name) for name in every if _FIRST.search(name)}
+    found = {FIRST.sub("", name) for name in every if FIRST.search(name)}
     if found - {""}:
         return "; prefix may be " + " or ".join(sorted(repr(prefix + f) for f in found if f))
     if not any(map(_COMPUTED.search, every)):

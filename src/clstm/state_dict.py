@@ -8,7 +8,7 @@ import numpy as np
 
 from .layout import Array, as_array, cast
 from .names import advice, locate, parts_of, with_all_biases
-from .parameters import Parameters
+from .parameters import Parameters, Table
 
 FORMAT = "1"
 """``clstm.format`` in a file's metadata; readers refuse other values."""
@@ -61,6 +61,19 @@ def _array_of(value: Any, name: str) -> Array:
     return as_array(value if detach is None else detach(), name)
 
 
+def check_sizes(table: Table, arrays: Mapping[str, Array]) -> None:
+    """Raise for a matrix that is missing or has another shape, before memory is allocated for it.
+
+    The matrices have all sizes of a model, so the rest is of the size of what was given.
+    """
+    for name, shape, _ in table:
+        if name.startswith("weight"):
+            if name not in arrays:
+                raise KeyError(f"missing from the state dict: {name}")
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+
+
 def _sources(name: str, named: Mapping[str, Any]) -> list[str]:
     """Return the names of the arrays whose sum is the parameter."""
     if name in named or not name.startswith("bias_l"):
@@ -96,15 +109,18 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
     """
     from safetensors import SafetensorError, safe_open
 
+    from .interop.errors import shortened
+
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from None
+        reason = shortened(str(error))
+        raise ValueError(f"{os.fspath(path)} is not a safetensors file: {reason}") from None
     version = metadata.pop("clstm.format", None)
     if version != FORMAT:
-        found = "none" if version is None else repr(version)
+        found = "none" if version is None else f"{version!r:.80}"
         raise ValueError(
             f"{os.fspath(path)} was not written by LSTM.save: expected clstm.format {FORMAT!r} in "
             f"its metadata, got {found}. Use load_state_dict for tensors from other sources"

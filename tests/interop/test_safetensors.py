@@ -248,6 +248,25 @@ def test_all_lstms_of_a_file_are_read(path):
         safetensors.read(path)
 
 
+@pytest.mark.parametrize(("kind", "gates"), [("GRU", 3), ("RNN", 1)])
+def test_other_recurrent_layers_beside_an_lstm_are_ignored(kind, gates, path):
+    """Also where the LSTM has a projection or is an LSTMCell."""
+    other = arrays("gru.", gates=gates, hidden=4)
+    back = {f"{name}_reverse": array for name, array in other.items()}
+    cell = {name.removesuffix("_l0"): array for name, array in arrays("cell.").items()}
+    projected = {n: a for n, a in arrays("p.").items() if n != "p.weight_hh_l0"}
+    projected |= {"p.weight_hh_l0": np.ones((12, 1)), "p.weight_hr_l0": np.ones((1, 3))}
+    save_file(arrays("lstm.") | other | back | cell | projected, path)
+    assert list(safetensors.read(path)) == ["cell.", "lstm.", "p."]
+    assert safetensors.load(path, prefix="lstm.").hidden_size == 3
+    with pytest.raises(ValueError, match=f"gru.weight_hh_l0 .* is a {kind}'s"):
+        safetensors.load(path, prefix="gru.")
+    with pytest.raises(ValueError, match=r"prefix may be 'cell.' or 'lstm.' or 'p.'$"):
+        safetensors.load(path)
+    save_file({f"{name}_reverse": a for name, a in other.items()} | arrays("lstm."), path)
+    assert list(safetensors.read(path)) == ["lstm."]
+
+
 def test_a_file_that_is_not_there_is_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         safetensors.load(tmp_path / "none")

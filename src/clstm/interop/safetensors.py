@@ -11,9 +11,10 @@ from numpy.typing import DTypeLike
 
 from ..layout import Array
 from ..lstm import LSTM
-from ..names import locate
+from ..names import FIRST, locate
 from ..state_dict import write_file
 from . import torch_names
+from .budget import Budget
 from .errors import naming
 
 _FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
@@ -73,12 +74,18 @@ def load(
 def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dict[str, LSTM]:
     """Return every LSTM of a file by its prefix; other tensors are ignored.
 
+    A GRU or RNN of PyTorch's has the same names; its shapes tell it apart, and it is ignored, too.
+
     Raises ValueError and OSError as `load` does, for each of them.
     """
+    budget = Budget.of(path)
     with _open(path) as file:
         if not _is_ours(file):
             models = {}
             for prefix, names in torch_names.names_by_prefix(file.keys()).items():
+                if _is_other_layer(file, names):
+                    continue
+                budget.model()
                 arrays = {name: _tensor(file, name) for name in names}
                 models[prefix] = torch_names.read(arrays, prefix, dtype=dtype)
             return models
@@ -109,15 +116,27 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = True) 
 def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with naming(path), safe_open(os.fspath(path), framework="numpy") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is no safetensors file: {error}") from None
+    with naming(path):
+        try:
+            with safe_open(os.fspath(path), framework="numpy") as file:
+                yield file
+        except SafetensorError as error:
+            raise ValueError(f"it is not a safetensors file, or a truncated one: {error}") from None
 
 
 def _is_ours(file: Any) -> bool:
     return "clstm.format" in (file.metadata() or {})
+
+
+def _is_other_layer(file: Any, names: list[str]) -> bool:
+    """Tell whether these are the weights of a recurrent layer that is not an LSTM."""
+    first = [name for name in names if FIRST.search(name)]
+    shapes = {
+        name: file.get_slice(name).get_shape()
+        for name in (*first, *map(torch_names.recurrent, first))
+        if name in names
+    }
+    return any(torch_names.kind_of(shapes, name) != "LSTM" for name in first)
 
 
 def _tensor(file: Any, name: str) -> Array:

@@ -1,7 +1,7 @@
 """Models from arrays with PyTorch's names, or ours; names and shapes give the options."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..cell import Cell
 from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
-from ..names import CELL, advice, locate, parts_of, with_all_biases
+from ..names import CELL, FIRST, advice, locate, parts_of, with_all_biases
 
 Shape = tuple[int, ...]
 
@@ -125,6 +125,26 @@ def read(
     return LSTM.from_state(config, state)
 
 
+def recurrent(weight_ih: str) -> str:
+    """Return the name of the recurrent matrix that belongs to an input matrix."""
+    begin, _, end = weight_ih.rpartition("weight_ih")
+    return f"{begin}weight_hh{end}"
+
+
+def kind_of(shapes: Mapping[str, Sequence[int]], weight_ih: str) -> str:
+    """Return the kind of layer that an input matrix belongs to: "LSTM", "GRU" or "RNN".
+
+    PyTorch's recurrent layers have the same names. The recurrent matrix of H columns has at least
+    4 H rows in an LSTM, 3 H in a GRU, and H in an RNN. Shapes that fit none are an LSTM's, and the
+    reader of LSTMs says what is wrong with them.
+    """
+    rows, *_ = shapes[weight_ih] or (0,)
+    shape = shapes.get(recurrent(weight_ih), ())
+    if len(shape) != 2 or shape[0] != rows or not rows:
+        return "LSTM"
+    return {3 * shape[1]: "GRU", shape[1]: "RNN"}.get(rows, "LSTM")
+
+
 def names_by_prefix(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the names of each LSTM's parameters by its prefix; other names are ignored."""
     found: dict[str, list[str]] = {}
@@ -147,6 +167,11 @@ def _sizes(shapes: Mapping[str, Shape], first: str, prefix: str) -> dict[str, An
 
     rows, input_size = matrix(f"weight_ih_{first}")
     recurrent_size = matrix(f"weight_hh_{first}")[1]
+    if (kind := kind_of(shapes, f"weight_ih_{first}")) != "LSTM":
+        raise ValueError(
+            f"{prefix}weight_ih_{first} has {rows} rows, expected four blocks of equal size: "
+            f"{prefix}weight_hh_{first} {shapes[f'weight_hh_{first}']} is a {kind}'s"
+        )
     if rows % 4:
         raise ValueError(
             f"{prefix}weight_ih_{first} has {rows} rows, expected four blocks of equal size"
