@@ -318,7 +318,7 @@ def expanded():
         (old_format, r"not a file of torch\.save in the format of PyTorch 1\.6"),
         (compressed, "is compressed"),
         (scripted, r"it is TorchScript, .* write its state dict"),
-        (save(lambda: [torch.ones(2)]), "got list"),
+        (save(lambda: [torch.ones(2)]), r"it holds list, expected model\.state_dict\(\) alone"),
         (save(lambda: {1: torch.ones(2)}), "some keys are not strings"),
         (
             save(lambda: {"state_dict": {"a": torch.ones(2)}, "epoch": 3}),
@@ -326,11 +326,11 @@ def expanded():
         ),
         (
             save(lambda: torch.nn.GRU(3, 4)),
-            r"weights_only=True refuses it: it holds torch\.nn\.modules\.rnn\.GRU, expected",
+            r"it holds torch\.nn\.modules\.rnn\.GRU, expected model\.state_dict\(\) alone",
         ),
         (save(two_lstms), "prefix must be one of 'a.', 'b.'"),
         (save(beside), "b.weight belongs to another layer"),
-        (save(expanded), "its tensors have 1600160000 bytes"),
+        (save(expanded), "weight_hh_l0: its tensors would take too much for a file of this size"),
         (save(lambda: {"weight_ih_l0": torch.ones(4, 1)}), "there is no weight_hh_l0"),
     ],
 )
@@ -357,7 +357,7 @@ def test_torchscript_is_read_by_its_state_dict(tmp_path):
 def test_nothing_in_a_file_is_run(tmp_path):
     path, touched = tmp_path / "model.pt", tmp_path / "touched"
     torch.save(Touch(touched), path)
-    with pytest.raises(ValueError, match="weights_only=True refuses it"):
+    with pytest.raises(ValueError, match=r"it holds \w+\.getattr, expected"):
         interop.load(path)
     assert not touched.exists()
     with pytest.raises(FileNotFoundError):
@@ -395,14 +395,14 @@ def test_pytorch_is_imported_when_it_is_needed():
 import sys
 sys.modules["torch"] = None
 import clstm.interop.torch as t
-for ask in (lambda: t.LSTM, lambda: t.from_torch({}), lambda: t.load("x")):
+for ask in (lambda: t.LSTM, lambda: t.from_torch({})):
     try:
         ask()
     except ImportError as error:
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.count("pip install torch") == 3
+    assert done.stdout.count("pip install torch") == 2
 
 
 @pytest.mark.parametrize("name", ["convert", "module"])

@@ -1,19 +1,25 @@
-"""Files of `torch.save`: written, and read without running anything in them."""
+"""Files of `torch.save`: written by PyTorch, and read without it and without running anything."""
 
 import os
-import re
-import zipfile
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
+import numpy as np
 from numpy.typing import DTypeLike
 
+from ...layout import Array
 from ...lstm import LSTM as Model
 from ...names import locate
+from .. import torch_names
+from ..budget import Budget
 from ..errors import naming
-from .convert import from_torch, import_torch, tensors_of, to_torch
+from .archive import Archive
+from .convert import import_torch, to_torch
+from .pickles import Object, Symbol, Tensor
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # for bold letters in a terminal
+_MODULES = ("torch.nn.modules.rnn.LSTM", "torch.nn.modules.rnn.LSTMCell")
+_FIRST_NAMES = ("weight_ih_l0", "weight_ih_l0_reverse", "weight_ih")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def save(lstm: Model, path: str | os.PathLike[str]) -> None:
@@ -45,19 +51,21 @@ def load(
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
 ) -> Model:
-    """Read a file of `torch.save`: a state dict, or a whole `torch.nn.LSTM`.
+    """Read a file of `torch.save`: a state dict, or a whole `torch.nn.LSTM` or `LSTMCell`.
 
-    No code in the file is run (``weights_only=True``).
+    PyTorch is not needed, and nothing in the file is run: its pickle is only interpreted as far as
+    it describes tensors.
 
     Parameters
     ----------
     path : str or path
-        In the format of PyTorch 1.6 and later.
+        In the format of PyTorch 1.6 and later, with numbers of float16, bfloat16, float32 or
+        float64.
     head, prefix : str, optional
         As in `from_torch`. Without a prefix the file must hold one LSTM and at most a linear
-        layer, which becomes the head.
+        layer, which becomes the head. A GRU or RNN is another layer; its shapes tell it apart.
     batch_first, dtype
-        As in `from_torch`.
+        As in `from_torch`; float16 and bfloat16 become float32 by default.
 
     Raises
     ------
@@ -66,88 +74,84 @@ def load(
     OSError
         If it cannot be read.
     """
-    torch = import_torch()
-    with naming(path, ArithmeticError, AttributeError, KeyError, TypeError):
-        content = _load_tensors(torch, path)
-        if isinstance(content, Mapping):
-            names = [name for name in content if isinstance(name, str)]
-            if len(names) < len(content):
-                raise ValueError("it is not a state dict: some keys are not strings")
+    budget = Budget.of(path)
+    with open(path, "rb") as file, naming(path, ArithmeticError, MemoryError):
+        with Archive(file, budget) as archive:
+            tensors, first = _named(archive.content())
             if prefix is None:
-                prefix, head = _find_prefixes(names, head)
-            prefix, head = locate(names, prefix, head)
-        tensors, first = tensors_of(torch, content)
-        starts = (prefix or "", prefix or "" if head is None else head)
-        taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
-        _check_size(torch, taken, os.path.getsize(path))
+                prefix, head = _find_prefixes(tensors, head)
+            prefix, head = locate(tensors, prefix, head)
+            starts = (prefix,) if head is None else (prefix, head)
+            taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
+            arrays = {name: _array(archive, name, value) for name, value in taken.items()}
+        if dtype is None:
+            _check_one_dtype(arrays)
         chosen = first if batch_first is None else batch_first
-        return from_torch(taken, head, prefix=prefix or "", batch_first=chosen, dtype=dtype)
+        return torch_names.read(arrays, prefix, head, batch_first=chosen, dtype=dtype)
 
 
-def _load_tensors(torch: Any, path: str | os.PathLike[str]) -> Any:
-    """Return what a file holds: tensors, plain data, at most an nn.LSTM."""
-    with open(path, "rb") as file:
-        _check_archive(file)
-        try:
-            with torch.serialization.safe_globals([torch.nn.LSTM]):
-                return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises various types for malformed files
-            reason = _reason(error)
-            raise ValueError(f"torch.load with weights_only=True refuses it: {reason}") from None
-
-
-def _reason(error: Exception) -> str:
-    """Return why `torch.load` refuses a file, without its advice to trust the file."""
-    text = _ESCAPES.sub("", str(error))
-    if found := re.search(r"GLOBAL (\S+)", text):
-        return f"it holds {found[1]:.80}, expected model.state_dict() alone"
-    last = text.rpartition("WeightsUnpickler error: ")[2]
-    lines = [line.strip() for line in last.splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:300]
-
-
-def _check_archive(file: BinaryIO) -> None:
-    """Raise unless the file is an archive without compressed entries."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-    except Exception:  # BadZipFile, and others for malformed files
+def _named(content: Any) -> tuple[Mapping[str, Any], bool]:
+    """Return what a file holds by name, and whether sequences are (B, T, .)."""
+    if isinstance(content, dict):
+        if any(not isinstance(name, str) for name in content):
+            raise ValueError("it is not a state dict: some keys are not strings")
+        return content, False
+    if not isinstance(content, Object) or content.maker not in _MODULES:
         raise ValueError(
-            "it is not a file of torch.save in the format of PyTorch 1.6 and later"
-        ) from None
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise ValueError(
-            "it is TorchScript, a file of torch.jit.save: write its state dict, "
-            "torch.save(torch.jit.load(path).state_dict(), path), and read that"
+            f"it holds {_kind(content)}, expected model.state_dict() alone, or a torch.nn.LSTM"
         )
-    if packed := [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
-        raise ValueError(f"{packed[0].filename} is compressed, which torch.save never does")
-    file.seek(0)
+    module = content.state
+    if not content.is_instance or not isinstance(module, dict):
+        raise ValueError(f"it calls {content.maker}, which would draw weights: it holds none")
+    if hooks := [name for name in _HOOKS if module.get(name)]:
+        raise ValueError(f"its module has {hooks[0]}: write its state dict, which has none")
+    tensors = module.get("_parameters")
+    if not isinstance(tensors, dict) or any(not isinstance(name, str) for name in tensors):
+        raise ValueError(f"it holds a {content.maker} without parameters")
+    given = {name: value for name, value in tensors.items() if value is not None}
+    return given, module.get("batch_first") is True
 
 
-def _check_size(torch: Any, tensors: Mapping[str, Any], most: int) -> None:
-    """Raise for tensors larger than the file: repeated by strides or by several names."""
-    size = 0
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor):
+def _kind(value: Any) -> str:
+    """Return the type of a value, for messages."""
+    if isinstance(value, Object):
+        return value.maker
+    return f"the name {value.name}" if isinstance(value, Symbol) else type(value).__name__
+
+
+def _array(archive: Archive, name: str, value: Any) -> Array:
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{name} is {_kind(value)}, expected a tensor. If the checkpoint holds more than a "
+            "state dict, give the state dict to from_torch"
+        )
+    try:
+        return archive.array(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _check_one_dtype(arrays: Mapping[str, Array]) -> None:
+    first = next(iter(arrays), "")
+    for name, array in arrays.items():
+        if (array.dtype == np.float64) != (arrays[first].dtype == np.float64):
             raise ValueError(
-                f"{name} is {type(tensor).__name__}, expected a tensor. If the checkpoint holds "
-                "more than a state dict, give the state dict to from_torch"
+                f"{name} has dtype {array.dtype}, {first} {arrays[first].dtype}: choose one "
+                "by dtype="
             )
-        size += tensor.numel() * tensor.element_size()
-    if size > most:
-        raise ValueError(f"its tensors have {size} bytes, the file has {most}")
 
 
-def _find_prefixes(names: list[str], head: str | None) -> tuple[str, str | None]:
+def _find_prefixes(tensors: Mapping[str, Any], head: str | None) -> tuple[str, str | None]:
     """Return the prefixes of the only LSTM and of the only linear layer beside it."""
-    first = ("weight_ih_l0", "weight_ih_l0_reverse", "weight_ih")
-    found = {n[: -len(end)] for n in names for end in first if n == end or n.endswith("." + end)}
+    shapes = {n: _shape(value) for n, value in tensors.items()}
+    firsts = [n for n in tensors if n.rpartition(".")[2] in _FIRST_NAMES]
+    lstms = [n for n in firsts if torch_names.kind_of(shapes, n) == "LSTM"]
+    found = {torch_names.FIRST.sub("", name) for name in lstms}
     if len(found) > 1:
         several = ", ".join(map(repr, sorted(found)))
         raise ValueError(f"it holds several LSTMs: prefix must be one of {several}")
     prefix = min(found, default="")
-    others = [name for name in names if not name.startswith(prefix) or (not prefix and "." in name)]
+    others = [n for n in tensors if not n.startswith(prefix) or (not prefix and "." in n)]
     others = [name for name in others if head is None or not name.startswith(head)]
     parts = {name.rpartition(".")[0] + "." for name in others}
     ends = {name.rpartition(".")[2] for name in others}
@@ -156,3 +160,10 @@ def _find_prefixes(names: list[str], head: str | None) -> tuple[str, str | None]
     if others:
         raise ValueError(f"{others[0]} belongs to another layer: prefix={prefix!r} leaves it out")
     return prefix, head
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Return a tensor's shape as the file claims it; an empty one for what has none."""
+    shape = value.shape if isinstance(value, Tensor) else ()
+    fits = isinstance(shape, tuple) and len(shape) <= 2 and all(type(n) is int for n in shape)
+    return shape if fits else ()

@@ -1,0 +1,141 @@
+"""The zip archive of `torch.save`: its pickle, and the numbers of its tensors, in NumPy."""
+
+import math
+import zipfile
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from ...layout import Array
+from ..budget import Budget
+from .pickles import Object, Symbol, Tensor, interpret
+
+_BFLOAT16 = "bfloat16"
+_FLOATS = {
+    "torch.FloatStorage": "f4",
+    "torch.DoubleStorage": "f8",
+    "torch.HalfStorage": "f2",
+    "torch.BFloat16Storage": _BFLOAT16,
+}
+
+
+class Archive:
+    """A file of `torch.save` that is open for reading.
+
+    Parameters
+    ----------
+    file : binary file
+        In the format of PyTorch 1.6 and later.
+    budget : Budget
+
+    Raises
+    ------
+    ValueError
+        If it is another file.
+    """
+
+    def __init__(self, file: BinaryIO, budget: Budget) -> None:
+        self._budget = budget
+        try:
+            self._zip = zipfile.ZipFile(file)
+            entries = self._zip.infolist()
+        except Exception:  # BadZipFile, and others for malformed files
+            raise ValueError(
+                "it is not a file of torch.save in the format of PyTorch 1.6 and later: with "
+                "PyTorch, torch.save(torch.load(path, weights_only=True), path) writes it anew"
+            ) from None
+        self._entries = {entry.filename: entry for entry in entries}
+        if len(self._entries) < len(entries):
+            raise ValueError("two entries of the archive have the same name")
+        self._check_entries()
+        ends = [name for name in self._entries if name.endswith("/data.pkl")]
+        if len(ends) != 1:
+            raise ValueError(f"it has {len(ends)} entries data.pkl, a file of torch.save has one")
+        self._root = ends[0].removesuffix("data.pkl")
+        self._storages: dict[str, bytes] = {}
+        self._order = "<"
+        if f"{self._root}byteorder" in self._entries:
+            self._order = ">" if self._read("byteorder") == b"big" else "<"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def content(self) -> Any:
+        """Return what was saved; its tensors are read one by one, by `array`."""
+        return interpret(self._read("data.pkl"), self._budget)
+
+    def array(self, tensor: Tensor) -> Array:
+        """Return a copy of a tensor's numbers; bfloat16 becomes float32."""
+        kind, key = _storage(tensor.storage)
+        if kind not in _FLOATS:
+            raise ValueError(f"it has numbers of {kind}, expected one of {', '.join(_FLOATS)}")
+        name = _FLOATS[kind]
+        dtype = np.dtype(f"{self._order}{'u2' if name == _BFLOAT16 else name}")
+        if key not in self._storages:
+            self._storages[key] = self._read(f"data/{key}")
+        data = self._storages[key]
+        room = len(data) // dtype.itemsize
+        _check_place(tensor, room)
+        self._budget.take(math.prod(tensor.shape) * 8, "its tensors")
+        numbers = np.frombuffer(data, dtype, room)[tensor.offset :]
+        strides = [stride * dtype.itemsize for stride in tensor.strides]
+        view = np.lib.stride_tricks.as_strided(numbers, tensor.shape, strides)
+        if name != _BFLOAT16:
+            return view.astype(dtype.newbyteorder("="))
+        wide: Array = np.left_shift(view, 16, dtype=np.uint32).view(np.float32)
+        return wide
+
+    def _check_entries(self) -> None:
+        if any(name.endswith("/constants.pkl") for name in self._entries):
+            raise ValueError(
+                "it is TorchScript, a file of torch.jit.save: write its state dict, "
+                "torch.save(torch.jit.load(path).state_dict(), path), and read that"
+            )
+        for name, entry in self._entries.items():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+                raise ValueError(f"{name!r} is compressed, which torch.save never does")
+
+    def _read(self, name: str) -> bytes:
+        entry = self._entries.get(f"{self._root}{name}")
+        if entry is None:
+            raise ValueError(f"the archive has no {name!r}")
+        self._budget.take(entry.file_size, "its entries")
+        try:
+            return self._zip.read(entry)
+        except Exception as error:  # zipfile raises various types for malformed files
+            raise ValueError(f"the archive's {name!r} cannot be read: {error}") from None
+
+
+def _storage(value: Any) -> tuple[str, str]:
+    """Return the type of a storage and its key in the archive."""
+    parts = value.arguments if isinstance(value, Object) and value.maker == "storage" else ()
+    if not isinstance(parts, tuple) or len(parts) < 3 or parts[0] != "storage":
+        raise ValueError("it is not in a storage of the archive")
+    if not isinstance(parts[1], Symbol) or not isinstance(parts[2], str):
+        raise ValueError("its storage has no type or no key")
+    return parts[1].name, parts[2]
+
+
+def _check_place(tensor: Tensor, room: int) -> None:
+    """Raise unless all elements of a tensor lie in its storage, of `room` elements."""
+    shape, strides = tensor.shape, tensor.strides
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple):
+        raise ValueError("its shape or its strides are no tuple")
+    numbers = (tensor.offset, *shape, *strides)
+    if len(shape) != len(strides):
+        raise ValueError(f"it has {len(shape)} axes and {len(strides)} strides")
+    if any(type(n) is not int or not 0 <= n < 1 << 62 for n in numbers):
+        raise ValueError("its shape, strides and offset are not integers from 0 to 2**62")
+    if len(shape) > 8:
+        raise ValueError(f"it has {len(shape)} axes, expected one or two")
+    if 0 in shape:
+        return
+    last = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if tensor.offset + last >= room:
+        raise ValueError(f"it has shape {shape}, which is more than the {room} numbers stored")
