@@ -113,6 +113,12 @@ def _add_models(commands: Any) -> None:
     convert.add_argument("out", metavar="OUT", help=f"its suffix is the format: {known}, .json")
     convert.add_argument("--format", choices=JSON, help="format of a .json file")
     convert.add_argument(
+        "--sample-rate",
+        type=float,
+        metavar="HZ",
+        help="of the sound, in .nam; by default the input's",
+    )
+    convert.add_argument(
         "--torch-names",
         action="store_true",
         help="write biases as PyTorch's pairs, in .safetensors and RTNeural's .json",
@@ -133,18 +139,22 @@ def _convert(arguments: argparse.Namespace) -> Iterator[str]:
     else:
         module = SUFFIXES[suffix]
     lstm = _load(arguments)
-    _save(lstm, out, module, arguments.torch_names)
+    save = importlib.import_module(f"clstm.interop.{module}").save
+    taken = inspect.signature(save).parameters
+    options = {"torch_names": arguments.torch_names, "sample_rate": arguments.sample_rate}
+    for name, value in options.items():
+        if value and name not in taken:
+            raise ValueError(f"{out}: this format has no --{name.replace('_', '-')}")
+    given = _notes_of(arguments.file) | {n: v for n, v in options.items() if v is not None}
+    save(lstm, out, **{name: value for name, value in given.items() if name in taken})
     yield f"{out}: {lstm!r}"
 
 
-def _save(lstm: Model, out: str, module: str, torch_names: bool) -> None:
-    save = importlib.import_module(f"clstm.interop.{module}").save
-    if "torch_names" in inspect.signature(save).parameters:
-        save(lstm, out, torch_names=torch_names)
-    elif torch_names:
-        raise ValueError(f"{out}: this format has no --torch-names")
-    else:
-        save(lstm, out)
+def _notes_of(path: str) -> dict[str, Any]:
+    """Return what a file says about its model beside the model, such as the sample rate."""
+    read = getattr(recognise(path).reader(), "read_notes", None)
+    notes: dict[str, Any] = {} if read is None else read(path)
+    return notes
 
 
 def _options(arguments: argparse.Namespace, load: Any, name: str) -> dict[str, Any]:

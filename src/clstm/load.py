@@ -106,7 +106,7 @@ def _recognise(file: BinaryIO) -> Format | None:
     if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":  # a pickle, from old PyTorch
         return TORCH
     if start.lstrip()[:1] == b"{" or start.startswith(b"\xef\xbb\xbf"):
-        return _recognise_json(file.read())
+        return _recognise_json(file.read(), os.fspath(file.name))
     return ONNX if _is_onnx(file, size) else None
 
 
@@ -141,9 +141,15 @@ def _recognise_zip(file: BinaryIO) -> Format | None:
     return TORCH if any(name.endswith("/data.pkl") for name in names) else None
 
 
-def _recognise_json(data: bytes) -> Format | None:
+def _recognise_json(data: bytes, path: str) -> Format | None:
     import json
 
+    from .interop.budget import Budget
+    from .interop.errors import naming
+    from .interop.json_files import count_json
+
+    with naming(path):
+        count_json(data, Budget(len(data)))
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

@@ -161,7 +161,6 @@ def test_versions(path, version):
         (("version",), "0.5.0\n", "version is not supported, only 0.5, 0.6 and 0.7 are"),
         (("version",), 0.5, "version is a number, expected a string"),
         (("architecture",), "WaveNet", "architecture is 'WaveNet', expected 'LSTM'"),
-        (("more",), 1, "has 'more', which is not supported"),
         (("config",), [], "config is a list, expected an object"),
         (("config",), {"input_size": 1, "hidden_size": 3}, "config has no 'num_layers'"),
         (("config", "bidirectional"), True, "config has 'bidirectional'"),
@@ -183,6 +182,28 @@ def test_versions(path, version):
 )  # fmt: skip
 def test_bad_files(path, steps, to, reason):
     refuses(nam.load, path, changed(FILE, *steps, to=to), reason)
+
+
+def test_entries_that_neural_amp_modeler_does_not_know_are_dropped(path):
+    write(path, FILE | {"notes": "of a person", "author": {"name": "B"}})
+    assert_same_model(nam.load(path), nam.load(write(path, FILE)))
+
+
+def test_the_notes_of_a_file(path):
+    """They are arguments of `save`."""
+    write(path, FILE | {"sample_rate": 44100})
+    notes = nam.read_notes(path)
+    assert notes == {"sample_rate": 44100, "metadata": FILE["metadata"]}
+    nam.save(draw_model(), path, **notes)
+    assert nam.read_notes(path) == notes
+    write(path, {n: v for n, v in FILE.items() if n != "metadata"} | {"sample_rate": None})
+    assert nam.read_notes(path) == {}
+    for name, value, words in (
+        ("sample_rate", "48k", "sample_rate is not a number"),
+        ("sample_rate", True, "sample_rate is not a number"),
+        ("metadata", [], "metadata is not an object"),
+    ):
+        refuses(nam.read_notes, path, FILE | {name: value}, words)
 
 
 def test_a_missing_entry_is_named(path):

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 import clstm
 from clstm import cli
-from clstm.interop import rtneural
+from clstm.interop import nam, rtneural
 from clstm.interop.layers import Dense
 
 
@@ -63,6 +63,19 @@ def test_names_in_a_safetensors_file_are_ours_or_pytorchs(run, model):
             assert set(file.keys()) == set(model.state_dict(torch_names=pair))
 
 
+def test_a_sample_rate_and_metadata_are_kept(run, model):
+    nam.save(model, "a.nam", sample_rate=44100, metadata={"loudness": -20.5})
+    for options, expected in (([], 44100), (["--sample-rate", "96000"], 96000)):
+        assert run("convert", "a.nam", "b.nam", *options)[0] == 0
+        assert nam.read_notes("b.nam") == {
+            "sample_rate": expected,
+            "metadata": {"loudness": -20.5},
+        }
+    assert run("convert", "a.nam", "b.safetensors")[0] == 0
+    assert run("convert", "b.safetensors", "c.nam", "--sample-rate", "48000")[0] == 0
+    assert nam.read_notes("c.nam")["sample_rate"] == 48000
+
+
 def test_options_choose_a_part_of_a_file(run, model):
     arrays = model.state_dict(torch_names=True)
     linear = {f"fc.{n}": arrays.pop(f"{n}_out") for n in ("weight", "bias")}
@@ -99,6 +112,10 @@ def test_options_choose_a_part_of_a_file(run, model):
         (
             ("convert", "model.safetensors", "out.nam", "--torch-names"),
             "out.nam: this format has no --torch-names",
+        ),
+        (
+            ("convert", "model.safetensors", "out.pt", "--sample-rate", "48000"),
+            "out.pt: this format has no --sample-rate",
         ),
         (("convert", "reverse", "out.nam"), "direction"),
         (("inspect", "bad"), "bad: weight_ih_l0 has 3 rows"),

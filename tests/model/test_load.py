@@ -110,7 +110,7 @@ UNKNOWN = {
     "cut zip": zipped("config.json")[:-20],
     "JSON list": b"[1, 2]",
     "JSON object": b'{"a": 1}',
-    "deep JSON": b'{"a":' * 100_000,
+    "deep JSON": b'{"a":' * 20_000,
     "cut JSON": b'{"layers": [',
     "not UTF-8": b'{"layers": "\xff"}',
     "long header": (1 << 40).to_bytes(8, "little") + b"{}",

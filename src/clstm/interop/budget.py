@@ -14,7 +14,7 @@ SPARE = 16 << 20
 STEP = 96
 """Bytes for a step of a loop: an object, and its place in a list or a dictionary."""
 MODEL = 16 << 10
-"""Bytes for a model or another layer, besides its weights. A small model takes 0.1 ms and 2 kB."""
+"""Bytes for a model or a layer, besides its weights. A small model takes 0.1 ms and 2 kB."""
 
 
 class Budget:
@@ -60,6 +60,6 @@ class Budget:
         """Count steps of a loop, or objects; ValueError as for `take`."""
         self.take(number * each, what)
 
-    def model(self) -> None:
-        """Count a model or another layer; ValueError as for `take`."""
-        self.take(MODEL, "the number of its layers")
+    def layers(self, number: int = 1) -> None:
+        """Count models, or layers of one; ValueError as for `take`."""
+        self.take(number * MODEL, "the number of its layers")

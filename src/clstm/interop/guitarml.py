@@ -16,7 +16,7 @@ from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
 from .errors import naming
-from .json_files import Node, read_json, write_json
+from .json_files import NOTES, Node, read_json, write_json
 from .layers import Skip, only_lstm, require_plain
 
 _SIZES = {"input_size", "hidden_size", "num_layers", "output_size"}
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list
     ValueError, OSError
         As `load` does.
     """
-    parts = read_json(path).members({"model_data", "state_dict"})
+    parts = read_json(path).members({"model_data", "state_dict"}, NOTES)
     data = parts["model_data"].members(_REQUIRED, _SIZES | {"model", "bias_fl"})
     if "model" in data:
         data["model"].text("SimpleRNN")
@@ -149,6 +149,7 @@ def _read_state(node: Node, config: Configuration, linear_bias: bool) -> dict[st
     found, expected = len(node.any_members()), 4 * config.num_layers + 1 + linear_bias
     if found != expected:  # checked before a name is made for each layer that the file claims
         node.fail(f"has {found} arrays, expected {expected}")
+    node.count_layers(config.num_layers)
     names = _names(config)
     present = {name for parts in names.values() for name in parts}
     if not linear_bias:

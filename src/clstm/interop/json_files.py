@@ -14,6 +14,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..layout import Array
+from .budget import Budget
+from .errors import naming, shortened
+
+NOTES = frozenset(
+    ("author", "date", "esr", "metadata", "name", "notes", "samplerate", "sample_rate", "version")
+)
+"""Entries that programs write beside a model and that change no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +30,35 @@ class Node:
     value: Any
     file: str
     place: str = ""  # layers[2].weights[0]
+    budget: Budget | None = None
 
     def fail(self, what: str) -> NoReturn:
         """Raise ValueError with the place: "model.json: layers[2].weights[0] has ..."."""
-        raise ValueError(f"{self.file}: {self.place or 'the file'} {what}")
+        text = shortened(f"{self.place or 'the file'} {what}")
+        raise ValueError(f"{self.file}: {text}")
+
+    def count_layers(self, number: int = 1) -> None:
+        """Count layers that will be made of this value; ValueError if the file has too many."""
+        if self.budget is not None:
+            with naming(self.file):
+                self.budget.layers(number)
 
     def _inner(self, key: str | int) -> "Node":
         step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.place else key
-        return Node(self.value[key], self.file, self.place + step)
+        return Node(self.value[key], self.file, self.place + step, self.budget)
 
     def members(self, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, "Node"]:
         """Return the members of an object with exactly these names."""
+        members = self.at_least(required)
+        if unknown := sorted(members.keys() - required - optional):
+            self.fail(f"has {reprlib.repr(unknown[0])}, which is not supported")
+        return members
+
+    def at_least(self, required: Set[str]) -> dict[str, "Node"]:
+        """Return the members of an object that has these names, and maybe others."""
         members = self.any_members()
         if missing := sorted(required - members.keys()):
             self.fail(f"has no {missing[0]!r}")
-        if unknown := sorted(members.keys() - required - optional):
-            self.fail(f"has {reprlib.repr(unknown[0])}, which is not supported")
         return members
 
     def any_members(self) -> dict[str, "Node"]:
@@ -104,13 +124,28 @@ def read_json(path: str | os.PathLike[str]) -> Node:
     """Read a file; ValueError for invalid JSON, NaN, infinities and duplicate members."""
     file = os.fspath(path)
     data = Path(file).read_bytes()
-    try:
-        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-    except RecursionError:
-        raise ValueError(f"{file}: it is nested too deeply") from None
-    except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
-        raise ValueError(f"{file}: it is not valid JSON: {error}") from None
-    return Node(value, file)
+    budget = Budget(len(data))
+    with naming(file):
+        count_json(data, budget)
+        try:
+            value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
+            raise ValueError(f"it is not valid JSON: {error}") from None
+    return Node(value, file, budget=budget)
+
+
+def count_json(data: bytes, budget: Budget) -> None:
+    """Count what Python makes of JSON before it is parsed; ValueError if it is too much.
+
+    An empty list of two characters takes 56 bytes and an object of eight 250. Characters in strings
+    are counted, too: the limit is far above what a model's numbers take.
+    """
+    values = data.count(b",") + data.count(b":")
+    text = len(data) if data.isascii() else 4 * len(data)
+    size = text + 32 * values + 88 * data.count(b"[") + 256 * data.count(b"{")
+    budget.take(size, "its JSON")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

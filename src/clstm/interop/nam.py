@@ -7,6 +7,7 @@ bias (O,). The gates are in our order.
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     LSTM
         With the head as its readout, and with `learn_state`: the stored start state is where a
         call or a stream begins. Plug-ins then feed half a second of silence to it; `load` does
-        not. The sample rate and other notes are dropped.
+        not. The sample rate and the metadata are what `read_notes` returns; entries that Neural Amp
+        Modeler does not know are dropped, as it does.
 
     Raises
     ------
@@ -48,14 +50,11 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     OSError
         If it cannot be read.
     """
-    parts = read_json(path).members(
-        {"version", "architecture", "config", "weights"}, {"metadata", "sample_rate"}
-    )
-    if not _KNOWN_VERSION.fullmatch(parts["version"].text()):
-        parts["version"].fail("is not supported, only 0.5, 0.6 and 0.7 are")
+    parts = _parts_of(path)
     parts["architecture"].text("LSTM")
     config = _read_config(parts["config"], dtype)
     weights = parts["weights"].array((_count(config),), config.dtype)
+    parts["config"].count_layers(config.num_layers)
     return LSTM.from_state(config, _state_of(config, weights))
 
 
@@ -64,7 +63,42 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list
     return [load(path, dtype=dtype)]
 
 
-def save(lstm: LSTM, path: str | os.PathLike[str], *, sample_rate: float | None = None) -> None:
+def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file says about its model: the arguments of `save` beside the model.
+
+    Returns
+    -------
+    dict
+        ``sample_rate``, a number of Hz, and ``metadata``, an object such as ``{"loudness": -20}``;
+        each only if the file has it.
+
+    Raises
+    ------
+    ValueError
+        If one of them is of another type, or the file is none of Neural Amp Modeler's.
+    OSError
+        If it cannot be read.
+    """
+    parts = _parts_of(path)
+    notes: dict[str, Any] = {}
+    for name, kinds, words in (
+        ("sample_rate", (int, float), "a number"),
+        ("metadata", (dict,), "an object"),
+    ):
+        if name in parts and (value := parts[name].value) is not None:
+            if type(value) not in kinds:
+                parts[name].fail(f"is not {words}")
+            notes[name] = value
+    return notes
+
+
+def save(
+    lstm: LSTM,
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a model.
 
     Parameters
@@ -74,6 +108,8 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, sample_rate: float | None 
     path : path-like
     sample_rate : float, optional
         Of the sound that the model is for, in Hz; programs assume 48000 without it.
+    metadata : mapping, optional
+        Notes for people and programs, as JSON has them: ``{"loudness": -20}``.
 
     Raises
     ------
@@ -90,12 +126,20 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, sample_rate: float | None 
         config |= {"in_channels": lstm.input_size, "out_channels": lstm.output_size}
     value = {
         "version": _VERSION,
-        "metadata": {},
+        "metadata": dict(metadata or {}),
         "architecture": "LSTM",
         "config": config,
         "weights": _weights_of(lstm).tolist(),
     }
     write_json(path, value if sample_rate is None else value | {"sample_rate": sample_rate})
+
+
+def _parts_of(path: str | os.PathLike[str]) -> dict[str, Node]:
+    """Return the entries of a file of a known version."""
+    parts = read_json(path).at_least({"version", "architecture", "config", "weights"})
+    if not _KNOWN_VERSION.fullmatch(parts["version"].text()):
+        parts["version"].fail("is not supported, only 0.5, 0.6 and 0.7 are")
+    return parts
 
 
 def _read_config(node: Node, dtype: DTypeLike) -> Configuration:

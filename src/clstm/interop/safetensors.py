@@ -85,7 +85,7 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dic
             for prefix, names in torch_names.names_by_prefix(file.keys()).items():
                 if _is_other_layer(file, names):
                     continue
-                budget.model()
+                budget.layers()
                 arrays = {name: _tensor(file, name) for name in names}
                 models[prefix] = torch_names.read(arrays, prefix, dtype=dtype)
             return models

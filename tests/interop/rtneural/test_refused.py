@@ -68,7 +68,7 @@ def test_bad_layers(path, steps, to, reason):
         (TORCH | {"dense.bias": [1.0, 2.0]}, r"dense.bias has shape \(2,\), expected \(1,\)"),
         (TORCH | {"last.bias": [1.0]}, "has no 'last.weight'"),
         (TORCH | {"lstm.weight_ih_l0": [[1.0, 2.0]] * 9}, "lstm.weight_ih_l0 has"),
-        (TORCH | {"lstm.weight_hh_l0": [[1.0] * 4] * 12}, "lstm.weight_hh_l0 has shape"),
+        (TORCH | {"lstm.weight_hh_l0": [[1.0] * 4] * 12}, r"weight_hh_l0 \(12, 4\) is a GRU's"),
         (TORCH | {"lstm.weight_hh_l2": [[1.0] * 3] * 12}, "lstm.weight_ih_l1"),
         (TORCH | {"lstm.bias_hh_l0": [1.0] * 11}, "lstm.bias_hh_l0 has shape"),
         ({k: v for k, v in TORCH.items() if k != "lstm.bias_hh_l0"}, "no lstm.bias_hh_l0"),

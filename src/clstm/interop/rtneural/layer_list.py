@@ -8,11 +8,10 @@ import numpy as np
 from ...configuration import Configuration
 from ...layout import Array
 from ...lstm import LSTM
-from ..json_files import Node
+from ..json_files import NOTES, Node
 from ..layers import ACTIVATIONS, Dense, Skip
 
-# Entries that programs write beside a model and that change no result.
-_NOTES = {"author", "esr", "input_batch", "metadata", "name", "output_batch", "samplerate"}
+_NOTES = NOTES | {"input_batch", "output_batch"}
 _DENSE = ("dense", "time-distributed-dense")
 _LAYER = {"type", "shape", "weights"}
 
@@ -48,6 +47,7 @@ def _last_of_shape(node: Node) -> int:
 
 def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
     """Return a layer with `size` input features, and its output size."""
+    node.count_layers()
     parts = node.any_members()
     if "type" not in parts:
         node.fail("has no 'type'")

@@ -23,6 +23,7 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
         modules.setdefault(prefix and prefix + ".", {})[last] = node
     layers: list[Any] = []
     size = None
+    root.count_layers(len(modules))
     for prefix, parts in modules.items():
         layer, taken, given = _read_module(root, prefix, parts, dtype)
         if size not in (None, taken):
