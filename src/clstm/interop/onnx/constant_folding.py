@@ -12,6 +12,8 @@ Attributes = dict[str, Any]
 Reserve = Callable[[int], None]
 """A function that is called with a number of bytes before they are allocated."""
 
+MAX_AXES = 64
+"""NumPy's limit of axes, and that of lists of axes and sizes."""
 CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}
 """NumPy's types by the numbers of ONNX's element types."""
 
@@ -31,8 +33,8 @@ def _numbers(inputs: Inputs, index: int, given: Attributes, name: str) -> list[i
     array = _argument(inputs, index)
     if array is None:
         return given.get(name)
-    if array.ndim > 1 or array.dtype.kind != "i":
-        raise ValueError(f"{name} must be a list of integers")
+    if array.ndim > 1 or array.dtype.kind != "i" or array.size > MAX_AXES:
+        raise ValueError(f"{name} must be a list of integers, at most {MAX_AXES}")
     return [int(n) for n in array.reshape(-1)]
 
 

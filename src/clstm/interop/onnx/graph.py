@@ -5,7 +5,6 @@ Constants are folded by the few operators that lead from initializers to the wei
 every other value is only known at run time.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from ...layout import Array
+from ..budget import Budget
 from .constant_folding import OPERATORS
+from .external_data import ELEMENTS, ExternalData
 
 MAX_DEPTH = 64
 """Limit of nested graphs, and of chains of folded values."""
-MAX_NODES = 300_000
-"""Limit of nodes; a function's count at every call, so a small file can have very many."""
-COPIES = 64
-"""Limit of the bytes of folded values and models, as a multiple of the file's size."""
-ELEMENTS = {"FLOAT", "DOUBLE", "FLOAT16", "INT32", "INT64"}
+NODE = 256
+"""Bytes that a reader counts for a node, and for each name that it defines."""
 DOMAINS = ("", "ai.onnx")
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
 
@@ -30,6 +28,7 @@ _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
 class Scope:
     """The names of one graph, or of one call of a function."""
 
+    budget: Budget
     outer: "Scope | None" = None
     names: dict[str, Any] = field(default_factory=dict)
     """For each a tensor, the node that computes it, (scope, name) of an argument, or None."""
@@ -55,7 +54,7 @@ class Scope:
 
 
 class Graph:
-    """All graphs of a model, and a limit on the memory of its constants.
+    """All graphs of a model, and a budget for its nodes and constants.
 
     Parameters
     ----------
@@ -65,19 +64,20 @@ class Graph:
     """
 
     def __init__(self, model: Any, folder: str | None) -> None:
-        self._folder = folder
-        self._room = COPIES * model.ByteSize() + 2**20
+        self.budget = Budget(model.ByteSize())
+        self._external = ExternalData(folder, self.budget)
         self._functions = {(f.domain, f.name, _overload(f)): f for f in model.functions}
-        self._count = 0
         self.main = self._scope(model.graph, None)
         self.outputs = [output.name for output in model.graph.output]
         self._body = model.graph
 
     def reserve(self, size: int) -> None:
-        """Count bytes that will be allocated; ValueError if they exceed the limit."""
-        self._room -= size
-        if self._room < 0:
-            raise ValueError(f"its constants fill more than {COPIES} times the size of the file")
+        """Count bytes that will be allocated; ValueError if they exceed the budget."""
+        self.budget.take(size, "its constants")
+
+    def count(self, number: int) -> None:
+        """Count nodes, or names of one; those of a function at every call."""
+        self.budget.count(number, "its nodes, counting those of functions at every call,", NODE)
 
     # ---- Nodes ----
 
@@ -88,17 +88,14 @@ class Graph:
     def _nodes(self, scope: Scope, body: Any, depth: int) -> Iterator[tuple[Scope, Any]]:
         if depth > MAX_DEPTH:
             raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
-        self._count += len(body.node)
-        if self._count > MAX_NODES:
-            raise ValueError(
-                f"there are more than {MAX_NODES} nodes, counting those of functions at every call"
-            )
         for node in body.node:
+            self.count(1)
             function = self._functions.get((node.domain, node.op_type, _overload(node)))
             if function is not None:
                 yield from self._nodes(self._call(scope, node, function), function, depth + 1)
                 continue
             yield scope, node
+            self.budget.count(len(node.attribute), "its attributes")
             for attribute in node.attribute:
                 if attribute.ref_attr_name and attribute.type in _GRAPHS:
                     raise ValueError(f"{title(node)} takes a graph from its function's call")
@@ -107,24 +104,33 @@ class Graph:
                         yield from self._nodes(self._scope(graph, scope), graph, depth + 1)
 
     def _scope(self, graph: Any, outer: Scope | None) -> Scope:
-        scope = Scope(outer, attributes=outer.attributes if outer else None)
+        scope = Scope(self.budget, outer, attributes=outer.attributes if outer else None)
+        self.count(len(graph.input) + len(graph.initializer) + len(graph.sparse_initializer))
         scope.names |= {value.name: None for value in graph.input}
         scope.declared |= {value.name: value for value in graph.input}
         scope.names |= {tensor.name: tensor for tensor in graph.initializer}
         # These are refused when they are folded, not treated as values of run time.
         scope.names |= {tensor.values.name: tensor for tensor in graph.sparse_initializer}
-        scope.names |= {name: node for node in graph.node for name in node.output if name}
+        self._define(scope, graph.node)
         return scope
 
+    def _define(self, scope: Scope, nodes: Any) -> None:
+        """Add the names of what nodes compute."""
+        for node in nodes:
+            self.count(len(node.output))
+            scope.names |= {name: node for name in node.output if name}
+
     def _call(self, outer: Scope, node: Any, function: Any) -> Scope:
+        self.count(len(node.input) + len(function.input))
+        self.count(len(node.attribute) + len(function.attribute_proto))
         given = [*node.input, *[""] * (len(function.input) - len(node.input))]
         if len(given) > len(function.input):
             raise ValueError(f"{title(node)} has {len(given)} inputs, the function takes fewer")
         passed = {a.name: a for a in function.attribute_proto}
-        scope = Scope(attributes=passed | {a.name: a for a in _resolved(outer, node)})
+        scope = Scope(self.budget, attributes=passed | {a.name: a for a in _resolved(outer, node)})
         for formal, name in zip(function.input, given, strict=True):
             scope.names[formal] = (outer, name) if name else None
-        scope.names |= {name: n for n in function.node for name in n.output if name}
+        self._define(scope, function.node)
         return scope
 
     # ---- Values ----
@@ -135,6 +141,7 @@ class Graph:
         if name not in scope.folded:
             if depth > MAX_DEPTH:
                 raise ValueError(f"{name!r} depends on more than {MAX_DEPTH} values in a chain")
+            self.count(1)
             scope.folded[name] = self._folded(scope, name, found, depth)
         return scope.folded[name]
 
@@ -186,8 +193,9 @@ class Graph:
         if min(tensor.dims, default=0) < 0:
             raise ValueError(f"{name!r} has the shape {tuple(tensor.dims)}")
         if tensor.data_location == TensorProto.EXTERNAL:
-            tensor = self._external(tensor, name)
-        self.reserve(tensor.ByteSize())
+            return self._external.read(tensor, element, name)
+        # A number in these lists is a byte or more in the file, and eight in memory.
+        self.reserve(tensor.ByteSize() + 8 * (len(tensor.int32_data) + len(tensor.int64_data)))
         try:
             array: Array = numpy_helper.to_array(tensor)
         except (TypeError, ValueError) as error:
@@ -195,24 +203,6 @@ class Graph:
         if array.shape != tuple(tensor.dims):
             raise ValueError(f"{name!r} has the shape {array.shape}, not {tuple(tensor.dims)}")
         return array
-
-    def _external(self, tensor: Any, name: str) -> Any:
-        from onnx import TensorProto, checker
-        from onnx.external_data_helper import load_external_data_for_tensor
-
-        if self._folder is None:
-            raise ValueError(f"{name!r} is in an external file: read the model by its path")
-        filled = TensorProto()
-        filled.CopyFrom(tensor)  # the caller's model stays as it is
-        try:
-            load_external_data_for_tensor(filled, self._folder)
-        except (OSError, LookupError, ValueError, TypeError, checker.ValidationError) as error:
-            raise ValueError(f"{name!r}, external data: {error}") from None
-        filled.data_location = TensorProto.DEFAULT
-        del filled.external_data[:]
-        expected = math.prod(tensor.dims)
-        self._room += COPIES * min(len(filled.raw_data), 8 * expected)
-        return filled
 
 
 def title(node: Any) -> str:
@@ -242,6 +232,8 @@ def attributes(scope: Scope, node: Any, allowed: dict[str, str]) -> dict[str, An
             raise ValueError(f"{title(node)}: attribute {name!r} is of type {kind}, not {wanted}")
         if name in values:
             raise ValueError(f"{title(node)} has two attributes {name!r}")
+        if kind.endswith("S"):
+            scope.budget.take(32 * attribute.ByteSize(), "its attributes")
         value = helper.get_attribute_value(attribute)
         if kind == "STRING":
             value = value.decode()
@@ -259,6 +251,7 @@ def _resolved(scope: Scope, node: Any) -> Iterator[Any]:
         elif scope.attributes is None:
             raise ValueError(f"{title(node)}: attribute {attribute.name!r} is a function's")
         elif (given := scope.attributes.get(attribute.ref_attr_name)) is not None:
+            scope.budget.take(given.ByteSize(), "its attributes")
             own = type(attribute)()
             own.CopyFrom(given)
             own.name = attribute.name

@@ -176,6 +176,7 @@ def _states(
         rows = array.swapaxes(0, 1) if layout and array.ndim == 3 else array
         if rows.ndim != 3 or rows.shape[::2] != shape or not rows.size or rows.dtype.kind != "f":
             raise ValueError(f"{role} is an array of {array.dtype}, of shape {array.shape}")
+        graph.reserve(array.nbytes)
         if (rows != rows[:, :1]).any():
             raise ValueError(f"{role} is a constant that differs between rows of the batch")
         known[role] = rows[:, 0]
@@ -203,6 +204,7 @@ def _rows(graph: Graph, scope: Scope, name: str) -> Array | None:
 def _is_zero(graph: Graph, scope: Scope, name: str, depth: int) -> bool:
     """Return whether a value is zero in any shape, as PyTorch exports a missing state."""
     if (array := graph.fold(scope, name)) is not None:
+        graph.reserve(array.nbytes)  # many nodes may share it
         return not array.any()
     within, _, found = scope.find(name)
     kind = getattr(found, "op_type", "")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from numpy.typing import DTypeLike
 
 from ...lstm import LSTM
+from ..errors import naming
 from .graph import DOMAINS, Graph, Scope, name_of
 from .lstm_node import read_node
 from .whole_graph import LayerNode, read_graph
@@ -82,7 +83,9 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
     """
 
     def every(graph: Graph) -> list[Node]:
-        return [_named_node(graph, scope, node, dtype) for scope, node in _lstm_nodes(graph)]
+        nodes = _lstm_nodes(graph)
+        graph.budget.layers(len(nodes))
+        return [_named_node(graph, scope, node, dtype) for scope, node in nodes]
 
     return _with_graph(source, every)
 
@@ -115,6 +118,7 @@ def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None
         if not nodes:
             raise ValueError("it has no LSTM node")
         if node is None:
+            graph.budget.layers(len(nodes))
             read = [_named_node(graph, scope, n, dtype) for scope, n in nodes]
             pairs = zip(nodes, read, strict=True)
             return read_graph(
@@ -139,20 +143,19 @@ def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
         folder = os.path.dirname(name) or "."
         with open(name, "rb") as file:
             source = file.read()
-    try:
+    with naming(name, MemoryError):
         model: Any = source
         if isinstance(source, (bytes, bytearray, memoryview)):
-            model = onnx.ModelProto.FromString(bytes(source))
+            try:
+                model = onnx.ModelProto.FromString(bytes(source))
+            except DecodeError as error:
+                raise ValueError(f"it is not an ONNX model: {error}") from None
         elif not isinstance(source, onnx.ModelProto):
             kind = type(source).__name__
             raise TypeError(f"source must be a path, bytes or an onnx.ModelProto, got {kind}")
         if not model.HasField("graph"):
             raise ValueError("it has no graph")
         return use(Graph(model, folder))
-    except DecodeError as error:
-        raise ValueError(f"{name} is not an ONNX model: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def _lstm_nodes(graph: Graph) -> list[tuple[Scope, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from .constant_folding import OPERATORS
+from .constant_folding import MAX_AXES, OPERATORS
 from .graph import DOMAINS, MAX_DEPTH, Graph, Scope, attributes
 
 Shape = list[int | None]
@@ -38,6 +38,7 @@ def _shown(sizes: Sequence[Any]) -> str:
 def declared_shape(scope: Scope, name: str, depth: int = 0) -> Shape | None:
     """Return the shape that a graph declares for an input or a tensor, or for a transpose of it."""
     scope, name, found = scope.find(name)
+    scope.budget.count(1, "its shapes")
     kind = getattr(found, "op_type", "")
     if found is None:
         return _of_input(scope.declared.get(name))
@@ -54,6 +55,7 @@ def declared_shape(scope: Scope, name: str, depth: int = 0) -> Shape | None:
 
 def known_shape(graph: Graph, scope: Scope, name: str, depth: int = 0) -> Shape | None:
     """Return a value's shape; None if not even the number of its axes is known."""
+    graph.count(1)
     if (array := graph.fold(scope, name)) is not None:
         return list(array.shape)
     within, name, node = scope.find(name)
@@ -96,7 +98,7 @@ def _changed(graph: Graph, scope: Scope, node: Any, shape: Shape, depth: int) ->
             value: list[int] | None = given.get(name)
             return value
         array = graph.fold(scope, node.input[index])
-        return None if array is None else [int(n) for n in array.reshape(-1)]
+        return None if array is None or array.size > MAX_AXES else [*map(int, array.reshape(-1))]
 
     if node.op_type == "Transpose":
         return _transposed(shape, given.get("perm"))

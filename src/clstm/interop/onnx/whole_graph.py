@@ -14,7 +14,7 @@ import numpy as np
 from ...layout import Array
 from ...lstm import LSTM
 from ..layers import stacked, with_readout
-from .constant_folding import OPERATORS
+from .constant_folding import MAX_AXES, OPERATORS
 from .graph import DOMAINS, Graph, Scope, attributes, name_of, title
 from .lstm_node import ROLES, STATES
 
@@ -65,6 +65,7 @@ def read_graph(graph: Graph, layers: Sequence[LayerNode]) -> LSTM:
         return lstm
     if (bias is not None) != lstm.bias:
         raise _more_than_lstm("only one of the LSTM and its readout has a bias")
+    graph.reserve(2 * weight.nbytes)
     return with_readout(lstm, weight, bias)
 
 
@@ -289,4 +290,4 @@ def _before_reshape(graph: Graph, name: str, lstm: LSTM) -> str | None:
 
 def _folded_list(graph: Graph, name: str) -> Any:
     array = graph.fold(graph.main, name)
-    return None if array is None else array.tolist()
+    return None if array is None or array.size > MAX_AXES else array.tolist()
