@@ -4,10 +4,9 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ...layout import Array
-from .archive import LARGEST_RATIO, SPARE
+from ..budget import Budget
+from .datasets import read_dataset
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -28,8 +27,8 @@ def h5py() -> Any:
 class WeightsFile:
     """The arrays of an HDF5 file that Keras 3 wrote."""
 
-    def __init__(self, data: bytes) -> None:
-        self._left = LARGEST_RATIO * len(data) + SPARE
+    def __init__(self, data: bytes, budget: Budget) -> None:
+        self.budget = budget
         self._file = self._try(lambda: h5py().File(io.BytesIO(data), "r"))
 
     def __enter__(self) -> "WeightsFile":
@@ -40,7 +39,14 @@ class WeightsFile:
 
     def architecture(self) -> str | None:
         """Return the configuration that `save` put there; Keras's own files have none."""
-        text = self._try(lambda: self._file.attrs.get("architecture"))
+
+        def read() -> Any:
+            attributes = self._file.attrs
+            if "architecture" not in attributes or attributes.get_id("architecture").shape != ():
+                return None  # the strings of an array may all be one long string of the file
+            return attributes["architecture"]
+
+        text = self._try(read)
         return text if isinstance(text, str) else None
 
     def groups(self) -> list[str]:
@@ -52,7 +58,7 @@ class WeightsFile:
                     "model.save('model.keras') or model.save_weights('model.weights.h5')"
                 )
             raise ValueError("it has no group 'layers', as weights that Keras 3 saved have")
-        names: list[str] = self._try(lambda: list(self._group("layers")))
+        names: list[str] = self._try(lambda: self._names("layers"))
         return names
 
     def weights_of(self, folder: str) -> Callable[[str], list[Array]]:
@@ -60,10 +66,15 @@ class WeightsFile:
         return lambda part: self._read(f"{folder}/{part}/vars" if part else f"{folder}/vars")
 
     def _read(self, folder: str) -> list[Array]:
-        names = self._try(lambda: sorted(self._group(folder)))
+        names = sorted(self._try(lambda: self._names(folder)))
         if names != [str(k) for k in range(len(names))]:
             raise ValueError(f"{folder} has {names}, expected 0, 1, ...")
         return [self._array(f"{folder}/{name}") for name in names]
+
+    def _names(self, folder: str) -> list[str]:
+        group = self._group(folder)
+        self.budget.count(len(group), f"the names in {folder}")
+        return list(group)
 
     def _group(self, folder: str) -> Any:
         group = self._file
@@ -86,12 +97,10 @@ class WeightsFile:
             value = group[name]
             if not isinstance(value, h5py().Dataset):
                 raise ValueError(f"{path} is not an array")
-            if value.is_virtual or value.external or value.dtype.kind != "f":
-                raise ValueError(f"{path} is not a plain array of floating-point numbers")
-            if value.shape is None or value.nbytes > self._left:
-                raise ValueError(f"{path} claims shape {value.shape}, the file is smaller")
-            self._left -= value.nbytes
-            return np.asarray(value[()])
+            try:
+                return read_dataset(value, self.budget)
+            except ValueError as error:
+                raise ValueError(f"{path} {error}") from None
 
         array: Array = self._try(read)
         return array

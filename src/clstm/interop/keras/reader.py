@@ -9,6 +9,7 @@ from typing import Any
 
 from ...layout import Array
 from ...lstm import LSTM
+from ..budget import Budget
 from ..errors import naming
 from ..layers import only_lstm
 from .archive import json_object, read_archive
@@ -64,12 +65,14 @@ def read(path: str | os.PathLike[str], *, architecture: str | None = None) -> li
     model does.
     """
     data = Path(path).read_bytes()
-    with naming(path, KeyError, TypeError, MemoryError):
+    budget = Budget(len(data))
+    with naming(path, KeyError, TypeError, MemoryError, RecursionError):
         if data.startswith(SIGNATURE):
-            return _read_weights(data, architecture)
-        text, weights = read_archive(data)
-        with WeightsFile(weights) as file:
-            return read_layers(_specs_of_sequential(json_object(text, "config.json"), file))
+            return _read_weights(data, architecture, budget)
+        text, weights = read_archive(data, budget)
+        with WeightsFile(weights, budget) as file:
+            config = json_object(text, "config.json", budget)
+            return read_layers(_specs_of_sequential(config, file))
 
 
 def from_keras(layer: Any) -> LSTM:
@@ -131,6 +134,7 @@ def _specs_of_sequential(architecture: dict[str, Any], weights: WeightsFile) -> 
     layers = config.get("layers") if isinstance(config, dict) else None
     if not isinstance(layers, list):
         raise ValueError("config.layers is not a list")
+    weights.budget.layers(len(layers))
     result: list[LayerSpec] = []
     counts: dict[str, int] = {}
     for k, layer in enumerate(layers):
@@ -147,12 +151,14 @@ def _specs_of_sequential(architecture: dict[str, Any], weights: WeightsFile) -> 
     return result
 
 
-def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
-    with WeightsFile(data) as file:
+def _read_weights(data: bytes, architecture: str | None, budget: Budget) -> list[Any]:
+    with WeightsFile(data, budget) as file:
         groups = file.groups()
         text = file.architecture() if architecture is None else architecture
         if text is not None:
-            return read_layers(_specs_of_sequential(json_object(text, "architecture"), file))
+            own = budget if architecture is None else Budget(len(architecture))
+            config = json_object(text, "architecture", own)
+            return read_layers(_specs_of_sequential(config, file))
         groups = [name for name in groups if not _WITHOUT_WEIGHTS.fullmatch(name)]
         names = [f"lstm_{k}" if k else "lstm" for k in range(len(groups))]
         if not names or sorted(groups) != sorted(names):
@@ -160,6 +166,7 @@ def _read_weights(data: bytes, architecture: str | None) -> list[Any]:
                 f"its layers are {', '.join(groups) or 'none'}, and it does not tell their order "
                 "and functions: give architecture=, which the Keras model's to_json() returns"
             )
+        budget.layers(len(names))
         return read_layers([_spec_of_weights(file, name) for name in names])
 
 
