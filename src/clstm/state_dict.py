@@ -109,15 +109,15 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
     """
     from safetensors import SafetensorError, safe_open
 
-    from .interop.errors import shortened
+    from .interop.errors import naming
 
-    try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        reason = shortened(str(error))
-        raise ValueError(f"{os.fspath(path)} is not a safetensors file: {reason}") from None
+    with naming(path):
+        try:
+            with safe_open(os.fspath(path), framework="numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from None
     version = metadata.pop("clstm.format", None)
     if version != FORMAT:
         found = "none" if version is None else f"{version!r:.80}"

@@ -31,6 +31,11 @@ class Budget:
     def __init__(self, size: int) -> None:
         self._most = self._left = SPARE + RATIO * size
 
+    @property
+    def left(self) -> int:
+        """The bytes that may still be taken."""
+        return self._left
+
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> "Budget":
         """Return the budget of a file."""

@@ -99,6 +99,7 @@ class Graph:
             for attribute in node.attribute:
                 if attribute.ref_attr_name and attribute.type in _GRAPHS:
                     raise ValueError(f"{title(node)} takes a graph from its function's call")
+                self.budget.count(len(attribute.graphs), "its graphs")
                 for graph in (attribute.g, *attribute.graphs):
                     if graph.node:
                         yield from self._nodes(self._scope(graph, scope), graph, depth + 1)

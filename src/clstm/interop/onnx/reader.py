@@ -7,9 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 from numpy.typing import DTypeLike
 
 from ...lstm import LSTM
+from ..budget import Budget
 from ..errors import naming
 from .graph import DOMAINS, Graph, Scope, name_of
 from .lstm_node import read_node
+from .messages import count_messages
 from .whole_graph import LayerNode, read_graph
 
 _T = TypeVar("_T")
@@ -146,8 +148,10 @@ def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
     with naming(name, MemoryError):
         model: Any = source
         if isinstance(source, (bytes, bytearray, memoryview)):
+            data = bytes(source)
+            count_messages(data, onnx.ModelProto.DESCRIPTOR, Budget(len(data)))
             try:
-                model = onnx.ModelProto.FromString(bytes(source))
+                model = onnx.ModelProto.FromString(data)
             except DecodeError as error:
                 raise ValueError(f"it is not an ONNX model: {error}") from None
         elif not isinstance(source, onnx.ModelProto):

@@ -65,7 +65,7 @@ def interpret(data: bytes, budget: Budget) -> Any:
     machine = _Machine()
     try:
         for opcode, argument, _ in pickletools.genops(data):
-            budget.count(1, "its pickle")
+            budget.count(1, "the number of its instructions")
             if opcode.name == "STOP":
                 return machine.stack.pop()
             machine.run(opcode.name, argument)
