@@ -58,6 +58,8 @@ def _read_chunk(
     found = dataset.id.get_chunk_info_by_coord(corner)
     if found.byte_offset is None or found.filter_mask:
         raise ValueError(f"has no chunk at {corner} that went through all filters")
+    if not filters and found.size != size:  # h5py would write beyond its own buffer
+        raise ValueError(f"has a chunk at {corner} of {found.size} bytes, expected {size}")
     budget.take(found.size, f"with a chunk of {found.size} bytes at {corner}")
     data = dataset.id.read_direct_chunk(corner)[1]
     if _DEFLATE in filters:
