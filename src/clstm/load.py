@@ -38,8 +38,9 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     Parameters
     ----------
     path : str or path-like
-        File of safetensors, ONNX, Keras (.keras, .weights.h5), PyTorch (a state dict; no pickle is
-        executed), RTNeural, NAM or GuitarML. Its content decides the format, not its name.
+        File of safetensors, ONNX, Keras (.keras, .weights.h5), PyTorch (a state dict, read without
+        PyTorch; nothing in it is executed), RTNeural, NAM or GuitarML. Its content decides the
+        format, not its name.
     **options
         Options of the format's own `load` in ``clstm.interop``: ``prefix=`` and ``head=`` for
         safetensors and PyTorch, ``node=`` for ONNX, ``architecture=`` for Keras.

@@ -6,7 +6,9 @@ import struct
 import zipfile
 
 import numpy as np
+import pytest
 
+from clstm.interop import torch as interop
 from tests.interop.bombs import CALLED, GOOD, assert_bounded, needs_fork
 
 pytestmark = needs_fork
@@ -220,9 +222,12 @@ def test_mutated_pickles(tmp_path):
     check_mutations(tmp_path / "model.pt", 1000)
 
 
-def check_mutations(path, count):
-    from clstm.interop import torch as interop
+@pytest.mark.long
+def test_many_mutated_pickles(tmp_path):
+    check_mutations(tmp_path / "model.pt", 100_000)
 
+
+def check_mutations(path, count):
     rng, refused = np.random.default_rng(0), 0
     content = state(LSTM)
     for _ in range(count):
