@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.bombs import GOOD, LARGEST, assert_bounded, needs_fork
 from tests.interop.keras.models import architecture, arrays, entry, lstm
-from tests.interop.test_bombs import text_bombs
+from tests.interop.test_bombs import MANY, text_bombs
 
 pytestmark = [pytest.mark.peers, needs_fork]
 h5py = pytest.importorskip("h5py", reason="install bench/requirements.txt for this tier")
@@ -157,7 +157,7 @@ def archives():
         "lzma": archive(data=zeros, method=zipfile.ZIP_LZMA),
         "bzip2": archive(data=zeros, method=zipfile.ZIP_BZIP2),
     }
-    for name, text in text_bombs().items():
+    for name, text in text_bombs(MANY).items():
         if "integer" not in name:
             deflated[f"text, {name}"] = archive(4 * text, method=zipfile.ZIP_DEFLATED)
     return {name: data for name, data in (stored | deflated).items() if len(data) <= LARGEST}

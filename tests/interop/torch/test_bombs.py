@@ -13,7 +13,7 @@ from tests.interop.bombs import CALLED, GOOD, assert_bounded, needs_fork
 
 pytestmark = needs_fork
 
-MANY = 900_000
+MANY = 400_000
 START = b"\x80\x02"
 
 
@@ -104,7 +104,7 @@ def calls(folder):
 def structures():
     """Pickles that are large, deep or full of claims."""
     collisions = b"}(" + b"".join(integer(k * (2**61 - 1)) + b"N" for k in range(60_000)) + b"u"
-    deep = b")" + b"\x85" * 300_000
+    deep = b")" + b"\x85" * MANY
     return {
         "empty dictionaries": b"}" * MANY,
         "empty lists": b"]" * MANY,
@@ -114,7 +114,7 @@ def structures():
         "pairs": b"N" + b"2" * MANY,
         "tuples": deep,
         "a tuple as key": b"}" + deep + b"Ns",
-        "lists in lists": b"]" * 300_000 + b"a" * 299_999,
+        "lists in lists": b"]" * MANY + b"a" * (MANY - 1),
         "a list in itself": b"]q\0h\0a",
         "names in the memo": b"N" + b"".join(b"r" + struct.pack("<I", k) for k in range(150_000)),
         "a far place": b"Nr\xff\xff\xff\xff",
@@ -129,8 +129,8 @@ def structures():
         "a claimed frame": b"\x95" + struct.pack("<Q", 2**62),
         "a claimed integer": b"\x8b\xff\xff\xff\x7f",
         "an integer in text": b"L" + b"7" * MANY + b"L\n",
-        "calls of calls": symbol("a", "b") + b")R" * 300_000,
-        "states": symbol("a", "b") + b")R" + b"Nb" * 300_000,
+        "calls of calls": symbol("a", "b") + b")R" * (MANY // 2),
+        "states": symbol("a", "b") + b")R" + b"Nb" * (MANY // 2),
         "instances": symbol("torch.nn.modules.rnn", "LSTM") + b")\x81" + b"}b",
         "a long name": symbol("x" * MANY, "y"),
         "controls": symbol("\x1b[31m", "red\x1b[0m\r"),
