@@ -96,10 +96,44 @@ def as_array(value: object, name: str) -> Array:
     """Convert `value` to an array of real numbers, of ndarray itself and not a subclass."""
     if not isinstance(value, np.ndarray) and not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-    array = np.asarray(value)
+    array = as_plain(value, name)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        hint = _hint_for_objects(array, name) if array.dtype == object else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
     return array
+
+
+def as_plain(value: Any, name: str) -> Array:
+    """Convert a user's value as `np.asarray` does, but refuse a mask, which that would drop."""
+    refuse_mask(value, name)
+    array = np.asanyarray(value)  # what an object's __array__ returns may have a mask, too
+    refuse_mask(array, name)
+    return np.asarray(array)
+
+
+def refuse_mask(value: object, name: str) -> None:
+    """Raise TypeError for a masked array, or a list that holds one."""
+    if _has_mask(value):
+        raise TypeError(
+            f"{name} must be an array without a mask, got a masked array, whose masked elements "
+            "have no value: pass its filled(value); lengths= leaves out padding, weight= of a loss "
+            "leaves out rows"
+        )
+
+
+def _has_mask(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_mask, value))
+    # The type first: numpy.ma is imported when it is first used.
+    is_subclass = isinstance(value, np.ndarray) and type(value) is not np.ndarray
+    return is_subclass and isinstance(value, np.ma.MaskedArray)
+
+
+def _hint_for_objects(array: Array, name: str) -> str:
+    """Return what to write instead of an array of objects, for messages."""
+    if array.ndim == 1 and any(isinstance(part, np.ndarray) for part in array):
+        return f": list({name}) makes its arrays a list of sequences"
+    return f": {name}.astype(float) converts objects that are numbers"
 
 
 def as_pair(value: object, name: str) -> tuple[Array, Array] | None:
@@ -137,6 +171,7 @@ def check_out(
     """Raise unless `out` is exactly the result's array and shares no memory with an input."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    refuse_mask(out, "out")
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, expected {shape}")
     if out.dtype != dtype or not out.dtype.isnative:

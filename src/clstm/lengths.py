@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import _core
-from .layout import Array, as_array, cast
+from .layout import Array, as_array, as_plain, cast
 
 
 def as_lengths(value: Any) -> Array:
     """Convert a user's lengths to an array for `read_lengths`."""
     if isinstance(value, (list, tuple)) and not value:
         return np.empty(0, np.intp)
-    return np.asarray(value)
+    return as_plain(value, "lengths")
 
 
 def read_lengths(value: Array, steps: int, batch: int) -> Array:

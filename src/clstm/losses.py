@@ -7,7 +7,7 @@ gradient for `Tape.backward`. Rows of weight 0 are ignored, whatever y and targe
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .parameters import Array
+from .layout import Array, as_plain
 
 __all__ = ["mean_squared_error", "softmax_cross_entropy"]
 
@@ -150,7 +150,8 @@ def _arrays(
     y: ArrayLike, target: ArrayLike, weight: ArrayLike | None
 ) -> tuple[Array, Array, Array | None]:
     """Convert a loss's arguments; what they run sees the caller's `np.errstate`."""
-    return np.asarray(y), np.asarray(target), None if weight is None else np.asarray(weight)
+    given = None if weight is None else as_plain(weight, "weight")
+    return as_plain(y, "y"), as_plain(target, "target"), given
 
 
 def _check_scores(y: Array) -> None:

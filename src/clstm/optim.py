@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from . import _core
+from .layout import refuse_mask
 from .model import Model
 from .parameters import Array, Parameters
 from .threads import thread_count
@@ -90,19 +91,10 @@ def _check_model(lstm: Any) -> None:
         )
 
 
-def _is_masked(array: Array) -> bool:
-    """Tell whether an array is a masked one.
-
-    NumPy imports numpy.ma when it is first named. A child process that was forked during that
-    import would wait for its end for ever.
-    """
-    kind = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
-    return isinstance(array, kind)
-
-
 def _flat_of(grad: "Gradients | Parameters") -> Array:
     flat = getattr(getattr(grad, "parameters", grad), "flat", None)
-    if not isinstance(flat, np.ndarray) or _is_masked(flat):
+    refuse_mask(flat, "grad")
+    if not isinstance(flat, np.ndarray):
         raise TypeError(f"grad must be Gradients or Parameters, not {type(grad).__name__}")
     if flat.ndim != 1:
         raise ValueError(f"grad must have one axis, got shape {flat.shape}")
@@ -123,7 +115,8 @@ def _gradient_for(lstm: "LSTM", flat: Array) -> Array:
 def _state_for(lstm: "LSTM", grad: Array, **arrays: Array) -> None:
     """Check the state of an optimiser, which a user may have replaced."""
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or _is_masked(array):
+        refuse_mask(array, name)
+        if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} must be an array of the model's dtype, {lstm.dtype}")
         if np.may_share_memory(array, grad):
             raise ValueError(f"{name} shares memory with grad")

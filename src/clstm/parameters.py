@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .layout import refuse_mask
+
 Array = NDArray[Any]
 Table = list[tuple[str, tuple[int, ...], int]]
 """``(name, shape, offset in the flat array)`` of each parameter, in order."""
@@ -54,6 +56,7 @@ class Parameters(Mapping[str, Array]):
 
     @flat.setter
     def flat(self, values: Array) -> None:
+        refuse_mask(values, "flat")
         with np.errstate(all="ignore"):
             self._flat[...] = values
 

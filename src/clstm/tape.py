@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from . import _core
 from .configuration import Configuration
 from .dropout import Masks
-from .layout import Array, Layout, State, as_array, as_pair, cast, read_state
+from .layout import Array, Layout, State, as_array, as_pair, cast, read_state, refuse_mask
 from .lengths import Ragged, pack
 from .parameters import Parameters, Table, listed
 from .threads import thread_count
@@ -226,6 +226,7 @@ class Tape(Generic[S]):
         if not isinstance(total, Parameters):
             raise TypeError(f"into must be Gradients or Parameters, not {type(into).__name__}")
         flat, shapes = total.flat, {name: shape for name, shape, _ in self._table}
+        refuse_mask(flat, "into")
         if {name: array.shape for name, array in total.items()} != shapes:
             raise ValueError("into must have the parameters of this model, got others")
         if flat.dtype != self._config.dtype:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from .cell import check_gradients
 from .configuration import Configuration
-from .layout import Array, SupportsArray, read_sequence
+from .layout import Array, SupportsArray, as_plain, read_sequence
 from .tape import Tape
 
 _GivenState = tuple[ArrayLike, ArrayLike] | None
@@ -70,7 +70,7 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
                 "windows need a model without a reverse direction, which would have to start each "
                 "window from the state of the next one"
             )
-        array = np.asarray(x) if hasattr(x, "__array__") else x
+        array = as_plain(x, "x") if hasattr(x, "__array__") else x
         # One step suffices for the check; `record` converts each window.
         first = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
         _, layout = read_sequence(

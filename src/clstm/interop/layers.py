@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Array
+from ..layout import Array, as_array, cast, refuse_mask
 from ..lstm import LSTM
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -57,12 +57,15 @@ class Dense:
         if not isinstance(value, np.ndarray):
             kind = type(value).__name__
             raise TypeError(f"{name} must be a NumPy array {expected} or None, got {kind}")
+        refuse_mask(value, name)
         if value.ndim != len(axes):
             raise ValueError(f"{name} has shape {value.shape}, expected {expected}")
 
     @np.errstate(all="ignore")
     def __call__(self, x: Array) -> Array:
-        y: Array = x if self.weight is None else np.asarray(x, self.weight.dtype) @ self.weight.T
+        y = as_array(x, "x")
+        if self.weight is not None:
+            y = cast(y, self.weight.dtype) @ self.weight.T
         return ACTIVATIONS[self.activation](y if self.bias is None else y + self.bias)
 
 
@@ -73,6 +76,7 @@ class Skip:
     layers: tuple[Any, ...]
 
     def __call__(self, x: Array) -> Array:
+        refuse_mask(x, "x")
         y = run(self.layers, x)
         with np.errstate(all="ignore"):
             sums: Array = y + x[..., :1].astype(y.dtype)
