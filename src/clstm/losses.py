@@ -1,22 +1,33 @@
 """Loss functions with gradients: ``loss, dy = loss_function(y, target, weight=None)``.
 
 Each loss is a weighted mean over the rows of y, that is, over all axes but the last. dy is the
-gradient for `Tape.backward`. Rows of weight 0 are ignored, whatever y and target hold there.
+gradient for `Tape.backward`. Rows of weight 0 are ignored, whatever y and target hold there. y may
+be a list of arrays, as a tape of sequences has it: the mean is over the rows of all of them.
 """
+
+from collections.abc import Callable
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .layout import Array, as_plain
+from .layout import Array, SupportsArray, as_plain
 
 __all__ = ["mean_squared_error", "softmax_cross_entropy"]
 
 Rows = Array | slice
+Loss = Callable[[Array, Array, Array | None], tuple[float, Array]]
 
 
+@overload
 def softmax_cross_entropy(
-    y: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
-) -> tuple[float, Array]:
+    y: SupportsArray, target: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[float, Array]: ...
+@overload
+def softmax_cross_entropy(
+    y: list[Any], target: Any, weight: Any = None
+) -> tuple[float, list[Array]]: ...
+def softmax_cross_entropy(y: Any, target: Any, weight: Any = None) -> tuple[float, Any]:
     """Cross-entropy between class indices and the softmax of y.
 
     With p = softmax(y) along the last axis, and n the index of a row::
@@ -26,26 +37,27 @@ def softmax_cross_entropy(
 
     Parameters
     ----------
-    y : array_like, shape (..., O), floating
+    y : array_like, shape (..., O), floating, or list of ndarray (T_k, O)
         Scores (logits) of the O classes; -inf excludes a class.
-    target : array_like of int, shape (...)
-        Class of each row, from 0 to O - 1.
-    weight : array_like, broadcastable to the shape of `target`, optional
+    target : array_like of int, shape (...), or list of array_like (T_k,)
+        Class of each row, from 0 to O - 1. A list if y is a list of arrays.
+    weight : array_like, broadcastable to the shape of `target`, or list, optional
         Non-negative weights of the rows; 1 by default. Rows of weight 0, such as padding, are
-        ignored, and their y and `target` may have any value.
+        ignored, and their y and `target` may have any value. If y is a list of arrays, a list of
+        weights (T_k,), or of one number for each array.
 
     Returns
     -------
     loss : float
         Weighted mean of the cross-entropy.
-    dy : ndarray, shape and dtype of y
-        Gradient of the loss with respect to y.
+    dy : ndarray, shape and dtype of y, or list of ndarray
+        Gradient of the loss with respect to y; a list if y is a list of arrays.
 
     Raises
     ------
     TypeError
-        If y is not floating-point, `target` does not hold integers, or `weight` does not hold real
-        numbers.
+        If y is not floating-point, `target` does not hold integers, `weight` does not hold real
+        numbers, or one of them has a mask.
     ValueError
         If a shape does not fit, a target is not a class, a weight is negative or not finite, or no
         row has a positive weight (for example if y is empty).
@@ -63,7 +75,7 @@ def softmax_cross_entropy(
     >>> round(loss, 4), dy.tolist()
     (1.3863, [[0.25, 0.25, 0.25, -0.75], [0.0, 0.0, 0.0, 0.0]])
     """
-    return _cross_entropy(*_arrays(y, target, weight))
+    return _of_array_or_list(_cross_entropy, 1, y, target, weight)
 
 
 @np.errstate(all="ignore")
@@ -92,9 +104,15 @@ def _cross_entropy(y: Array, classes: Array, weight: Array | None) -> tuple[floa
     return loss, _like(y, rows, d)
 
 
+@overload
 def mean_squared_error(
-    y: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None
-) -> tuple[float, Array]:
+    y: SupportsArray, target: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[float, Array]: ...
+@overload
+def mean_squared_error(
+    y: list[Any], target: Any, weight: Any = None
+) -> tuple[float, list[Array]]: ...
+def mean_squared_error(y: Any, target: Any, weight: Any = None) -> tuple[float, Any]:
     """Mean of the squared differences between y and `target`.
 
     With n the index of a row and k the index of a feature::
@@ -104,30 +122,33 @@ def mean_squared_error(
 
     Parameters
     ----------
-    y : array_like, shape (..., O), floating
+    y : array_like, shape (..., O), floating, or list of ndarray (T_k, O)
         Output of the model.
-    target : array_like of real numbers, shape (..., O)
-        Expected output. It is not broadcast, and it is converted to y's dtype.
-    weight : array_like, broadcastable to shape (...), optional
+    target : array_like of real numbers, shape (..., O), or list of array_like (T_k, O)
+        Expected output. It is not broadcast, and it is converted to y's dtype. A list if y is a
+        list of arrays.
+    weight : array_like, broadcastable to shape (...), or list, optional
         Non-negative weights of the rows; 1 by default. Rows of weight 0 are ignored, and their y
-        and `target` may have any value.
+        and `target` may have any value. If y is a list of arrays, a list of weights (T_k,), or of
+        one number for each array.
 
     Returns
     -------
     loss : float
         Weighted mean of the squared differences.
-    dy : ndarray, shape and dtype of y
-        Gradient of the loss with respect to y.
+    dy : ndarray, shape and dtype of y, or list of ndarray
+        Gradient of the loss with respect to y; a list if y is a list of arrays.
 
     Raises
     ------
     TypeError
-        If y is not floating-point, or `target` or `weight` does not hold real numbers.
+        If y is not floating-point, `target` or `weight` does not hold real numbers, or one of them
+        has a mask.
     ValueError
         If a shape does not fit, a weight is negative or not finite, or no row has a positive weight
         (for example if y is empty).
     """
-    return _squared_error(*_arrays(y, target, weight))
+    return _of_array_or_list(_squared_error, 0, y, target, weight)
 
 
 @np.errstate(all="ignore")
@@ -146,12 +167,76 @@ def _squared_error(y: Array, wanted: Array, weight: Array | None) -> tuple[float
     return loss, _like(y, rows, d)
 
 
-def _arrays(
-    y: ArrayLike, target: ArrayLike, weight: ArrayLike | None
-) -> tuple[Array, Array, Array | None]:
-    """Convert a loss's arguments; what they run sees the caller's `np.errstate`."""
-    given = None if weight is None else as_plain(weight, "weight")
-    return as_plain(y, "y"), as_plain(target, "target"), given
+def _of_array_or_list(
+    loss_function: Loss, reduced: int, y: Any, target: Any, weight: Any
+) -> tuple[float, Any]:
+    """Convert a loss's arguments, and compute it; conversions see the caller's `np.errstate`.
+
+    A target has y's shape without the last `reduced` axes.
+    """
+    if not _is_list_of_sequences(y):
+        given = None if weight is None else _as_one(weight, "weight")
+        return loss_function(_as_one(y, "y"), _as_one(target, "target"), given)
+    parts = _as_parts(y, "y", len(y))
+    shapes = [part.shape for part in parts]
+    if different := [shape for shape in shapes if shape[1:] != shapes[0][1:]]:
+        raise ValueError(f"y has arrays of shapes {shapes[0]} and {different[0]}: O differs")
+    targets = _as_parts(target, "target", len(y))
+    weights = None if weight is None else _as_parts(weight, "weight", len(y))
+    _check_shapes(targets, [shape[: len(shape) - reduced] for shape in shapes], "target")
+    loss, dy = loss_function(
+        np.concatenate(parts),
+        np.concatenate(targets),
+        None if weights is None else _join_weights(weights, [shape[:-1] for shape in shapes]),
+    )
+    return loss, np.split(dy, np.cumsum([len(part) for part in parts[:-1]], dtype=np.intp))
+
+
+def _is_list_of_sequences(value: object) -> bool:
+    """Tell such a list from array_like ones, of numbers or of rows (O,)."""
+    if not isinstance(value, list):
+        return False
+    return any(isinstance(part, np.ndarray) and part.ndim > 1 for part in value)
+
+
+def _as_one(value: Any, name: str) -> Array:
+    """Convert an argument that is one array."""
+    try:
+        return as_plain(value, name)
+    except ValueError:
+        if not isinstance(value, (list, tuple)):
+            raise
+        raise ValueError(
+            f"{name} must be one array, or, like y, a list of arrays, got a {type(value).__name__} "
+            "of parts that differ in shape"
+        ) from None
+
+
+def _as_parts(value: Any, name: str, count: int) -> list[Array]:
+    """Convert an argument that is a list, of one array for each of y's."""
+    if not isinstance(value, (list, tuple)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be a list of arrays, because y is one, got {kind}")
+    parts = [_as_one(part, f"{name}[{k}]") for k, part in enumerate(tuple(value))]
+    if len(parts) != count:
+        raise ValueError(f"{name} has {len(parts)} arrays, expected y's {count}")
+    return parts
+
+
+def _check_shapes(parts: list[Array], shapes: list[tuple[int, ...]], name: str) -> None:
+    for k, (part, expected) in enumerate(zip(parts, shapes, strict=True)):
+        if part.shape != expected:
+            raise ValueError(f"{name}[{k}] has shape {part.shape}, expected {expected} as y[{k}]")
+
+
+def _join_weights(parts: list[Array], shapes: list[tuple[int, ...]]) -> Array:
+    """Concatenate the weights of several arrays' rows; one of no axes holds for all its rows."""
+    filled = [
+        np.full(shape, part) if part.ndim == 0 else part
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
+    _check_shapes(filled, shapes, "weight")
+    return np.concatenate(filled)
 
 
 def _check_scores(y: Array) -> None:

@@ -103,6 +103,32 @@ def test_run():
     np.testing.assert_array_equal(run([], X), X)
 
 
+def test_sequences_of_unequal_length_go_through_every_layer():
+    x = [X[:3, 0], X[:1, 1], X[:0, 2], X[:, 0]]
+    lstm, dense = draw_model(output_size=None), linear(1, 2, 3, activation="tanh")
+    layers = [linear(2, 2, 2), lstm, Skip((dense,)), Dense(activation="softmax")]
+    result = run(layers, x)
+    assert [y.shape for y in result] == [(3, 2), (1, 2), (0, 2), (4, 2)]
+    for given, y in zip(x, result, strict=True):
+        np.testing.assert_allclose(y, run(layers, given), rtol=1e-5, atol=1e-7)
+    assert run(layers, []) == []
+    assert run([], x)[0] is x[0]
+
+
+def test_what_is_no_sequence_is_refused():
+    dense = linear(0, 4, 2)
+    for layers in ([], [dense], [draw_model(output_size=None), dense]):
+        with pytest.raises(
+            TypeError, match=r"x must be a NumPy array or a list of .*x\[0\] is list"
+        ):
+            run(layers, [[1.0, 2.0]])
+        with pytest.raises(TypeError, match="x must be a NumPy array, got tuple"):
+            run(layers, (X, X))
+    for layer in (dense, Dense(activation="tanh"), Skip((dense,))):
+        with pytest.raises(TypeError, match="x must be a NumPy array, got list"):
+            layer([X])
+
+
 def test_what_is_no_layer_is_refused():
     lstm = draw_model(output_size=None)
     node = Node("the node", lstm, ())

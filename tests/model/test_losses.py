@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import clstm
 from clstm.losses import mean_squared_error, softmax_cross_entropy
 from tests.support.formulas import cross_entropy_by_formula, squared_error_by_formula
 
@@ -227,5 +228,85 @@ def test_bad_input_cross_entropy(y, target, weight, error, message):
     ],
 )
 def test_bad_input_squared_error(y, target, weight, error, message):
+    with pytest.raises(error, match=message):
+        mean_squared_error(y, target, weight)
+
+
+# ---- Lists of arrays, as a tape of sequences has them ----
+
+STEPS = (3, 0, 1, 4)
+
+
+def draw_list(loss_function, steps=STEPS):
+    rng = np.random.default_rng(6)
+    y = rng.normal(0, 2, (sum(steps), 3)).astype(np.float32)
+    if loss_function is softmax_cross_entropy:
+        target = rng.integers(3, size=len(y))
+    else:
+        target = rng.normal(0, 2, y.shape)
+    weight = rng.uniform(0, 2, len(y))
+    cuts = np.cumsum(steps[:-1])
+    return [np.split(array, cuts) for array in (y, target, weight)]
+
+
+@losses
+@pytest.mark.parametrize("steps", [STEPS, (2, 2, 2), (5,)])
+def test_a_list_of_arrays_is_all_its_rows(loss_function, steps):
+    """A list is returned, of arrays that differ in length or not, for the tape of a list."""
+    y, target, weight = draw_list(loss_function, steps)
+    for given_weight in (None, weight):
+        whole = given_weight and np.concatenate(given_weight)
+        loss, dy = loss_function(y, target, given_weight)
+        expected, expected_dy = loss_function(np.concatenate(y), np.concatenate(target), whole)
+        assert loss == expected
+        assert [part.shape for part in dy] == [part.shape for part in y]
+        assert {part.dtype for part in dy} == {y[0].dtype}
+        np.testing.assert_array_equal(np.concatenate(dy), expected_dy)
+    of_list = list(range(len(steps)))
+    of_list[0] = 1
+    repeated = [np.full(n, w) for n, w in zip(steps, of_list, strict=True)]
+    assert loss_function(y, target, of_list)[0] == loss_function(y, target, repeated)[0]
+
+
+@losses
+def test_a_tape_of_a_list_takes_the_gradient_of_one(loss_function):
+    x = [np.ones((steps, 2)) for steps in STEPS]
+    _, target, _ = draw_list(loss_function)
+    tape = clstm.LSTM(2, 3, rng=0).record(x)
+    _, dy = loss_function(tape.y, target)
+    assert [part.shape for part in tape.backward(dy).x] == [part.shape for part in x]
+
+
+@losses
+def test_a_list_of_rows_is_one_array(loss_function):
+    y, target, _ = draw(loss_function, (3, 4), np.random.default_rng(7))
+    expected, expected_dy = loss_function(y, target)
+    for same in (list(y), y.tolist()):
+        loss, dy = loss_function(same, list(target))
+        assert loss == expected
+        np.testing.assert_array_equal(dy, expected_dy)
+
+
+A, B = np.zeros((3, 4), np.float32), np.zeros((2, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("y", "target", "weight", "error", "message"),
+    [
+        ([A, B], A, None, TypeError, "target must be a list of arrays, because y is one, got nd"),
+        ([A, B], [A, B], 1.0, TypeError, "weight must be a list of arrays, because y is one"),
+        ([A, B], [A], None, ValueError, "target has 1 arrays, expected y's 2"),
+        ([A, B], [A, A], None, ValueError, r"target\[1\] has shape \(3, 4\), expected \(2, 4\)"),
+        ([A, B], [A, B], [1], ValueError, "weight has 1 arrays, expected y's 2"),
+        ([A, B], [A, B], [1, A], ValueError, r"weight\[1\] has shape \(3, 4\), expected \(2,\)"),
+        ([A, B], [A, [[1], [2, 3]]], None, ValueError, r"target\[1\] must be one array"),
+        ([A, B[:, :3]], [A, B], None, ValueError, r"y has arrays of shapes \(3, 4\) and \(2, 3\)"),
+        (A, [A, B], None, ValueError, "target must be one array, or, like y, a list of arrays"),
+        (A, A, [[1], [2, 3]], ValueError, "weight must be one array, or, like y, a list"),
+        ([[1.0], [2.0, 3.0]], A, None, ValueError, "y must be one array, or, like y, a list"),
+        ([np.zeros((0, 4))], [np.zeros((0, 4))], None, ValueError, "y must have at least one row"),
+    ],
+)
+def test_lists_that_do_not_fit(y, target, weight, error, message):
     with pytest.raises(error, match=message):
         mean_squared_error(y, target, weight)

@@ -122,7 +122,8 @@ def test_losses(loss_function):
     refuses("y", loss_function, masked(*Y), target)
     refuses("target", loss_function, ones(*Y), hidden)
     refuses("weight", loss_function, ones(*Y), target, masked(T, B))
-    refuses("y", loss_function, [masked(B, HIDDEN), masked(B, HIDDEN)], target[:2])
+    refuses("y[0]", loss_function, [masked(B, HIDDEN), masked(B, HIDDEN)], target[:2])
+    refuses("y", loss_function, [masked(HIDDEN), masked(HIDDEN)], target[0])
     refuses("target", loss_function, ones(*Y), list(hidden))
     refuses("weight", loss_function, ones(*Y), target, [[1.0, np.ma.masked]] * T)
 

@@ -166,6 +166,14 @@ def test_out_must_be_exact(out, error, words):
         Case().model()(Case().x(), out=out)
 
 
+SEQUENCES = np.array([np.zeros((2, 5)), np.zeros((3, 5))], object)
+
+
+def test_an_array_of_sequences_is_a_list_of_them():
+    """As the message of the test below says."""
+    assert [y.shape for y in Case().model()(list(SEQUENCES))[0]] == [(2, 6), (3, 6)]
+
+
 @pytest.mark.parametrize(
     ("x", "error", "words"),
     [
@@ -173,7 +181,8 @@ def test_out_must_be_exact(out, error, words):
         ("text", TypeError, "x must be a NumPy array, got str"),
         (None, TypeError, "x must be a NumPy array, got NoneType"),
         (np.zeros((7, 3, 5), complex), TypeError, "x must hold real numbers, got dtype complex"),
-        (np.zeros((7, 3, 5), object), TypeError, "x must hold real numbers, got dtype object"),
+        (np.zeros((7, 3, 5), object), TypeError, r"got dtype object: x\.astype\(float\) converts"),
+        (SEQUENCES, TypeError, r"got dtype object: list\(x\) makes its arrays a list of sequences"),
         (np.zeros((7, 3, 5), "U1"), TypeError, "x must hold real numbers"),
         (np.zeros((7, 3, 5), "M8[s]"), TypeError, "x must hold real numbers"),
         (np.zeros((7, 3, 12)), ValueError, "x has 12 features, expected input_size=5"),

@@ -5,11 +5,12 @@ A model that is more than an LSTM is a list of layers, each a function of a sequ
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from ..layout import Array, as_array, cast, refuse_mask
+from ..layout import Array, SupportsArray, as_array, cast, refuse_mask
+from ..lengths import as_arrays
 from ..lstm import LSTM
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -76,29 +77,41 @@ class Skip:
     layers: tuple[Any, ...]
 
     def __call__(self, x: Array) -> Array:
-        refuse_mask(x, "x")
-        y = run(self.layers, x)
+        array = as_array(x, "x")
+        y = run(self.layers, array)
         with np.errstate(all="ignore"):
-            sums: Array = y + x[..., :1].astype(y.dtype)
+            sums: Array = y + array[..., :1].astype(y.dtype)
         return sums
 
 
-def run(layers: Sequence[Any], x: Array) -> Array:
+@overload
+def run(layers: Sequence[Any], x: SupportsArray) -> Array: ...
+@overload
+def run(layers: Sequence[Any], x: list[Any]) -> list[Array]: ...
+def run(layers: Sequence[Any], x: Any) -> Any:
     """Send a sequence, an array as `LSTM` takes it, through all layers.
+
+    A list of sequences (T_i, I) goes through each layer as a whole, and a list is returned.
 
     Raises
     ------
     TypeError
-        If `layers` is not a list, or one of them is not a layer.
+        If `layers` is not a list, one of them is not a layer, or x is no array or list of arrays.
+    ValueError
+        If a shape does not fit.
     """
     if isinstance(layers, Mapping) or not isinstance(layers, Iterable):
         kind = type(layers).__name__
         raise TypeError(f"layers must be a list of layers, got {kind}: a single one is [layer]")
+    y: Any = as_arrays(x, "x") if isinstance(x, list) else as_array(x, "x")
     for k, layer in enumerate(layers):
         if not callable(layer):
             raise TypeError(f"layers[{k}] must be a layer, got {_not_a_layer(layer)}")
-        x = layer(x)[0] if isinstance(layer, LSTM) else layer(x)
-    return x
+        if isinstance(layer, LSTM):
+            y, _ = layer(y)
+        else:
+            y = [layer(part) for part in y] if isinstance(y, list) else layer(y)
+    return y
 
 
 def _not_a_layer(value: Any) -> str:
