@@ -7,10 +7,12 @@ continues from the state that the next call is given.
 
 Two options of Keras change which part of the output Keras returns:
 
-- ``return_sequences=False``: only the last step, here ``y[:, -1]``; for a Bidirectional layer the
-  last h of each direction, here ``(h, c) = state; h[-2], h[-1]``.
-- ``go_backwards=True`` is ``direction="reverse"``. Keras leaves the steps in reversed order: its
-  output is ``y[:, ::-1]`` here, and its last step ``y[:, 0]``.
+- ``return_sequences=False``: only the last step of each direction. Of a forward LSTM it is
+  ``y[:, -1]`` here, also with a readout. A reverse direction ends at the first step of y, so
+  `load` and `from_keras` refuse Bidirectional layers and ``go_backwards=True`` then; `read` returns
+  layers that compute it.
+- ``go_backwards=True`` is ``direction="reverse"``. y has the order of time; Keras leaves the steps
+  in reversed order: its output with ``return_sequences=True`` is ``y[:, ::-1]``.
 """
 
 from .reader import from_keras, load, read

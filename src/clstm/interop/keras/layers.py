@@ -51,6 +51,13 @@ class Last:
     bidirectional: bool
     reverse: bool
 
+    @property
+    def formula(self) -> str:
+        """What it computes from y (B, T, O), for messages."""
+        if self.bidirectional:
+            return "np.concatenate([y[:, -1, :H], y[:, 0, H:]], axis=-1)"
+        return "y[:, 0]" if self.reverse else "y[:, -1]"
+
     def __call__(self, y: Array) -> Array:
         first, last = y[..., 0, :], y[..., -1, :]
         if not self.bidirectional:

@@ -49,6 +49,8 @@ def load(path: str | os.PathLike[str], *, architecture: str | None = None) -> LS
     ------
     ValueError
         If the file holds anything else; the message names the layer, and `read` if it can read it.
+        Also if Keras returns the last h of a reverse direction, with ``return_sequences=False``,
+        which is not the last step of y.
     OSError, ImportError
         If the file cannot be read; if h5py is not installed.
     """
@@ -99,12 +101,16 @@ def from_keras(layer: Any) -> LSTM:
 
 
 def _only_lstm(layers: list[Any]) -> LSTM:
-    """Return the layers as one LSTM, ignoring a `Last` or `Reversed` after all LSTMs."""
+    """Return the layers as one LSTM, ignoring `Reversed` or a `Last` that is y[:, -1] after it."""
     k = next((k for k, layer in enumerate(layers) if isinstance(layer, (Last, Reversed))), None)
     if k is not None and not any(isinstance(layer, LSTM) for layer in layers[k:]):
-        both = isinstance(layers[k], Last) and layers[k].bidirectional
-        if not both or k == len(layers) - 1:  # a Dense of both last h is no readout of y
-            layers = layers[:k] + layers[k + 1 :]
+        if isinstance(layers[k], Last) and layers[k].formula != "y[:, -1]":
+            raise ValueError(
+                f"its result with return_sequences=False is {layers[k].formula}, not y[:, -1]: "
+                f"{_READER} returns the list of layers that computes it from the file, and the "
+                "same layer with return_sequences=True is a model"
+            )
+        layers = layers[:k] + layers[k + 1 :]
     return only_lstm(layers, _READER)
 
 
