@@ -3,6 +3,7 @@
 # lint    style, types, compiler warnings      clean      removes all build products
 # wheel   for Linux with this glibc or a newer one, in build/wheelhouse
 # format-check   the style of the C lines changed since main, or since BASE=COMMIT
+# test-mutants   N=10 more small faults in core and Python each, which the tests must find; SEED=1
 #
 # These targets use the project's own virtual environment, build/venv. The C library alone needs only a compiler:
 #
@@ -19,7 +20,7 @@ sources := setup.py pyproject.toml MANIFEST.in README.md LICENSE $(shell find pa
     $(shell find include src/clstm -name '*.[ch]' -o -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]')
 sources := $(filter-out src/clstm/include/% src/clstm/_api/%,$(sources))
 
-.PHONY: demo test test-long bench lint format-check wheel clean install-c uninstall-c force
+.PHONY: demo test test-long test-mutants bench lint format-check wheel clean install-c uninstall-c force
 
 demo: $(venv)/examples.stamp
 	$(python) examples/digits.py
@@ -31,6 +32,13 @@ test: $(venv)/test.stamp
 
 test-long: $(venv)/test.stamp
 	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q $(workers) -m 'long or not peers'
+
+# Continues earlier runs of the same seed; `$(python) -m tests.mutation report` lists what no test found. With the
+# peers' packages (`make build/venv/peers.stamp`) it also judges the readers of their files.
+N ?= 10
+SEED ?= 1
+test-mutants: $(venv)/test.stamp
+	for area in core python; do nice -n 15 $(python) -m tests.mutation run $$area $(N) --seed $(SEED) || exit 1; done
 
 # RUNS=3 measures three times; the report then has the median and the worst run. MACHINE names the report's files in
 # docs/benchmarks; by default it is made of the CPU's name, the instruction set and the number of CPUs.

@@ -1,0 +1,130 @@
+"""Which files are changed, which of their lines are not, and which tests look at a file."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.mutation.changes import Change
+from tests.mutation.in_python import changes_in_python
+from tests.mutation.in_text import changes_in_c, changes_in_cython
+
+AREAS = {"core": (".c", ".h"), "python": (".py", ".pyx", ".pxi", ".pxd")}
+SOURCES = Path("src/clstm")
+
+# Thresholds and wrappers; what other CPUs compile; transcriptions, which the compiler checks.
+NO_FILES = re.compile(
+    r"core/(tuning|trace|asserts|real_\w+|kernels_neon|kernels/prelude|fp_environment)\b"
+    r"|core/trace\.c|/(clstm_c|__init__|_core)\.pxd|_boundary/generate\.py|__main__\.py"
+    r"|src/clstm/(_api|include|lib)/"
+)
+# Speed alone: prefetches, spins, the choice of windows and tiles. Checks that release builds lack.
+# Of calls that host programs may cancel, when they ask.
+NO_LINES_OF_C = re.compile(
+    r"assert|prefetch|fetch_|TUNE_|[Tt]race|\bspins|clstm_i_pause|clstm_i_poll|poll_work|nontemporal"
+    r"|next_(row_)?window|\(window\)|tile_rows|tile_width|next_rows|UNROLL|backwards"
+)
+NO_LINES_OF_CYTHON = re.compile(r"\braise\b|SHARED")
+NO_FUNCTIONS = re.compile(r"^__repr__$|^__del__$")
+
+
+class Tests(NamedTuple):
+    first: tuple[str, ...]  # files, the most likely to fail first
+    rest: tuple[str, ...] = ()  # for mutants that pass them
+
+
+def of(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/test_{name}.py" for name in names)
+
+
+# What a test of one option finds, a quick one finds, too: the long ones come last.
+QUICK = of("numerics", "projection", "initial_state", "dropout", "lengths", "directions")
+STREAMS = of("numerics", "stream_arrays", "streams", "stream_rows", "stream_threads")
+CELLS = of("numerics", "cells", "cell_functions", "cell_gradients")
+LONG = of("numerics", "gradients", "options", "windows", "forward", "teams", "engines")
+LONGEST = of("numerics", "option_gradients", "threads") + of("embed", "native")
+CORE = Tests(QUICK + STREAMS[:2] + CELLS[:1] + LONG[:2], LONG[2:] + STREAMS[2:] + LONGEST)
+MODEL = of("model", "model", "configuration", "cell_configuration", "cell_files", "load", "optim")
+MODEL += of("numerics", "arrays", "conversions", "stream_arrays", "initial_state", "lengths")
+SHIPPED = of("interop", "options", "layers") + of("project", "docs")
+PYTHON = Tests(
+    MODEL, QUICK + of("numerics", "windows", "trace", "streams", "teams") + of("model", "leaks")
+)
+
+ONNX = of("interop/onnx", "nodes", "apart", "save", "refused", "shapes", "chain", "load")
+ENGINES = of("numerics", "engines", "teams", "trace")
+
+TESTS = [
+    (r"core/kernels/activations", Tests(of("numerics", "activations"), QUICK + CELLS)),
+    (r"core/kernels/(cell_variants|gates)", Tests(CELLS, CORE.first + CORE.rest)),
+    (r"optimisers\.h", Tests(of("model", "optim"), of("numerics", "convergence") + LONGEST[2:])),
+    (r"core/(passes/)?stream", Tests(STREAMS[:3] + QUICK, STREAMS[3:] + LONGEST[2:])),
+    (r"core/file_", Tests(of("embed", "safetensors"), LONGEST[2:])),
+    (r"core/schedule", Tests(of("embed", "schedule") + QUICK, LONGEST)),
+    (
+        r"core/(threads|seats|forks)",
+        Tests(of("embed", "pool") + of("numerics", "teams"), LONGEST + of("model", "leaks")),
+    ),
+    (
+        r"core/(model|cache|status|memory|dispatch)\.",
+        Tests(of("model", "configuration", "cell_files", "optim") + QUICK, LONGEST[2:] + CORE.rest),
+    ),
+    (r"core/", CORE),
+    (r"interop/onnx/", Tests(ONNX, of("interop", "layers", "options") + of("peers", "onnx_cells"))),
+    (r"interop/keras/", Tests(of("interop/keras", "files", "layers"), of("interop", "options"))),
+    (
+        r"interop/(torch/|torch_names)",
+        Tests(
+            of("interop", "safetensors") + of("interop/torch", "weights", "accelerate", "models"),
+            of("interop/torch", "module") + of("interop", "options"),
+        ),
+    ),
+    (r"interop/rtneural/", Tests(of("interop/rtneural", "read", "refused"), of("model", "load"))),
+    (
+        r"interop/(guitarml|nam|json_files|gates|layers|errors)",
+        Tests(
+            of("interop", "json_files", "guitarml", "nam", "layers", "options"),
+            of("interop/rtneural", "read", "refused") + of("interop/keras", "files"),
+        ),
+    ),
+    (r"interop/", Tests(of("interop", "safetensors", "options", "layers"), of("model", "load"))),
+    (r"clstm/(cli|info)\.", Tests(of("model", "cli"), SHIPPED + MODEL)),
+    (r"clstm/losses\.", Tests(of("model", "losses"), of("numerics", "convergence"))),
+    (r"clstm/optim\.", Tests(of("model", "optim"), of("numerics", "convergence"))),
+    (r"clstm/(cell|options|configuration)\.", Tests(MODEL[1:4] + MODEL[:1], PYTHON.rest + SHIPPED)),
+    (r"clstm/(load|state_dict)\.", Tests(of("model", "load", "model"), MODEL + SHIPPED)),
+    (r"clstm/(stream|_boundary/_stream)", Tests(STREAMS[:3], STREAMS[3:] + MODEL)),
+    (r"clstm/(blas_threads|engine|_blas|threads)", Tests(ENGINES, MODEL + LONGEST[1:2])),
+    (r"clstm/dropout\.", Tests(of("numerics", "dropout", "options"), MODEL)),
+    (r"clstm/windows\.", Tests(of("numerics", "windows"), MODEL)),
+    (r"", PYTHON._replace(rest=PYTHON.rest + SHIPPED)),
+]
+
+
+def chosen_tests(path: str) -> Tests:
+    """Return the tests of a source; none runs twice."""
+    tests = next(tests for pattern, tests in TESTS if re.search(pattern, path))
+    return tests._replace(rest=tuple(dict.fromkeys(t for t in tests.rest if t not in tests.first)))
+
+
+def files(root: Path, area: str) -> list[str]:
+    """Return the sources of an area, relative to the root."""
+    found = [p for p in (root / SOURCES).rglob("*") if p.suffix in AREAS[area]]
+    names = sorted(path.relative_to(root).as_posix() for path in found)
+    return [name for name in names if not NO_FILES.search(name)]
+
+
+def changes_in(path: str, text: str) -> list[Change]:
+    """Return the changes of a source, in the order of the text."""
+    suffix = Path(path).suffix
+    if suffix == ".py":
+        return changes_in_python(text, NO_FUNCTIONS)
+    if suffix in AREAS["python"]:
+        return changes_in_cython(text, NO_LINES_OF_CYTHON)
+    return changes_in_c(text, NO_LINES_OF_C)
+
+
+def changes_of_area(root: Path, area: str) -> Iterator[tuple[str, Change]]:
+    for path in files(root, area):
+        for change in changes_in(path, (root / path).read_text("utf-8")):
+            yield path, change
