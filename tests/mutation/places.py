@@ -41,8 +41,24 @@ def of(folder: str, *names: str) -> tuple[str, ...]:
 QUICK = of("numerics", "projection", "initial_state", "dropout", "lengths", "directions")
 STREAMS = of("numerics", "stream_arrays", "streams", "stream_rows", "stream_threads")
 CELLS = of("numerics", "cells", "cell_functions", "cell_gradients")
-LONG = of("numerics", "gradients", "options", "windows", "forward", "teams", "engines")
-LONGEST = of("numerics", "option_gradients", "threads") + of("embed", "native")
+LONG = of("numerics", "gradients", "options", "windows", "teams", "engines", "forward")
+# Those of the package's own archive; the others compile the core again.
+NATIVE = tuple(
+    f"tests/embed/test_native.py::test_{name}"
+    for name in (
+        "refusals",
+        "empty_sequences",
+        "an_engine_by_its_name",
+        "a_hosts_gemm_is_for_the_blas_engine",
+        "streams_in_c[package]",
+        "training_in_c[package]",
+        "a_team_of_posix_threads_gives_the_same_numbers",
+        "gradients_of_a_team_of_posix_threads",
+        "a_call_takes_no_memory_for_its_length",
+        "out_of_memory_leaves_everything_usable",
+    )
+)
+LONGEST = of("numerics", "option_gradients", "threads") + NATIVE
 CORE = Tests(QUICK + STREAMS[:2] + CELLS[:1] + LONG[:2], LONG[2:] + STREAMS[2:] + LONGEST)
 MODEL = of("model", "model", "configuration", "cell_configuration", "cell_files", "load", "optim")
 MODEL += of("numerics", "arrays", "conversions", "stream_arrays", "initial_state", "lengths")
@@ -57,9 +73,9 @@ ENGINES = of("numerics", "engines", "teams", "trace")
 TESTS = [
     (r"core/kernels/activations", Tests(of("numerics", "activations"), QUICK + CELLS)),
     (r"core/kernels/(cell_variants|gates)", Tests(CELLS, CORE.first + CORE.rest)),
-    (r"optimisers\.h", Tests(of("model", "optim"), of("numerics", "convergence") + LONGEST[2:])),
-    (r"core/(passes/)?stream", Tests(STREAMS[:3] + QUICK, STREAMS[3:] + LONGEST[2:])),
-    (r"core/file_", Tests(of("embed", "safetensors"), LONGEST[2:])),
+    (r"optimisers\.h", Tests(of("model", "optim"), of("numerics", "convergence") + NATIVE)),
+    (r"core/(passes/)?stream", Tests(STREAMS[:3] + QUICK, STREAMS[3:] + NATIVE)),
+    (r"core/file_", Tests(of("embed", "safetensors"), NATIVE)),
     (r"core/schedule", Tests(of("embed", "schedule") + QUICK, LONGEST)),
     (
         r"core/(threads|seats|forks)",
@@ -67,7 +83,7 @@ TESTS = [
     ),
     (
         r"core/(model|cache|status|memory|dispatch)\.",
-        Tests(of("model", "configuration", "cell_files", "optim") + QUICK, LONGEST[2:] + CORE.rest),
+        Tests(of("model", "configuration", "cell_files", "optim") + QUICK, NATIVE + CORE.rest),
     ),
     (r"core/", CORE),
     (r"interop/onnx/", Tests(ONNX, of("interop", "layers", "options") + of("peers", "onnx_cells"))),

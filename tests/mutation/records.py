@@ -20,7 +20,9 @@ class Record:
     operator: str
     before: str
     after: str
-    result: str  # killed, survived; or uncounted: refused by the compiler, same object code
+    result: (
+        str  # killed, survived; or uncounted: refused by the compiler, same object code, unclear
+    )
     by: str = ""  # the test that failed, or hung
     seconds: float = 0
     commit: str = ""
