@@ -221,7 +221,7 @@
    7. Structs and defaults
 
    Every struct is initialised by its CLSTM_..._INIT macro, which also records its size, so that later versions can add
-   fields. Zero means the default in every field (but see the optimisers).
+   fields. Zero means the default in every field (but see the optimisers and clstm_around).
 
    8. Threads and ownership
 
@@ -273,7 +273,8 @@ typedef enum clstm_status {
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
     CLSTM_UNKNOWN_ENGINE,   /* the context's engine, or the environment's CLSTM_ENGINE, is neither "packed" nor "blas" */
     CLSTM_INVALID_FILE,     /* the file is malformed, or was not written by LSTM.save */
-    CLSTM_FILE_ERROR        /* the file cannot be opened or read; errno says why */
+    CLSTM_FILE_ERROR,       /* the file cannot be opened or read; errno says why */
+    CLSTM_STREAM_ONLY       /* the model has gains or a skip around it, which only streams play */
 } clstm_status;
 
 /* The message for a status: English, without a full stop. Static, never NULL. */
@@ -471,6 +472,14 @@ clstm_status clstm_model_create(const clstm_config *config, const float *paramet
 clstm_status clstm_model_create_f64(const clstm_config *config, const double *parameters,
                                     const clstm_context *context, clstm_model **model);
 
+/* Makes a model on the caller's flat array, which the model uses without a copy, and which must stay until
+   clstm_model_free. After writing to the array, with exclusive access to the model, call clstm_model_touch. */
+clstm_status clstm_model_create_on(const clstm_config *config, float *parameters, const clstm_context *context,
+                                   clstm_model **model);
+clstm_status clstm_model_create_on_f64(const clstm_config *config, double *parameters, const clstm_context *context,
+                                       clstm_model **model);
+clstm_status clstm_model_touch(clstm_model *model);
+
 /* Replaces all parameters by a copy of the flat array. Needs exclusive access to the model. */
 clstm_status clstm_model_update(clstm_model *model, const float *parameters);
 clstm_status clstm_model_update_f64(clstm_model *model, const double *parameters);
@@ -485,7 +494,9 @@ void clstm_model_free(clstm_model *model);
 /* ---- Models from files ----------------------------------------------------------------------------------- */
 
 /* Makes a model from a safetensors file of LSTM.save, with the file's type and configuration, which clstm_model_is_f64
-   and clstm_model_config return. batch_first is ignored: arrays in C are always (T, B, .).
+   and clstm_model_config return. batch_first is ignored: arrays in C are always (T, B, .). From a file of
+   Sequential.save, if its layers are an LSTM, a skip of its first feature around it or not, and a gain before and after
+   them or not: clstm_model_around returns these. Other files of Sequential.save are CLSTM_INVALID_FILE.
 
    The model owns copies of all numbers and is freed like any other. On failure *model is NULL, and the status is
    CLSTM_INVALID_ARGUMENT, CLSTM_INVALID_FILE, CLSTM_OUT_OF_MEMORY or, for a path only, CLSTM_FILE_ERROR.
@@ -508,6 +519,26 @@ int clstm_model_is_f64(const clstm_model *model);
 
 /* The configuration, with num_layers at least 1; valid until clstm_model_free. NULL for NULL. */
 const clstm_config *clstm_model_config(const clstm_model *model);
+
+/* What a stream plays around the LSTM, as amplifier models need it. With u = input_gain x and the LSTM's output f,
+
+       y[o] = output_gain (f(u)[o] + skip u[0])  for every output o
+
+   A model with other values than those of CLSTM_AROUND_INIT is for streams: clstm_forward and clstm_record return
+   CLSTM_STREAM_ONLY. */
+typedef struct clstm_around {
+    size_t size;
+    double input_gain, skip, output_gain; /* finite */
+} clstm_around;
+#define CLSTM_AROUND_INIT {sizeof(clstm_around), 1, 0, 1}
+
+/* Needs exclusive access to the model. Streams adopt it when they are made, and by clstm_stream_refresh if they were
+   made of a model with other values than those of CLSTM_AROUND_INIT, too. CLSTM_INVALID_ARGUMENT if a number is not
+   finite. */
+clstm_status clstm_model_set_around(clstm_model *model, const clstm_around *around);
+
+/* Valid until clstm_model_free. NULL for NULL. */
+const clstm_around *clstm_model_around(const clstm_model *model);
 
 /* ---- Forward --------------------------------------------------------------------------------------------- */
 
@@ -636,43 +667,56 @@ void clstm_tape_free(clstm_tape *tape);
 
 /* ---- Optimisers ------------------------------------------------------------------------------------------ */
 
-/* Updates of flat arrays of clstm_config_count elements. A step changes the model in place and needs exclusive access
-   to it. Gradients are those of clstm_backward. The optimiser's state (m and v, or velocity) is owned by the caller,
-   and is zero before the first step. Arrays must not overlap. In the settings zero means zero: the INIT macros hold the
-   usual values. */
+/* A step changes a model in place, whose flat array has clstm_config_count elements, and needs exclusive access to it.
+   An update does the same to n parameters of the caller's own: those of a layer beside a model, or some of a model made
+   by clstm_model_create_on. Gradients are those of clstm_backward, or the caller's. The optimiser's state (m and v, or
+   velocity) is owned by the caller, and is zero before the first step. Arrays must not overlap. In the settings zero
+   means zero: the INIT macros hold the usual values. */
 
 /* Adam. For a gradient g and step t, counted from 1:
 
        m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-       p = p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+       p = p - lr weight_decay p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
-   D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1. */
+   D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1; weight decay: I. Loshchilov,
+   F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2. */
 typedef struct clstm_adam {
     size_t size;
     size_t step; /* t, at least 1 */
     double lr;
     double beta1, beta2;
     double eps;
+    double weight_decay;
 } clstm_adam;
-#define CLSTM_ADAM_INIT {sizeof(clstm_adam), 1, 1e-3, 0.9, 0.999, 1e-8}
+#define CLSTM_ADAM_INIT {sizeof(clstm_adam), 1, 1e-3, 0.9, 0.999, 1e-8, 0}
 
 clstm_status clstm_adam_step(clstm_model *model, const clstm_adam *adam, const float *gradients, float *m, float *v,
                              const clstm_context *context);
 clstm_status clstm_adam_step_f64(clstm_model *model, const clstm_adam *adam, const double *gradients, double *m,
                                  double *v, const clstm_context *context);
 
-/* Gradient descent with momentum: velocity = momentum velocity + g, p = p - lr velocity. */
+clstm_status clstm_adam_update(size_t n, const clstm_adam *adam, float *parameters, const float *gradients, float *m,
+                               float *v, const clstm_context *context);
+clstm_status clstm_adam_update_f64(size_t n, const clstm_adam *adam, double *parameters, const double *gradients,
+                                   double *m, double *v, const clstm_context *context);
+
+/* Gradient descent with momentum: velocity = momentum velocity + g, p = p - lr weight_decay p - lr velocity. */
 typedef struct clstm_sgd {
     size_t size;
     double lr;
     double momentum;
+    double weight_decay;
 } clstm_sgd;
-#define CLSTM_SGD_INIT {sizeof(clstm_sgd), 1e-2, 0}
+#define CLSTM_SGD_INIT {sizeof(clstm_sgd), 1e-2, 0, 0}
 
 clstm_status clstm_sgd_step(clstm_model *model, const clstm_sgd *sgd, const float *gradients, float *velocity,
                             const clstm_context *context);
 clstm_status clstm_sgd_step_f64(clstm_model *model, const clstm_sgd *sgd, const double *gradients, double *velocity,
                                 const clstm_context *context);
+clstm_status clstm_sgd_update(size_t n, const clstm_sgd *sgd, float *parameters, const float *gradients,
+                              float *velocity, const clstm_context *context);
+clstm_status clstm_sgd_update_f64(size_t n, const clstm_sgd *sgd, double *parameters, const double *gradients,
+                                  double *velocity, const clstm_context *context);
 
 /* Scales n gradients by one factor, so that their norm is at most max_norm > 0. *norm is the norm before, summed in
    double; if it is infinite or NaN, nothing is scaled.

@@ -8,7 +8,7 @@
 (10, 4, 2)
 """
 
-from . import losses, optim
+from . import layers, losses, optim
 from ._core import version as __version__
 from .cell import Activation, Cell
 from .engine import get_engine, get_team, set_engine, set_team
@@ -16,6 +16,7 @@ from .info import config, get_include, get_library, show_config
 from .load import load
 from .lstm import LSTM
 from .parameters import Parameters
+from .sequential import Sequential, SequentialTape
 from .stream import Stream
 from .tape import Gradients, Tape
 from .threads import get_num_threads, set_num_threads
@@ -27,6 +28,8 @@ __all__ = [
     "Cell",
     "Gradients",
     "Parameters",
+    "Sequential",
+    "SequentialTape",
     "Stream",
     "Tape",
     "Windows",
@@ -37,6 +40,7 @@ __all__ = [
     "get_library",
     "get_num_threads",
     "get_team",
+    "layers",
     "load",
     "losses",
     "optim",

@@ -39,9 +39,7 @@ def tanh(x: _Array) -> _Array: ...
 def clip_global_norm(flat: _Array, max_norm: float, threads: int) -> float: ...
 def sigmoid(x: _Array) -> _Array: ...
 
-@final
-class Model:
-    def __new__(cls, config: _Configuration, flat: _Array) -> Self: ...
+class Store:
     @property
     def elements(self) -> int: ...
     def replace(self, flat: _Array) -> None: ...
@@ -55,7 +53,8 @@ class Model:
         m: _Array,
         v: _Array,
         progress: Progress,
-        settings: tuple[float, float, float, float],
+        settings: tuple[float, float, float],
+        ranges: list[tuple[int, int, float, float]],
         threads: int,
     ) -> None: ...
     def sgd_step(
@@ -63,9 +62,31 @@ class Model:
         g: _Array,
         velocity: _Array,
         progress: Progress,
-        settings: tuple[float, float],
+        momentum: float,
+        ranges: list[tuple[int, int, float, float]],
         threads: int,
     ) -> None: ...
+
+@final
+class Group(Store):
+    def __new__(cls, flat: _Array) -> Self: ...
+    @property
+    def version(self) -> int: ...
+
+@final
+class Use:
+    def __new__(cls, store: Store) -> Self: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Model(Store):
+    def __new__(cls, config: _Configuration, flat: _Array, whole: Group | None = None) -> Self: ...
     def takes(self, x: object, state: object, out: object) -> bool: ...
     def forward(
         self,
@@ -121,7 +142,7 @@ class Turn:
 
 @final
 class Edit:
-    def __new__(cls, model: Model, working: Parameters, timeout: float) -> Self: ...
+    def __new__(cls, model: Store, working: Parameters, timeout: float) -> Self: ...
     def __enter__(self) -> Parameters: ...
     def __exit__(
         self,

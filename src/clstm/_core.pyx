@@ -231,255 +231,47 @@ cdef int raise_changed() except -1:
 
 # ---- Models ----
 
-@cython.final
-cdef class Progress:
-    """The number of an optimiser's steps, which changes together with what a step writes.
-
-    Parameters
-    ----------
-    steps : int
-    torn : bool, default=False
-        Whether a step was being written, as in a child process that was forked meanwhile, or in a copy made meanwhile.
-    """
-
-    cdef readonly size_t steps
-    cdef bint writing
-
-    def __cinit__(self, size_t steps, bint torn=False):
-        self.steps = steps
-        self.writing = torn
-
-    def __reduce__(self):
-        return Progress, (self.steps, self.writing)
-
-    cdef size_t begin(self) except 0:
-        """Begin a step, with exclusive access to the model; return its number."""
-        if self.writing:
-            raise RuntimeError(
-                "the optimiser's averages are torn: another thread was writing them when this process was forked or "
-                "the optimiser was copied; make a new optimiser")
-        self.writing = True
-        return self.steps + 1
-
-    cdef void end(self, bint taken) noexcept:
-        self.steps += taken
-        self.writing = False
+include "_boundary/_store.pxi"
 
 
 @cython.final
-cdef class Model:
-    """A `clstm_model` and who uses it: any number of concurrent calls or a single editor.
+cdef class Model(Store):
+    """A `clstm_model`.
 
     Parameters
     ----------
     config : configuration.Configuration
         The equations, the sizes, and the order of a sequence's axes.
     flat : ndarray, float32 or float64
-        Parameters in the order of `parameter_table`; copied. The model has the same dtype.
+        Parameters in the order of `parameter_table`. The model has the same dtype, and a copy of them.
+    whole : Group, optional
+        Whose array `flat` is a part of; it is then used without a copy.
     """
 
     cdef clstm_model *handle
-    cdef clstm_i_access access
-    cdef clstm_i_access copies  # awaited by those that copy the parameters: the next step lets them
-    cdef readonly size_t elements
-    cdef bint is_f64
     cdef Geometry geometry
 
-    def __cinit__(self, config, flat):
+    def __cinit__(self, config, flat, Group whole=None):
         cdef clstm_config core_config = make_config(config)
         cdef size_t tensors
         raise_status(clstm_config_count(&core_config, &tensors, &self.elements), "LSTM")
         self.is_f64 = flat.dtype == np.float64
-        self.geometry = make_geometry(config, cnp.NPY_FLOAT64 if self.is_f64 else cnp.NPY_FLOAT32)
+        self.typenum = cnp.NPY_FLOAT64 if self.is_f64 else cnp.NPY_FLOAT32
+        self.geometry = make_geometry(config, self.typenum)
         cdef cnp.ndarray source = self.checked(flat)
-        raise_status(typed.model_create(&core_config, data(source), NULL, &self.handle, self.is_f64), "LSTM")
+        if whole is None:
+            raise_status(typed.model_create(&core_config, data(source), NULL, &self.handle, self.is_f64), "LSTM")
+        else:
+            raise_status(typed.model_create_on(&core_config, data(source), NULL, &self.handle, self.is_f64), "LSTM")
+            self.whole, self.access, self.copies = whole, whole.access, whole.copies
+            whole.models.append(self)
+        self.parameters = <void *>typed.model_parameters(self.handle, self.is_f64)
 
     def __dealloc__(self):
         clstm_model_free(self.handle)
 
-    cdef cnp.ndarray checked(self, flat):
-        cdef cnp.ndarray array = contiguous(flat, self.geometry.typenum)
-        if array.ndim != 1 or <size_t>array.size != self.elements:
-            raise ValueError(f"the flat parameter array has shape {flat.shape}, expected ({self.elements},)")
-        return array
-
-    # Access.
-
-    cdef unsigned enter(self) except? 0:
-        """Begin a call; return the mark that `leave` takes."""
-        cdef unsigned mark = 0
-        cdef clstm_i_refusal refusal = clstm_i_begin_call(&self.access, &mark)
-        if refusal != CLSTM_I_GRANTED:
-            raise_no_call(refusal)
-        return mark
-
-    cdef void leave(self, unsigned mark) noexcept:
-        clstm_i_end_call(&self.access, mark)
-
-    cdef int hold(self, clstm_i_purpose purpose, double timeout, unsigned *mark) except -1:
-        """Get exclusive access to the model; raise RuntimeError if that is impossible for `timeout` seconds."""
-        cdef clstm_i_refusal refusal = clstm_i_hold(&self.access, purpose, mark)
-        if refusal == CLSTM_I_GRANTED:
-            return 0
-        if timeout <= 0 or refusal == CLSTM_I_IS_TORN:
-            return raise_no_edit(refusal)
-        return self.await_hold(purpose, monotonic() + timeout, mark)
-
-    cdef int await_hold(self, clstm_i_purpose purpose, double deadline, unsigned *mark) except -1:
-        """Wait for exclusive access until the deadline; new calls are refused meanwhile, so that running ones end."""
-        cdef double pause = 1e-5, left
-        cdef unsigned waiting = clstm_i_begin_wait(&self.access)
-        cdef clstm_i_refusal refusal
-        try:
-            while True:
-                refusal = clstm_i_hold(&self.access, purpose, mark)
-                if refusal == CLSTM_I_GRANTED:
-                    return 0
-                left = deadline - monotonic()
-                if left <= 0 or refusal == CLSTM_I_IS_TORN:
-                    return raise_no_edit(refusal)
-                sleep(min(pause, left))  # a signal handler may raise here
-                pause = min(2 * pause, 1e-3)
-        finally:
-            clstm_i_end_wait(&self.access, waiting)
-
-    # New parameters.
-
-    cdef int update(self, flat) except -1:
-        """Replace the parameters, with exclusive access."""
-        cdef cnp.ndarray source = self.checked(flat)
-        return raise_status(typed.model_update(self.handle, data(source), self.is_f64), "edit")
-
-    def replace(self, flat):
-        """Replace the parameters, torn or not; raise RuntimeError if others use the model."""
-        cdef unsigned mark = 0
-        cdef bint whole = False
-        flat = self.checked(flat)
-        self.hold(CLSTM_I_MEND, 0, &mark)
-        try:
-            self.update(flat)
-            whole = True
-        finally:
-            clstm_i_end_hold(&self.access, mark, whole)
-
-    def try_replace(self, flat):
-        """Replace the parameters unless others use the model; return whether that was done."""
-        try:
-            self.replace(flat)
-        except RuntimeError:
-            return False
-        return True
-
-    @property
-    def flat(self):
-        """Read-only view of the model's parameters, which keeps the model alive."""
-        if clstm_i_is_torn(&self.access):
-            raise_torn_weights()
-        cdef cnp.npy_intp n = self.elements
-        cdef const void *parameters = typed.model_parameters(self.handle, self.is_f64)
-        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &n, self.geometry.typenum, <void *>parameters)
-        cnp.set_array_base(view, self)
-        view.flags.writeable = False
-        return view
-
-    def snapshot(self):
-        """Return a copy of the parameters, between two optimiser steps of other threads."""
-        cdef cnp.ndarray copy = empty(shaped(1, 0, 0, self.elements), self.geometry.typenum)
-        cdef unsigned mark = 0, waiting = clstm_i_begin_wait(&self.copies)
-        cdef clstm_i_refusal refusal
-        try:
-            while clstm_i_is_written(&self.access):
-                sleep(1e-5)  # a signal handler may raise here
-            refusal = clstm_i_begin_call(&self.access, &mark)
-            if refusal == CLSTM_I_IS_TORN:
-                raise_torn_weights()
-            # Whoever holds the model or waits for it writes nothing as long as this thread has the GIL.
-            memcpy(data(copy), typed.model_parameters(self.handle, self.is_f64), cnp.PyArray_NBYTES(copy))
-            if refusal == CLSTM_I_GRANTED:
-                clstm_i_end_call(&self.access, mark)
-        finally:
-            clstm_i_end_wait(&self.copies, waiting)
-        return copy
-
-    # Optimisers. All arrays are flat; parameters and state are updated in place, with exclusive access.
-
-    cdef int let_copy(self) except -1:
-        """Give those that copy the parameters time to do it, between two steps: some 10 ms."""
-        cdef int k
-        for k in range(100):
-            if not clstm_i_is_awaited(&self.copies):
-                break
-            sleep(1e-4)  # a signal handler may raise here
-        return 0
-
-    cdef int check_gradient(self, cnp.ndarray g) except -1:
-        """Raise unless an optimiser can read the gradient in place."""
-        if not (readable(g, self.geometry.typenum) and g.ndim == 1 and <size_t>g.shape[0] == self.elements):
-            raise ValueError(f"grad must be contiguous, aligned and of shape ({self.elements},)")
-        return 0
-
-    cdef int check_state(self, str name, cnp.ndarray state, str other_name, cnp.ndarray other) except -1:
-        """Raise unless an optimiser can update its state in place, apart from the other array."""
-        if cnp.PyArray_TYPE(state) != self.geometry.typenum or not cnp.PyArray_ISNOTSWAPPED(state):
-            raise TypeError(f"{name} must be an array of the model's dtype, {self.flat.dtype}")
-        if not (state.ndim == 1 and <size_t>state.shape[0] == self.elements and cnp.PyArray_ISCARRAY(state)):
-            raise ValueError(f"{name} must be contiguous, aligned, writable and of shape ({self.elements},)")
-        if not disjoint(state, other):
-            raise ValueError(f"{name} shares memory with {other_name}")
-        return 0
-
-    def adam_step(self, cnp.ndarray g not None, cnp.ndarray m not None, cnp.ndarray v not None,
-                  Progress progress not None, settings, size_t threads):
-        """Take one step of Adam, and count it; settings are lr, beta1, beta2, eps."""
-        cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>self.elements))
-        cdef clstm_adam adam = CLSTM_ADAM_INIT
-        cdef clstm_status status
-        cdef unsigned mark = 0
-        adam.lr, adam.beta1, adam.beta2, adam.eps = settings
-        cdef cnp.ndarray flat = self.flat
-        self.let_copy()
-        self.check_gradient(g)
-        self.check_state("m", m, "grad", g)
-        self.check_state("m", m, "the model's parameters", flat)
-        self.check_state("v", v, "grad", g)
-        self.check_state("v", v, "the model's parameters", flat)
-        self.check_state("v", v, "m", m)
-        cdef void *gradients = data(g)
-        cdef void *first = data(m)
-        cdef void *second = data(v)
-        self.hold(CLSTM_I_WRITE, 0, &mark)
-        try:
-            adam.step = progress.begin()
-            with nogil:
-                status = typed.adam_step(self.handle, &adam, gradients, first, second, &context, self.is_f64)
-            progress.end(status == CLSTM_OK)
-        finally:
-            clstm_i_end_hold(&self.access, mark, False)
-        raise_status(status, "Adam")
-
-    def sgd_step(self, cnp.ndarray g not None, cnp.ndarray velocity not None, Progress progress not None, settings,
-                 size_t threads):
-        """Take one step of gradient descent, and count it; settings are lr, momentum."""
-        cdef clstm_context context = make_context(threads_for(threads, NUMBERS * <double>self.elements))
-        cdef clstm_sgd sgd = CLSTM_SGD_INIT
-        cdef clstm_status status
-        cdef unsigned mark = 0
-        sgd.lr, sgd.momentum = settings
-        self.let_copy()
-        self.check_gradient(g)
-        self.check_state("velocity", velocity, "grad", g)
-        self.check_state("velocity", velocity, "the model's parameters", self.flat)
-        cdef void *gradients = data(g)
-        cdef void *state = data(velocity)
-        self.hold(CLSTM_I_WRITE, 0, &mark)
-        try:
-            progress.begin()
-            with nogil:
-                status = typed.sgd_step(self.handle, &sgd, gradients, state, &context, self.is_f64)
-            progress.end(status == CLSTM_OK)
-        finally:
-            clstm_i_end_hold(&self.access, mark, False)
-        raise_status(status, "SGD")
+    cdef void touch(self) noexcept:
+        clstm_model_touch(self.handle)
 
     # Calls.
 

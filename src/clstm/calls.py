@@ -41,7 +41,7 @@ def read_call(
         if not layout.batched:
             raise ValueError(f"lengths must be None without a batch, x has shape {array.shape}")
         layout = Layout(True, layout.batch_first, read_lengths(lengths, steps, batch))
-    initial = _read_state(config, pair, batch, layout.batched)
+    initial = read_initial(config, pair, batch, layout.batched)
     if out is not None:
         inputs = {"x": [source], "state": pair or ()}
         check_out(out, (*array.shape[:-1], config.output_width), config.dtype, inputs)
@@ -63,13 +63,14 @@ def _read_ragged(config: Configuration, x: list[Any], state: Any, lengths: Any, 
     sources, pair = as_arrays(x, "x"), as_pair(state, "state")
     arrays = read_list(sources, "x", config.input_size, "input_size", config.dtype)
     layout = Ragged(np.array([len(array) for array in arrays], np.uintp))
-    initial = _read_state(config, pair, len(arrays), True)
+    initial = read_initial(config, pair, len(arrays), True)
     return Call(pack(arrays, config.input_size, config.dtype), initial, layout)
 
 
-def _read_state(
+def read_initial(
     config: Configuration, state: tuple[Array, Array] | None, batch: int, batched: bool
 ) -> Initial | None:
+    """Check a state, a result of `as_pair`; return it as (L D, B, R), (L D, B, H)."""
     if state is None:
         return None
     sizes = (config.num_parts, batch, config.state_size, config.hidden_size)

@@ -13,8 +13,10 @@ import numpy as np
 
 from .cell import check_gradients
 from .info import compiler_arguments, get_cmake_dir, show_config
+from .layers import Skip
 from .load import recognise
 from .model import Model
+from .sequential import Sequential
 
 CONFIG = """\
 Prints the arguments that compile and link a C or C++ program with clstm, on one line:
@@ -35,6 +37,7 @@ SUFFIXES = {
     ".pt": "torch",
     ".pth": "torch",
     ".nam": "nam",
+    ".aidax": "rtneural",
 }
 JSON = ("rtneural", "guitarml")
 
@@ -138,23 +141,15 @@ def _convert(arguments: argparse.Namespace) -> Iterator[str]:
         raise ValueError(f"{out}: the suffix must be one of {', '.join(SUFFIXES)}, .json")
     else:
         module = SUFFIXES[suffix]
-    lstm = _load(arguments)
+    model = _load(arguments)
     save = importlib.import_module(f"clstm.interop.{module}").save
     taken = inspect.signature(save).parameters
     options = {"torch_names": arguments.torch_names, "sample_rate": arguments.sample_rate}
     for name, value in options.items():
         if value and name not in taken:
             raise ValueError(f"{out}: this format has no --{name.replace('_', '-')}")
-    given = _notes_of(arguments.file) | {n: v for n, v in options.items() if v is not None}
-    save(lstm, out, **{name: value for name, value in given.items() if name in taken})
-    yield f"{out}: {lstm!r}"
-
-
-def _notes_of(path: str) -> dict[str, Any]:
-    """Return what a file says about its model beside the model, such as the sample rate."""
-    read = getattr(recognise(path).reader(), "read_notes", None)
-    notes: dict[str, Any] = {} if read is None else read(path)
-    return notes
+    save(model, out, **{name: value for name, value in options.items() if name in taken})
+    yield f"{out}: {' '.join(repr(model).split())}"
 
 
 def _options(arguments: argparse.Namespace, load: Any, name: str) -> dict[str, Any]:
@@ -172,18 +167,18 @@ def _options(arguments: argparse.Namespace, load: Any, name: str) -> dict[str, A
     return options
 
 
-def _load(arguments: argparse.Namespace) -> Model:
+def _load(arguments: argparse.Namespace) -> Model | Sequential:
     kind = recognise(arguments.file)
     load = kind.reader().load
-    lstm: Model = load(arguments.file, **_options(arguments, load, kind.name))
-    return lstm
+    model: Model | Sequential = load(arguments.file, **_options(arguments, load, kind.name))
+    return model
 
 
 def _inspect(arguments: argparse.Namespace) -> Iterator[str]:
     kind = recognise(arguments.file)
     yield f"format      {kind.name}"
     try:
-        lstm = _load(arguments)
+        model = _load(arguments)
     except ValueError as error:
         read = getattr(kind.reader(), "read", None)
         if read is None:
@@ -197,28 +192,34 @@ def _inspect(arguments: argparse.Namespace) -> Iterator[str]:
             yield f"\n{name!r}:"
             yield from _describe(layer)
     else:
-        yield from _describe(lstm)
+        yield from _describe(model)
+        for name, value in model.notes.items():
+            yield f"note        {name}: {value!r:.200}"
 
 
-def _describe(layer: Any) -> Iterator[str]:
-    """Yield lines about a layer or an ONNX node."""
+def _describe(layer: Any, indent: str = "") -> Iterator[str]:
+    """Yield lines about a model, a layer or an ONNX node."""
     lstm = getattr(layer, "lstm", layer)
-    if not isinstance(lstm, Model):
-        weight = getattr(layer, "weight", None)
-        shape = "" if weight is None else f" {weight.shape}"
-        activation = getattr(layer, "activation", "")
-        yield f"layer       {type(layer).__name__}{shape}{activation and f', {activation}'}"
-        return
     if layer is not lstm:
         yield f"node        {layer.name}"
-    flat = lstm.parameters.flat
-    yield f"model       {lstm!r}"
-    yield f"parameters  {flat.size} {flat.dtype}"
+    if isinstance(lstm, (Sequential, Skip)):
+        count = f", count={lstm.count}" if isinstance(lstm, Skip) else ""
+        yield f"{indent}{type(lstm).__name__} of {len(lstm.layers)} layers{count}"
+        for k, inner in enumerate(lstm.layers):
+            yield f"{indent}layer {k}"
+            yield from _describe(inner, indent + "    ")
+        return
+    yield f"{indent}{'model       ' if isinstance(lstm, Model) else ''}{lstm!r}"
+    if not lstm.parameters:
+        return
+    arrays = lstm.parameters.values()
+    size, dtype = sum(array.size for array in arrays), next(iter(arrays)).dtype
+    yield f"{indent}parameters  {size} {dtype}"
     for name, array in lstm.parameters.items():
         span = f"{array.min():.4g} to {array.max():.4g}"
-        yield f"    {name:24} {array.shape!s:14} {span}"
-    for note in _notes(lstm):
-        yield f"note        {note}"
+        yield f"{indent}    {name:24} {array.shape!s:14} {span}"
+    for note in _notes(lstm) if isinstance(lstm, Model) else ():
+        yield f"{indent}note        {note}"
 
 
 def _notes(lstm: Model) -> Iterator[str]:

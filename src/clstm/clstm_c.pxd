@@ -19,6 +19,7 @@ cdef extern from "clstm.h" nogil:
         CLSTM_UNKNOWN_ENGINE
         CLSTM_INVALID_FILE
         CLSTM_FILE_ERROR
+        CLSTM_STREAM_ONLY
 
     const char *clstm_strerror(clstm_status status)
 
@@ -112,6 +113,11 @@ cdef extern from "clstm.h" nogil:
         const clstm_config *config, const float *parameters, const clstm_context *context, clstm_model **model)
     clstm_status clstm_model_create_f64(
         const clstm_config *config, const double *parameters, const clstm_context *context, clstm_model **model)
+    clstm_status clstm_model_create_on(
+        const clstm_config *config, float *parameters, const clstm_context *context, clstm_model **model)
+    clstm_status clstm_model_create_on_f64(
+        const clstm_config *config, double *parameters, const clstm_context *context, clstm_model **model)
+    clstm_status clstm_model_touch(clstm_model *model)
     clstm_status clstm_model_update(clstm_model *model, const float *parameters)
     clstm_status clstm_model_update_f64(clstm_model *model, const double *parameters)
     const float *clstm_model_parameters(const clstm_model *model)
@@ -123,6 +129,16 @@ cdef extern from "clstm.h" nogil:
     clstm_status clstm_model_from_file(const char *path, const clstm_context *context, clstm_model **model)
     int clstm_model_is_f64(const clstm_model *model)
     const clstm_config *clstm_model_config(const clstm_model *model)
+
+    ctypedef struct clstm_around:
+        double input_gain
+        double skip
+        double output_gain
+
+    clstm_around CLSTM_AROUND_INIT "((clstm_around)CLSTM_AROUND_INIT)"
+
+    clstm_status clstm_model_set_around(clstm_model *model, const clstm_around *around)
+    const clstm_around *clstm_model_around(const clstm_model *model)
 
     ctypedef enum clstm_keep:
         CLSTM_KEEP_GATES
@@ -218,10 +234,12 @@ cdef extern from "clstm.h" nogil:
         double beta1
         double beta2
         double eps
+        double weight_decay
 
     ctypedef struct clstm_sgd:
         double lr
         double momentum
+        double weight_decay
 
     clstm_adam CLSTM_ADAM_INIT "((clstm_adam)CLSTM_ADAM_INIT)"
     clstm_sgd CLSTM_SGD_INIT "((clstm_sgd)CLSTM_SGD_INIT)"
@@ -237,6 +255,18 @@ cdef extern from "clstm.h" nogil:
         const clstm_context *context)
     clstm_status clstm_sgd_step_f64(
         clstm_model *model, const clstm_sgd *sgd, const double *gradients, double *velocity,
+        const clstm_context *context)
+    clstm_status clstm_adam_update(
+        size_t n, const clstm_adam *adam, float *parameters, const float *gradients, float *m, float *v,
+        const clstm_context *context)
+    clstm_status clstm_adam_update_f64(
+        size_t n, const clstm_adam *adam, double *parameters, const double *gradients, double *m, double *v,
+        const clstm_context *context)
+    clstm_status clstm_sgd_update(
+        size_t n, const clstm_sgd *sgd, float *parameters, const float *gradients, float *velocity,
+        const clstm_context *context)
+    clstm_status clstm_sgd_update_f64(
+        size_t n, const clstm_sgd *sgd, double *parameters, const double *gradients, double *velocity,
         const clstm_context *context)
     clstm_status clstm_clip_global_norm(
         size_t n, float *gradients, double max_norm, double *norm, const clstm_context *context)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from .lstm import LSTM
+from .sequential import Sequential
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ GUITARML = Format("GuitarML", "guitarml")
 FORMATS = (SAFETENSORS, ONNX, KERAS, TORCH, RTNEURAL, NAM, GUITARML)
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
+def load(path: str | os.PathLike[str], **options: Any) -> LSTM | Sequential:
     """Load a model from a file of any known format.
 
     Parameters
@@ -47,14 +48,15 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
 
     Returns
     -------
-    LSTM
-        The model: a single LSTM, with or without a linear readout.
+    LSTM or Sequential
+        What the file computes: an LSTM, with a linear readout or without one, or a `Sequential` if
+        there is more around it. `notes` has what the file says beside that.
 
     Raises
     ------
     ValueError
-        If the format is unknown, the file is malformed, or it holds more than an LSTM with a linear
-        readout. The last message names the rest, and the function that reads all of it.
+        If the format is unknown, the file is malformed, or it holds something else. The message
+        names the place.
     TypeError
         If the format does not have one of the options.
     OSError
@@ -78,8 +80,8 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
                 f"{os.fspath(path)}: {found.name} has no option {unknown[0]!r}, its options are "
                 f"{', '.join(known)}"
             )
-    lstm: LSTM = read(path, **options)
-    return lstm
+    model: LSTM | Sequential = read(path, **options)
+    return model
 
 
 def recognise(path: str | os.PathLike[str]) -> Format:

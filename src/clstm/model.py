@@ -12,7 +12,7 @@ from .cell import Cell
 from .configuration import Configuration
 from .layout import Array
 from .options import real_number
-from .parameters import Parameters
+from .parameters import Parameters, Table
 from .state_dict import (
     check_sizes,
     read_file,
@@ -22,21 +22,90 @@ from .state_dict import (
 )
 
 
-class Model:
+class Trainable:
+    """Named parameters in a store of the core, which `edit` and optimisers change."""
+
+    __slots__ = ("__weakref__", "_model", "_table", "notes")
+
+    _model: _core.Store
+    _table: Table
+    notes: dict[str, Any]
+    """What a file says about the model beside its computation; `save` and pickle keep it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """dtype of the parameters, the results and all arithmetic."""
+        return self._model.flat.dtype
+
+    @property
+    def parameters(self) -> Parameters:
+        """Read-only views of the parameters by name, and ``.flat``. See `edit` for writing."""
+        return Parameters(self._table, self._model.flat)
+
+    def edit(self, timeout: float | None = None) -> AbstractContextManager[Parameters]:
+        """Edit the parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait until running calls and another `edit` have ended; inf waits for ever.
+            Calls that begin meanwhile raise RuntimeError, as inside the block, so that the wait
+            lasts no longer than the running ones. By default, or with 0, `edit` does not wait.
+
+        Returns
+        -------
+        context manager
+            Its block has `Parameters`: a writable copy, which replaces the model's parameters when
+            the block ends. An exception in the block leaves the model unchanged.
+
+        Raises
+        ------
+        RuntimeError
+            By the block's beginning, if a call is using the model or another `edit` is open, after
+            `timeout` seconds; or if the weights are torn, because another thread was writing them
+            when this process was forked. Calls inside the block raise it as well.
+        ValueError, TypeError
+            If `timeout` is negative or NaN, or not a real number.
+        """
+        seconds = 0.0 if timeout is None else real_number("timeout", timeout)
+        if not seconds >= 0:
+            raise ValueError(f"timeout must be at least 0 seconds, got {timeout}")
+        working = Parameters(self._table, np.empty(self._model.elements, self.dtype))
+        return _core.Edit(self._model, working, seconds)
+
+    def _snapshot(self) -> Parameters:
+        """Return a copy of all parameters as they were at one moment; other threads may train."""
+        return Parameters(self._table, self._model.snapshot())
+
+
+class Model(Trainable):
     """An `LSTM` without its calls: configuration, parameters and files."""
 
-    __slots__ = ("__weakref__", "_config", "_model", "_table")
+    __slots__ = ("_config",)
 
-    def _build(self, config: Configuration, flat: Array) -> None:
+    _model: _core.Model
+
+    def _build(self, config: Configuration, flat: Array, whole: _core.Group | None = None) -> None:
+        self.notes = {}
         self._config = config
         self._table = config.parameter_table()[0]
-        self._model = _core.Model(config, flat)
+        self._model = _core.Model(config, flat, whole)
 
     @classmethod
-    def _restore(cls, config: Configuration, flat: Array) -> Self:
-        """Make a model from its configuration and parameters, without drawing weights."""
+    def _restore(
+        cls,
+        config: Configuration,
+        flat: Array,
+        notes: Mapping[str, Any] | None = None,
+        whole: _core.Group | None = None,
+    ) -> Self:
+        """Make a model from its configuration and parameters, without drawing weights.
+
+        If `flat` is a part of a whole, the model uses it without a copy.
+        """
         self = cls.__new__(cls)
-        self._build(config, flat)
+        self._build(config, flat, whole)
+        self.notes.update(notes or {})
         return self
 
     @classmethod
@@ -118,50 +187,10 @@ class Model:
         """dtype of the parameters, the results and all arithmetic."""
         return self._config.dtype
 
-    @property
-    def parameters(self) -> Parameters:
-        """Read-only views of the parameters by name, and ``.flat``. See `edit` for writing."""
-        return Parameters(self._table, self._model.flat)
-
     def __repr__(self) -> str:
         return f"LSTM({self._config!r})"
 
     # ---- Parameters ----
-
-    def edit(self, timeout: float | None = None) -> AbstractContextManager[Parameters]:
-        """Edit the parameters: ``with lstm.edit() as p: p["bias_l0"][:] = 0``.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds to wait until running calls and another `edit` have ended; inf waits for ever.
-            Calls that begin meanwhile raise RuntimeError, as inside the block, so that the wait
-            lasts no longer than the running ones. By default, or with 0, `edit` does not wait.
-
-        Returns
-        -------
-        context manager
-            Its block has `Parameters`: a writable copy, which replaces the model's parameters when
-            the block ends. An exception in the block leaves the model unchanged.
-
-        Raises
-        ------
-        RuntimeError
-            By the block's beginning, if a call is using the model or another `edit` is open, after
-            `timeout` seconds; or if the weights are torn, because another thread was writing them
-            when this process was forked. Calls inside the block raise it as well.
-        ValueError, TypeError
-            If `timeout` is negative or NaN, or not a real number.
-        """
-        seconds = 0.0 if timeout is None else real_number("timeout", timeout)
-        if not seconds >= 0:
-            raise ValueError(f"timeout must be at least 0 seconds, got {timeout}")
-        working = Parameters(self._table, np.empty(self._model.elements, self._config.dtype))
-        return _core.Edit(self._model, working, seconds)
-
-    def _snapshot(self) -> Parameters:
-        """Return a copy of all parameters as they were at one moment; other threads may train."""
-        return Parameters(self._table, self._model.snapshot())
 
     def state_dict(self, *, torch_names: bool = False) -> dict[str, Array]:
         """Return copies of all parameters by name.
@@ -216,8 +245,16 @@ class Model:
     # ---- Files and copies ----
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file: parameters by name, and the configuration as metadata."""
-        write_file(path, self._snapshot(), self._config.to_metadata())
+        """Write a safetensors file: parameters by name; configuration and notes as metadata.
+
+        Raises
+        ------
+        ValueError
+            If a note is not a JSON value. Nothing is written then.
+        OSError
+            If the file cannot be written.
+        """
+        write_file(path, self._snapshot(), self._config.to_metadata(), self.notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -233,12 +270,14 @@ class Model:
         """
         from .interop.errors import shortened  # late: most programs read no file
 
-        metadata, tensors = read_file(path)
+        metadata, tensors, notes = read_file(path)
         try:
-            return cls.from_state(Configuration.from_metadata(metadata), tensors)
+            model = cls.from_state(Configuration.from_metadata(metadata), tensors)
+            model.notes.update(notes)
+            return model
         except (KeyError, TypeError, ValueError) as error:
             reason = shortened(str(error.args[0]))
             raise ValueError(f"{os.fspath(path)} holds no valid model: {reason}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._restore, (self._config, self._model.snapshot())
+        return type(self)._restore, (self._config, self._model.snapshot(), self.notes)

@@ -4,22 +4,24 @@ import math
 import numbers
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from . import _core
-from .layout import refuse_mask
-from .model import Model
+from .groups import Groups, cut, ranges
+from .layout import as_array, cast, refuse_mask
+from .model import Trainable
 from .parameters import Array, Parameters
 from .threads import thread_count
 
 if TYPE_CHECKING:
     from .lstm import LSTM
+    from .sequential import Sequential
     from .tape import Gradients
 
-__all__ = ["SGD", "Adam", "clip_global_norm"]
+__all__ = ["SGD", "Adam", "AdamW", "clip_global_norm"]
 
 Value = TypeVar("Value")
 
@@ -57,6 +59,13 @@ def _positive(name: str, value: Any) -> float:
     return number
 
 
+def _not_negative(name: str, value: Any) -> float:
+    number = _real(name, value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, not {value}")
+    return number
+
+
 def _decay(name: str, value: Any) -> float:
     number = _real(name, value)
     if not 0 <= number < 1:
@@ -82,12 +91,12 @@ def _count(name: str, value: Any) -> int:
 
 def _check_model(lstm: Any) -> None:
     """Raise unless an optimiser can train this."""
-    if not isinstance(lstm, Model):
+    if not isinstance(lstm, Trainable):
         kind = type(lstm)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         raise TypeError(
-            f"lstm must be a clstm.LSTM, got {name}: an optimiser takes the model itself, not its "
-            "parameters or arrays"
+            f"lstm must be a clstm.LSTM or a clstm.Sequential, got {name}: an optimiser takes the "
+            "model itself, not its parameters or arrays"
         )
 
 
@@ -101,7 +110,7 @@ def _flat_of(grad: "Gradients | Parameters") -> Array:
     return flat
 
 
-def _gradient_for(lstm: "LSTM", flat: Array) -> Array:
+def _gradient_for(lstm: Trainable, flat: Array) -> Array:
     """Return a gradient that the core can read while it writes the parameters."""
     model = lstm._model.flat
     if flat.shape != model.shape:
@@ -112,7 +121,7 @@ def _gradient_for(lstm: "LSTM", flat: Array) -> Array:
     return flat if fits and not np.may_share_memory(flat, model) else flat.copy()
 
 
-def _state_for(lstm: "LSTM", grad: Array, **arrays: Array) -> None:
+def _state_for(lstm: Trainable, grad: Array, **arrays: Array) -> None:
     """Check the state of an optimiser, which a user may have replaced."""
     for name, array in arrays.items():
         refuse_mask(array, name)
@@ -122,7 +131,59 @@ def _state_for(lstm: "LSTM", grad: Array, **arrays: Array) -> None:
             raise ValueError(f"{name} shares memory with grad")
 
 
-class Adam:
+class _Optimiser:
+    """What optimisers share: their state as a dict, to be saved and to go on from."""
+
+    lstm: Any
+    _settings: tuple[str, ...]
+    _averages: tuple[str, ...]
+    _progress: _core.Progress
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of the averages, the number of steps and the settings, by name.
+
+        Groups are no part of it: they are those of the optimiser that loads it.
+        """
+        state: dict[str, Any] = {name: getattr(self, name).copy() for name in self._averages}
+        state |= {name: getattr(self, name) for name in self._settings}
+        return state | {"t": self._progress.steps}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a result of `state_dict`.
+
+        Raises
+        ------
+        KeyError
+            If a name is missing or unknown.
+        ValueError, TypeError
+            If a value does not fit. The optimiser stays unchanged in all these cases.
+        """
+        wanted = {*self._averages, *self._settings, "t"}
+        if wrong := wanted ^ state_dict.keys():
+            name = min(wrong)
+            raise KeyError(f"{name!r} is {'missing from' if name in wanted else 'unknown in'} it")
+        given = {name: as_array(state_dict[name], name) for name in self._averages}
+        for name, array in given.items():
+            expected = getattr(self, name).shape
+            if array.shape != expected:
+                raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+        steps = _count("t", state_dict["t"])
+        values = {
+            name: _setting_of(self, name).check(name, state_dict[name]) for name in self._settings
+        }
+        for name, value in values.items():
+            setattr(self, name, value)
+        for name, array in given.items():
+            setattr(self, name, cast(array, self.lstm.dtype).copy())
+        self._progress = _core.Progress(steps)
+
+
+def _setting_of(optimiser: _Optimiser, name: str) -> "_Setting[Any]":
+    """Return the descriptor of a setting."""
+    return next(vars(cls)[name] for cls in type(optimiser).__mro__ if name in vars(cls))
+
+
+class Adam(_Optimiser):
     """Adam with bias correction [1]_.
 
     For a gradient g at step t, counted from 1::
@@ -133,7 +194,7 @@ class Adam:
 
     Parameters
     ----------
-    lstm : LSTM
+    lstm : LSTM or Sequential
         The model to train.
     lr : float, default=1e-3
         Step size, positive.
@@ -141,6 +202,10 @@ class Adam:
         Decay rates of the averages of the gradient and of its square, each in [0, 1).
     eps : float, default=1e-8
         Term that keeps the denominator away from zero, positive.
+    groups : mapping from str to mapping, optional
+        Settings of some parameters, by a pattern of their names (``"bias*"``, ``"0.*"``): a dict of
+        ``freeze`` (True: not trained), ``lr_scale`` (a factor of `lr`) and ``weight_decay``. The
+        first pattern that matches counts.
 
     Attributes
     ----------
@@ -180,16 +245,22 @@ class Adam:
     lr = _Setting(_positive)
     betas = _Setting(_two_decays)
     eps = _Setting(_positive)
+    _weight_decay = 0.0
+    _settings: tuple[str, ...] = ("lr", "betas", "eps")
+    _averages = ("m", "v")
 
     def __init__(
         self,
-        lstm: "LSTM",
+        lstm: "LSTM | Sequential",
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        *,
+        groups: Groups = None,
     ) -> None:
         _check_model(lstm)
         self.lr, self.betas, self.eps = lr, betas, eps
+        self._parts = cut(lstm._table, lstm._model.elements, groups)
         self.lstm = lstm
         self.m: Array = np.zeros_like(lstm.parameters.flat)
         self.v: Array = np.zeros_like(lstm.parameters.flat)
@@ -229,14 +300,65 @@ class Adam:
         Ctrl-C comes before or after a step: the model, the averages and t change together.
         """
         flat, m, v = _flat_of(grad), self.m, self.v
-        settings = (self.lr, *self.betas, self.eps)
+        settings = (*self.betas, self.eps)
+        parts = ranges(self._parts, self.lr, self._weight_decay)
         g = _gradient_for(self.lstm, flat)
         _state_for(self.lstm, flat, m=m, v=v)
         threads = thread_count(None)
-        self.lstm._model.adam_step(g, m, v, self._progress, settings, threads)
+        self.lstm._model.adam_step(g, m, v, self._progress, settings, parts, threads)
 
 
-class SGD:
+class AdamW(Adam):
+    """Adam with decoupled weight decay [1]_: each step also takes ``lr * weight_decay * p`` from p.
+
+    Parameters
+    ----------
+    lstm, lr, betas, eps, groups
+        As in `Adam`.
+    weight_decay : float, default=0.01
+        Weight decay, at least 0. Biases usually have none: ``groups={"*bias*": {"weight_decay":
+        0}}``.
+
+    Attributes
+    ----------
+    weight_decay
+        As above. An assignment takes effect with the next step.
+    lr, betas, eps, m, v, t
+        As in `Adam`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `Adam`.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2,
+       arXiv:1711.05101.
+    """
+
+    weight_decay = _Setting(_not_negative)
+    _settings = (*Adam._settings, "weight_decay")
+
+    def __init__(
+        self,
+        lstm: "LSTM | Sequential",
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        *,
+        groups: Groups = None,
+    ) -> None:
+        super().__init__(lstm, lr, betas, eps, groups=groups)
+        self.weight_decay = weight_decay
+
+    @property
+    def _weight_decay(self) -> float:  # type: ignore[override]
+        return self.weight_decay
+
+
+class SGD(_Optimiser):
     """Stochastic gradient descent, optionally with momentum [1]_.
 
     For a gradient g::
@@ -246,12 +368,14 @@ class SGD:
 
     Parameters
     ----------
-    lstm : LSTM
+    lstm : LSTM or Sequential
         The model to train.
     lr : float
         Step size, positive.
     momentum : float, default=0.0
         Decay rate of the velocity, in [0, 1). 0 gives plain gradient descent.
+    groups : mapping from str to mapping, optional
+        As in `Adam`.
 
     Attributes
     ----------
@@ -278,21 +402,32 @@ class SGD:
 
     lr = _Setting(_positive)
     momentum = _Setting(_decay)
+    _settings = ("lr", "momentum")
+    _averages = ("velocity",)
 
-    def __init__(self, lstm: "LSTM", lr: float, momentum: float = 0.0) -> None:
+    def __init__(
+        self,
+        lstm: "LSTM | Sequential",
+        lr: float,
+        momentum: float = 0.0,
+        *,
+        groups: Groups = None,
+    ) -> None:
         _check_model(lstm)
         self.lr, self.momentum = lr, momentum
+        self._parts = cut(lstm._table, lstm._model.elements, groups)
         self.lstm = lstm
         self.velocity: Array = np.zeros_like(lstm.parameters.flat)
         self._progress = _core.Progress(0)
 
     def step(self, grad: "Gradients | Parameters") -> None:
         """Update the model's parameters by one step; `grad` and errors as in `Adam.step`."""
-        flat, velocity, settings = _flat_of(grad), self.velocity, (self.lr, self.momentum)
+        flat, velocity = _flat_of(grad), self.velocity
+        parts = ranges(self._parts, self.lr, 0.0)
         g = _gradient_for(self.lstm, flat)
         _state_for(self.lstm, flat, velocity=velocity)
         threads = thread_count(None)
-        self.lstm._model.sgd_step(g, velocity, self._progress, settings, threads)
+        self.lstm._model.sgd_step(g, velocity, self._progress, self.momentum, parts, threads)
 
 
 def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:

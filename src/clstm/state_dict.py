@@ -1,5 +1,6 @@
 """Parameters by name, in memory and in safetensors files."""
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -92,18 +93,26 @@ def write_file(
     path: str | os.PathLike[str],
     parameters: Parameters,
     config: dict[str, str],
+    notes: Mapping[str, Any],
     torch_names: bool = False,
 ) -> None:
     """Write a safetensors file, with the configuration as pairs of strings in its metadata."""
     from safetensors.numpy import save_file  # late: most programs write no file
 
     metadata = {"clstm.format": FORMAT}
-    metadata |= {f"clstm.{name}": value for name, value in config.items()}
+    metadata |= {f"clstm.{name}": value for name, value in config.items()} | written(notes)
     save_file(write_state_dict(parameters, torch_names), os.fspath(path), metadata)
 
 
-def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
-    """Return the configuration and the tensors of a file written by `write_file`.
+_HINTS = {"1": "It holds an LSTM: use LSTM.load", "2": "It holds a Sequential: use Sequential.load"}
+_NOTES = "notes"  # not clstm.notes: readers refuse entries of ours that they do not know
+_OTHER = "Use load_state_dict for tensors from other sources"
+
+
+def read_file(
+    path: str | os.PathLike[str], writer: str = "LSTM", version: str = FORMAT
+) -> tuple[dict[str, str], dict[str, Array], dict[str, Any]]:
+    """Return the configuration, the tensors and the notes of a file of a version of the format.
 
     Raises ValueError, with the name of the file, for other files.
     """
@@ -118,12 +127,26 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, A
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from None
-    version = metadata.pop("clstm.format", None)
-    if version != FORMAT:
-        found = "none" if version is None else f"{version!r:.80}"
+    found = metadata.pop("clstm.format", None)
+    if found != version:
+        shown = "none" if found is None else f"{found!r:.80}"
         raise ValueError(
-            f"{os.fspath(path)} was not written by LSTM.save: expected clstm.format {FORMAT!r} in "
-            f"its metadata, got {found}. Use load_state_dict for tensors from other sources"
+            f"{os.fspath(path)} was not written by {writer}.save: expected clstm.format "
+            f"{version!r} in its metadata, got {shown}. {_HINTS.get(found or '', _OTHER)}"
         )
     ours = {k.removeprefix("clstm."): v for k, v in metadata.items() if k.startswith("clstm.")}
-    return ours, tensors
+    try:
+        notes = json.loads(metadata.get(_NOTES, "{}"))
+    except (ValueError, RecursionError):
+        notes = None
+    if not isinstance(notes, dict):
+        raise ValueError(f"{os.fspath(path)}: the {_NOTES} in its metadata are no JSON object")
+    return ours, tensors, notes
+
+
+def written(notes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metadata entry of a model's notes; ValueError if one is no JSON value."""
+    try:
+        return {_NOTES: json.dumps(dict(notes), allow_nan=False)} if notes else {}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"notes must hold JSON values: {error}") from None

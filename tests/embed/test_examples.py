@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import clstm
+from clstm.layers import Gain, Skip
 from tests.embed import signatures
 from tests.embed.native import execute, needed
 from tests.support.bounds import assert_same
@@ -104,10 +105,18 @@ def read_wav(path):
         return samples.reshape(-1, file.getnchannels())
 
 
+AMPS = {
+    "plain": lambda lstm: lstm,
+    "skip": lambda lstm: clstm.Sequential([Skip([lstm])]),
+    "gains": lambda lstm: clstm.Sequential([Gain(1.5), Skip([lstm]), Gain(0.25)]),
+}
+
+
+@pytest.mark.parametrize("amp", AMPS)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_filter_is_the_model_sample_by_sample(program, tmp_path, channels):
+def test_filter_is_the_model_sample_by_sample(program, tmp_path, channels, amp):
     """Equal to Python up to a rounding of the last bit, in any number of channels."""
-    model = clstm.LSTM(1, 16, output_size=1, rng=0)
+    model = AMPS[amp](clstm.LSTM(1, 16, output_size=1, rng=0))
     model.save(tmp_path / "amplifier.safetensors")
     rng = np.random.default_rng(0)
     samples = (rng.uniform(-1, 1, (10_007, channels)) * 20_000).astype("i2")

@@ -10,7 +10,7 @@ import pytest
 import clstm
 from clstm.cell import PLAIN, Slot
 from clstm.configuration import Configuration, DType
-from clstm.interop.layers import IN_EVERY_FORMAT, run
+from clstm.interop.layers import IN_EVERY_FORMAT
 from clstm.options import Bound, Choice, Flag, Size, kinds
 
 GATES = "ifgo"
@@ -190,9 +190,6 @@ def survives_mutations(read, value, path, count, seed=0):
 
 def check_runs(layers, data):
     """A model that was read is whole: it takes a sequence."""
-    first = layers[0].layers[0] if hasattr(layers[0], "layers") else layers[0]
-    is_lstm = isinstance(first, clstm.LSTM)
-    inputs = 1 if not is_lstm and first.weight is None else None
-    inputs = inputs or (first.input_size if is_lstm else first.weight.shape[1])
+    model = layers if isinstance(layers, clstm.Sequential) else clstm.Sequential(layers)
     with np.errstate(all="ignore"):
-        assert run(layers, np.ones((2, inputs))).shape[0] == 2, data
+        assert model(np.ones((2, model.input_size)))[0].shape[0] == 2, data

@@ -8,6 +8,7 @@ from clstm.interop.layers import (
     ACTIVATIONS,
     Dense,
     Skip,
+    joined,
     only_lstm,
     require_plain,
     run,
@@ -148,10 +149,10 @@ def test_a_linear_layer_becomes_the_readout(bias, linear_bias, bidirectional):
     lstm = draw_model(bias=bias, bidirectional=bidirectional, output_size=None, dtype=np.float64)
     dense = linear(1, 2, 6 if bidirectional else 3)
     dense = dense if linear_bias else Dense(dense.weight)
-    joined = only_lstm([lstm, dense], "read")
-    assert joined.output_size == 2
-    assert joined.bias == (bias or linear_bias)
-    np.testing.assert_allclose(joined(X)[0], dense(lstm(X)[0]), rtol=1e-12)
+    whole = only_lstm([lstm, dense], "read")
+    assert whole.output_size == 2
+    assert whole.bias == (bias or linear_bias)
+    np.testing.assert_allclose(whole(X)[0], dense(lstm(X)[0]), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +164,9 @@ def test_lstms_become_layers_of_one(options):
     width = below._config.width
     above = draw_model(input_size=width, num_layers=2, output_size=None, seed=1, **options)
     top = draw_model(input_size=width, num_layers=1, output_size=2, seed=2, **options)
-    joined = only_lstm([below, above, top], "read")
-    assert (joined.input_size, joined.num_layers, joined.output_size) == (2, 4, 2)
-    np.testing.assert_allclose(joined(X)[0], run([below, above, top], X), rtol=1e-12)
+    whole = only_lstm([below, above, top], "read")
+    assert (whole.input_size, whole.num_layers, whole.output_size) == (2, 4, 2)
+    np.testing.assert_allclose(whole(X)[0], run([below, above, top], X), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +204,9 @@ def test_what_is_no_lstm_cannot_be_stacked():
 
 def test_a_model_has_one_readout():
     lstm, weight = draw_model(output_size=None), np.ones((2, 3))
-    joined = with_readout(lstm, weight, None)
+    whole = with_readout(lstm, weight, None)
     with pytest.raises(ValueError, match=r"has a readout already, output_size=2: .*layers\.run"):
-        with_readout(joined, np.ones((2, 2)), None)
+        with_readout(whole, np.ones((2, 2)), None)
     for wrong in (np.ones((2, 4)), np.ones((0, 3)), np.ones(3)):
         with pytest.raises(ValueError, match=r"weight has shape .*, expected \(O, 3\)"):
             with_readout(lstm, wrong, None)
@@ -215,9 +216,24 @@ def test_a_model_has_one_readout():
 
 def test_many_layers_of_one():
     below = draw_model(1, 1, 1, None, dtype=np.float64)
-    joined = only_lstm([below] * 1000, "read")
-    assert len(joined.parameters) == 3000
-    assert np.unique(joined.parameters.flat).size == 12
+    for whole in (only_lstm([below] * 1000, "read"), *joined([below] * 1000)):
+        assert len(whole.parameters) == 3000
+        assert np.unique(whole.parameters.flat).size == 12
+
+
+def test_layers_are_joined_where_they_are_one():
+    rng = np.random.default_rng(0)
+    first, last = rng.standard_normal((2, 2)), rng.standard_normal((1, 3))
+    below = draw_model(2, num_layers=1, output_size=None, dtype=np.float64)
+    above = draw_model(3, num_layers=2, output_size=None, dtype=np.float64, seed=1)
+    inner = [below, above, Dense(last), Dense(activation="tanh")]
+    layers = [Dense(first, None, "tanh"), Skip(tuple(inner)), draw_model(1, 4, dtype=np.float64)]
+    chain = joined(layers)
+    assert [type(layer).__name__ for layer in chain] == ["Dense", "Skip", "LSTM"]
+    assert [type(layer).__name__ for layer in chain[1].layers] == ["LSTM", "Dense"]
+    assert (chain[1].layers[0].num_layers, chain[1].layers[0].output_size) == (3, 1)
+    np.testing.assert_allclose(run(chain, X), run(layers, X), rtol=1e-12)
+    assert joined([]) == []
 
 
 def test_one_lstm_is_itself():

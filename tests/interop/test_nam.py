@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import clstm
 from clstm.interop import nam
 from tests.interop.files import (
     GATES,
@@ -148,6 +149,24 @@ def test_a_model_without_a_head_cannot_be_written(path):
     assert not path.exists()
 
 
+def test_notes_are_kept(path):
+    more = {"sample_rate": 44100, "metadata": {"name": "A", "loudness": -18.2}, "notes": [1]}
+    lstm = nam.load(write(path, FILE | more))
+    assert lstm.notes == more
+    nam.save(lstm, path)
+    assert nam.load(path).notes == more
+    nam.save(lstm, path, sample_rate=96000)
+    assert nam.load(path).notes == more | {"sample_rate": 96000}
+
+
+def test_a_head_of_its_own_is_written(path):
+    lstm, weight = draw_model(1, 3, 1, None), np.ones((1, 3), np.float32)
+    model = clstm.Sequential([lstm, clstm.layers.Dense(weight)])
+    nam.save(model, path)
+    x = np.ones((4, 1), np.float32)
+    np.testing.assert_allclose(nam.load(path)(x)[0], model(x)[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("version", ["0.5.0", "0.5.2", "0.6.1", "0.7.0", "0.7.12"])
 def test_versions(path, version):
     nam.load(write(path, FILE | {"version": version}))
@@ -184,26 +203,15 @@ def test_bad_files(path, steps, to, reason):
     refuses(nam.load, path, changed(FILE, *steps, to=to), reason)
 
 
-def test_entries_that_neural_amp_modeler_does_not_know_are_dropped(path):
-    write(path, FILE | {"notes": "of a person", "author": {"name": "B"}})
-    assert_same_model(nam.load(path), nam.load(write(path, FILE)))
-
-
-def test_the_notes_of_a_file(path):
-    """They are arguments of `save`."""
-    write(path, FILE | {"sample_rate": 44100})
-    notes = nam.read_notes(path)
-    assert notes == {"sample_rate": 44100, "metadata": FILE["metadata"]}
-    nam.save(draw_model(), path, **notes)
-    assert nam.read_notes(path) == notes
-    write(path, {n: v for n, v in FILE.items() if n != "metadata"} | {"sample_rate": None})
-    assert nam.read_notes(path) == {}
+def test_notes_of_another_type_are_refused(path):
+    more = {n: v for n, v in FILE.items() if n != "metadata"} | {"sample_rate": None}
+    assert nam.load(write(path, more)).notes == {}
     for name, value, words in (
         ("sample_rate", "48k", "sample_rate is not a number"),
         ("sample_rate", True, "sample_rate is not a number"),
         ("metadata", [], "metadata is not an object"),
     ):
-        refuses(nam.read_notes, path, FILE | {name: value}, words)
+        refuses(nam.load, path, FILE | {name: value}, words)
 
 
 def test_a_missing_entry_is_named(path):

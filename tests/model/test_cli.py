@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 import clstm
 from clstm import cli
 from clstm.interop import nam, rtneural
-from clstm.interop.layers import Dense
+from clstm.layers import Dense, Gain, Skip
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_a_sample_rate_and_metadata_are_kept(run, model):
     nam.save(model, "a.nam", sample_rate=44100, metadata={"loudness": -20.5})
     for options, expected in (([], 44100), (["--sample-rate", "96000"], 96000)):
         assert run("convert", "a.nam", "b.nam", *options)[0] == 0
-        assert nam.read_notes("b.nam") == {
+        assert nam.load("b.nam").notes == {
             "sample_rate": expected,
             "metadata": {"loudness": -20.5},
         }
     assert run("convert", "a.nam", "b.safetensors")[0] == 0
     assert run("convert", "b.safetensors", "c.nam", "--sample-rate", "48000")[0] == 0
-    assert nam.read_notes("c.nam")["sample_rate"] == 48000
+    assert nam.load("c.nam").notes["sample_rate"] == 48000
 
 
 def test_options_choose_a_part_of_a_file(run, model):
@@ -158,15 +158,46 @@ def test_inspect_prints_notes(run):
         assert words in printed
 
 
-def test_inspect_lists_further_layers(run, model):
+def test_inspect_lists_the_layers_of_a_sequential(run, model):
     dense = Dense(np.ones((2, 1), np.float32), np.ones(2, np.float32), "tanh")
-    rtneural.write([model, dense], "more.json")
+    whole = clstm.Sequential([Gain(0.5), Skip([model, dense]), Gain(2.0)])
+    whole.notes["author"] = "A"
+    rtneural.save(whole, "more.json")
     status, printed, _ = run("inspect", "more.json")
     assert status == 0
-    assert "more than an LSTM with a linear readout" in printed
-    assert "weight_ih_l0" in printed and "Dense (2, 1), tanh" in printed
+    for words in (
+        "Sequential of 3 layers",
+        "Gain(value=0.5)",
+        "Skip of 3 layers, count=1",
+        "model       LSTM(input_size=1, hidden_size=4",
+        "Dense(weight(2, 1), bias(2,), activation='tanh')",
+        "note        author: 'A'",
+    ):
+        assert words in printed
+    arrays = sum(array.size for array in whole.parameters.values())
+    sizes = [int(line.split()[1]) for line in printed.splitlines() if "parameters" in line]
+    assert sum(sizes) == arrays
     save_file({f"rnn.{n}": a for n, a in model.state_dict().items()}, "prefixed")
     assert "'rnn.':" in run("inspect", "prefixed")[1]
+
+
+AMPS = [
+    ("more.json", ["--format", "rtneural"]),
+    ("more.aidax", []),
+    ("more.safetensors", []),
+    ("guitarml.json", ["--format", "guitarml"]),
+]
+
+
+@pytest.mark.parametrize(("out", "options"), AMPS)
+def test_a_skip_is_converted(out, options, run, model):
+    whole = clstm.Sequential([Skip([model])])
+    whole.save("whole.safetensors")
+    status, printed, errors = run("convert", "whole.safetensors", out, *options)
+    assert (status, errors) == (0, "")
+    assert printed.startswith(f"{out}: Sequential([ Skip(")
+    x = np.random.default_rng(1).standard_normal((7, 1)).astype(np.float32)
+    np.testing.assert_allclose(clstm.load(out)(x)[0], whole(x)[0], rtol=1e-6, atol=1e-6)
 
 
 def test_as_a_program(run, model):

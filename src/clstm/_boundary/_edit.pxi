@@ -11,7 +11,7 @@ cdef class Edit:
 
     Parameters
     ----------
-    model : Model
+    model : Store
     working : parameters.Parameters
         Writable parameters of the model's shapes, in memory of their own. They are the block's, with the model's
         values; those that it ends with are the model's new ones.
@@ -19,14 +19,14 @@ cdef class Edit:
         Seconds to wait for other users of the model.
     """
 
-    cdef Model model
+    cdef Store model
     cdef object working
     cdef list arrays  # all views of the parameters, the flat one first
     cdef double timeout
     cdef unsigned mark
     cdef bint inside, over
 
-    def __cinit__(self, Model model not None, working, double timeout):
+    def __cinit__(self, Store model not None, working, double timeout):
         self.model = model
         self.working = working
         self.arrays = [working.flat, *working.values()]
@@ -34,17 +34,17 @@ cdef class Edit:
 
     def __dealloc__(self):
         if self.inside:
-            clstm_i_end_hold(&self.model.access, self.mark, False)
+            clstm_i_end_hold(self.model.access, self.mark, False)
 
     def __enter__(self):
         cdef cnp.ndarray flat = self.arrays[0]
         if self.over:
             raise RuntimeError("an edit ends with its block: call edit() once more")
-        if not holds(flat, self.model.elements, self.model.geometry.typenum):
+        if not holds(flat, self.model.elements, self.model.typenum):
             raise_changed()
         self.model.hold(CLSTM_I_READ, self.timeout, &self.mark)
         self.inside = self.over = True
-        memcpy(data(flat), typed.model_parameters(self.model.handle, self.model.is_f64), cnp.PyArray_NBYTES(flat))
+        memcpy(data(flat), self.model.parameters, cnp.PyArray_NBYTES(flat))
         return self.working
 
     def __exit__(self, kind, value, traceback):
@@ -56,10 +56,10 @@ cdef class Edit:
             for view in self.arrays:
                 cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)  # later writes would have no effect
             if kind is None:
-                refusal = clstm_i_begin_write(&self.model.access, &self.mark)
+                refusal = clstm_i_begin_write(self.model.access, &self.mark)
                 if refusal != CLSTM_I_GRANTED:  # only in a child that the block has forked
                     raise_no_edit(refusal)
                 self.model.update(self.arrays[0])
         finally:
             self.inside = False
-            clstm_i_end_hold(&self.model.access, self.mark, False)
+            clstm_i_end_hold(self.model.access, self.mark, False)

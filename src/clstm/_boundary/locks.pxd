@@ -24,6 +24,7 @@ cdef extern from "core/locks.h" nogil:
         CLSTM_I_MEND
 
     clstm_i_refusal clstm_i_begin_call(clstm_i_access *access, unsigned *mark) noexcept
+    clstm_i_refusal clstm_i_begin_inner_call(clstm_i_access *access, unsigned *mark) noexcept
     void clstm_i_end_call(clstm_i_access *access, unsigned mark) noexcept
     clstm_i_refusal clstm_i_hold(clstm_i_access *access, clstm_i_purpose purpose, unsigned *mark) noexcept
     clstm_i_refusal clstm_i_begin_write(clstm_i_access *access, unsigned *mark) noexcept

@@ -21,11 +21,11 @@ static const char *value_of(clstm_i_header *header, const char *key) {
 
 enum { OPTIONAL = 0, NEEDED = 1 };
 
-enum { LONGEST_KEY = 40 }; /* clstm.cell.hidden.alpha has 23 characters */
+enum { LONGEST_KEY = 40 }; /* clstm.1.0.cell.hidden.alpha has 27 characters */
 
-/* "clstm." and the two parts of a name. */
-static const char *key_of(char key[LONGEST_KEY], const char *name, const char *suffix) {
-    snprintf(key, LONGEST_KEY, "clstm.%s%s", name, suffix);
+/* "clstm.", the LSTM's prefix, and the two parts of a name. */
+static const char *key_of(const clstm_i_header *header, char key[LONGEST_KEY], const char *name, const char *suffix) {
+    snprintf(key, LONGEST_KEY, "clstm.%s%s%s", header->prefix, name, suffix);
     return key;
 }
 
@@ -123,14 +123,14 @@ static const struct {
 /* An activation function and its parameters; absent: the default. */
 static int read_activation(clstm_i_header *header, const char *name, clstm_activation *activation) {
     char key[LONGEST_KEY];
-    const char *value = value_of(header, key_of(key, name, ""));
+    const char *value = value_of(header, key_of(header, key, name, ""));
     if (!value) return 1;
     for (size_t k = 1; k < sizeof functions / sizeof *functions; k++) {
         if (!clstm_i_text_is(value, functions[k].name)) continue;
         const int parameters = functions[k].parameters, needed = functions[k].needed;
         *activation = (clstm_activation){(clstm_function)k, functions[k].alpha, functions[k].beta};
-        return (parameters < 1 || read_real(header, key_of(key, name, ".alpha"), needed, &activation->alpha))
-               && (parameters < 2 || read_real(header, key_of(key, name, ".beta"), needed, &activation->beta));
+        return (parameters < 1 || read_real(header, key_of(header, key, name, ".alpha"), needed, &activation->alpha))
+               && (parameters < 2 || read_real(header, key_of(header, key, name, ".beta"), needed, &activation->beta));
     }
     return 0;
 }
@@ -138,7 +138,8 @@ static int read_activation(clstm_i_header *header, const char *name, clstm_activ
 /* A file has `bidirectional` and `direction` as separate fields. */
 static int read_direction(clstm_i_header *header, const char *key, clstm_direction *direction) {
     int both, reverse;
-    if (!read_flag(header, "clstm.bidirectional", OPTIONAL, &both)
+    char of_both[LONGEST_KEY];
+    if (!read_flag(header, key_of(header, of_both, "bidirectional", ""), OPTIONAL, &both)
         || !read_choice(header, key, OPTIONAL, "forward", "reverse", &reverse) || (both && reverse)) return 0;
     *direction = both ? CLSTM_BIDIRECTIONAL : reverse ? CLSTM_REVERSE : CLSTM_FORWARD;
     return 1;
@@ -149,7 +150,7 @@ static int read_direction(clstm_i_header *header, const char *key, clstm_directi
 static int read_field(clstm_i_header *header, const clstm_i_field *field, clstm_config *config) {
     void *to = (char *)config + field->offset;
     char key[LONGEST_KEY];
-    key_of(key, field->name, "");
+    key_of(header, key, field->name, "");
     int flag;
     switch (field->kind) {
     case CLSTM_I_SIZE: return read_size(header, key, field->needed, to);
@@ -165,14 +166,73 @@ static int read_field(clstm_i_header *header, const clstm_i_field *field, clstm_
     return 0;
 }
 
-int clstm_i_file_config(clstm_i_header *header, clstm_config *config, int *is_f64) {
+/* ---- Layers around the LSTM: a gain, a skip and a gain, each there or not --------------------------------- */
+
+typedef enum layer_kind { NO_LAYER, GAIN, SKIP, LSTM } layer_kind;
+
+static layer_kind read_kind(clstm_i_header *header, const char *place) {
+    static const char *const names[] = {"", "Gain", "Skip", "LSTM"};
+    char key[LONGEST_KEY];
+    snprintf(key, sizeof key, "clstm.%skind", place);
+    const char *value = value_of(header, key);
+    for (int kind = GAIN; value && kind <= LSTM; kind++)
+        if (clstm_i_text_is(value, names[kind])) return (layer_kind)kind;
+    return NO_LAYER;
+}
+
+static int read_count(clstm_i_header *header, const char *place, const char *name, size_t *count) {
+    char key[LONGEST_KEY];
+    snprintf(key, sizeof key, "clstm.%s%s", place, name);
+    return read_size(header, key, NEEDED, count);
+}
+
+static int read_gain(clstm_i_header *header, const char *place, double *gain) {
+    char key[LONGEST_KEY];
+    snprintf(key, sizeof key, "clstm.%svalue", place);
+    return read_real(header, key, NEEDED, gain);
+}
+
+/* A skip of the first feature around an LSTM alone. */
+static int read_skip(clstm_i_header *header, const char *place, clstm_around *around) {
+    size_t count, layers;
+    around->skip = 1;
+    snprintf(header->prefix, sizeof header->prefix, "%s0.", place);
+    return read_count(header, place, "count", &count) && count == 1 && read_count(header, place, "layers", &layers)
+           && layers == 1 && read_kind(header, header->prefix) == LSTM;
+}
+
+/* Finds the LSTM, whose prefix it keeps. */
+static int read_around(clstm_i_header *header, clstm_around *around) {
+    size_t count;
+    int batch_first;
+    if (!read_count(header, "", "layers", &count) || count < 1 || count > 3
+        || !read_flag(header, "clstm.batch_first", NEEDED, &batch_first)) return 0;
+    for (size_t k = 0; k < count; k++) {
+        char place[8];
+        snprintf(place, sizeof place, "%u.", (unsigned)k);
+        const layer_kind kind = read_kind(header, place);
+        const int found = *header->prefix != 0;
+        if (kind == GAIN && (found ? k + 1 == count : !k)) {
+            if (!read_gain(header, place, found ? &around->output_gain : &around->input_gain)) return 0;
+        } else if (kind == SKIP && !found) {
+            if (!read_skip(header, place, around)) return 0;
+        } else if (kind == LSTM && !found) snprintf(header->prefix, sizeof header->prefix, "%s", place);
+        else return 0;
+    }
+    return *header->prefix != 0;
+}
+
+int clstm_i_file_config(clstm_i_header *header, clstm_config *config, clstm_around *around, int *is_f64) {
     static const clstm_config defaults = CLSTM_CONFIG_INIT;
+    static const clstm_around nothing = CLSTM_AROUND_INIT;
+    char key[LONGEST_KEY];
     int batch_first; /* C has one layout, whatever the file says */
     *config = defaults;
-    if (!clstm_i_text_is(value_of(header, "clstm.format"), "1")
-        || !read_choice(header, "clstm.dtype", NEEDED, "float32", "float64", is_f64)
-        || !read_flag(header, "clstm.batch_first", NEEDED, &batch_first))
-        return 0;
+    *around = nothing;
+    const char *format = value_of(header, "clstm.format");
+    if (!clstm_i_text_is(format, "1") && !(clstm_i_text_is(format, "2") && read_around(header, around))) return 0;
+    if (!read_choice(header, key_of(header, key, "dtype", ""), NEEDED, "float32", "float64", is_f64)
+        || !read_flag(header, key_of(header, key, "batch_first", ""), NEEDED, &batch_first)) return 0;
     for (size_t k = 0; k < CLSTM_I_FIELDS; k++)
         if (!read_field(header, &clstm_i_fields[k], config)) return 0;
     /* 0 layers mean 1 in a clstm_config, and are an error in a file. */

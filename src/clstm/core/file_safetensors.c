@@ -176,7 +176,9 @@ static clstm_status make_tables(clstm_i_header *header, const clstm_context *con
 /* Finds one tensor of the model, whose type and shape must match. */
 static int find_tensor(const clstm_i_header *header, const clstm_parameter *wanted, int is_f64, tensor *tensor) {
     const size_t element = is_f64 ? sizeof(double) : sizeof(float);
-    const char *found = clstm_i_names_find(&header->tensors, wanted->name);
+    char name[sizeof wanted->name + sizeof header->prefix];
+    snprintf(name, sizeof name, "%s%s", header->prefix, wanted->name);
+    const char *found = clstm_i_names_find(&header->tensors, name);
     if (!found) return 0;
     clstm_i_json json = {found, header->text + header->size, 0};
     clstm_i_json_string(&json);
@@ -218,16 +220,18 @@ static int find_tensors(const clstm_i_header *header, const clstm_config *config
 static clstm_status read_model(source *source, const clstm_context *context, clstm_i_header *header, tables *tables,
                                clstm_model **model) {
     clstm_config config;
+    clstm_around around;
     int is_f64;
     if (!scan(header)) return CLSTM_INVALID_FILE;
     clstm_status status = make_tables(header, context, tables);
     if (status) return status;
     if (!clstm_i_names_sort(&header->metadata) || !clstm_i_names_sort(&header->tensors)
-        || !clstm_i_file_config(header, &config, &is_f64)
+        || !clstm_i_file_config(header, &config, &around, &is_f64)
         || !find_tensors(header, &config, is_f64, source->left, tables)) return CLSTM_INVALID_FILE;
 
     status = is_f64 ? clstm_model_create_f64(&config, NULL, context, model)
                     : clstm_model_create(&config, NULL, context, model);
+    if (!status) status = clstm_model_set_around(*model, &around);
     for (size_t k = 0; !status && k < header->tensors.count; k++) {
         const tensor *next = &tables->tensors[tables->order[k]];
         status = read_bytes(source, (char *)(*model)->parameters + next->offset, next->bytes);

@@ -70,15 +70,25 @@ static inline int clstm_i_swap(clstm_i_access *access, unsigned long long *word,
                                                  memory_order_relaxed);
 }
 
-/* Begins a call. *mark is for clstm_i_end_call. */
-static inline clstm_i_refusal clstm_i_begin_call(clstm_i_access *access, unsigned *mark) {
+/* Begins a call unless one of the flags stands against it. */
+static inline clstm_i_refusal clstm_i_begin_unless(clstm_i_access *access, unsigned long long flags, unsigned *mark) {
     unsigned long long word = atomic_load_explicit(&access->word, memory_order_relaxed), seen;
     do {
         seen = clstm_i_seen(word);
-        if (seen & ~CLSTM_I_CALLS & ((1ull << CLSTM_I_GENERATION_SHIFT) - 1)) return clstm_i_refused(seen);
+        if (seen & flags) return clstm_i_refused(seen);
     } while (!clstm_i_swap(access, &word, seen + CLSTM_I_CALL));
     *mark = (unsigned)(seen >> CLSTM_I_GENERATION_SHIFT);
     return CLSTM_I_GRANTED;
+}
+
+/* Begins a call. *mark is for clstm_i_end_call. */
+static inline clstm_i_refusal clstm_i_begin_call(clstm_i_access *access, unsigned *mark) {
+    return clstm_i_begin_unless(access, CLSTM_I_WAITERS | CLSTM_I_HELD | CLSTM_I_WRITTEN | CLSTM_I_TORN, mark);
+}
+
+/* Begins a call that may be a part of another one: a holder that waits for that one must not stop it half-way. */
+static inline clstm_i_refusal clstm_i_begin_inner_call(clstm_i_access *access, unsigned *mark) {
+    return clstm_i_begin_unless(access, CLSTM_I_HELD | CLSTM_I_WRITTEN | CLSTM_I_TORN, mark);
 }
 
 /* Each of these undoes what set the mark, unless the word has begun anew since, in a child. */

@@ -225,7 +225,8 @@ clstm_status clstm_config_parameter(const clstm_config *config, size_t index, cl
     return CLSTM_OK;
 }
 
-static clstm_status create(const clstm_config *given, const void *parameters, int is_f64,
+/* With `own` the model has an array of its own, filled from `parameters`; else it uses that array. */
+static clstm_status create(const clstm_config *given, void *parameters, int own, int is_f64,
                            const clstm_context *given_context, clstm_model **result) {
     if (!result) return CLSTM_INVALID_ARGUMENT;
     *result = NULL;
@@ -239,7 +240,7 @@ static clstm_status create(const clstm_config *given, const void *parameters, in
     clstm_i_layout layout = {0, 0};
     const size_t element = is_f64 ? sizeof(double) : sizeof(float);
     const size_t self = clstm_i_reserve(&layout, 1, 1, sizeof(clstm_model));
-    const size_t array = clstm_i_reserve(&layout, elements, 1, element);
+    const size_t array = clstm_i_reserve(&layout, own ? elements : 0, 1, element);
     void *block;
     char *memory = clstm_i_allocate(&context, &layout, &block, &status);
     clstm_i_cache *cache = memory ? clstm_i_cache_create(&context, &status) : NULL;
@@ -248,24 +249,53 @@ static clstm_status create(const clstm_config *given, const void *parameters, in
 
     clstm_model *model = (clstm_model *)(memory + self);
     *model = (clstm_model){
-        .context = context, .block = block, .config = config, .is_f64 = is_f64, .elements = elements,
-        .parameters = memory + array, .cache = cache,
+        .context = context, .block = block, .config = config, .around = CLSTM_AROUND_INIT, .is_f64 = is_f64,
+        .elements = elements, .parameters = own ? memory + array : parameters, .cache = cache,
     };
-    if (parameters) memcpy(model->parameters, parameters, elements * element);
-    else memset(model->parameters, 0, elements * element);
+    if (own && parameters) memcpy(model->parameters, parameters, elements * element);
+    else if (own) memset(model->parameters, 0, elements * element);
     *result = model;
     return CLSTM_OK;
 }
 
 clstm_status clstm_model_create(const clstm_config *config, const float *parameters, const clstm_context *context,
                                 clstm_model **model) {
-    return create(config, parameters, 0, context, model);
+    return create(config, (void *)parameters, 1, 0, context, model);
 }
 
 clstm_status clstm_model_create_f64(const clstm_config *config, const double *parameters,
                                     const clstm_context *context, clstm_model **model) {
-    return create(config, parameters, 1, context, model);
+    return create(config, (void *)parameters, 1, 1, context, model);
 }
+
+clstm_status clstm_model_create_on(const clstm_config *config, float *parameters, const clstm_context *context,
+                                   clstm_model **model) {
+    if (model) *model = NULL;
+    return parameters ? create(config, parameters, 0, 0, context, model) : CLSTM_INVALID_ARGUMENT;
+}
+
+clstm_status clstm_model_create_on_f64(const clstm_config *config, double *parameters, const clstm_context *context,
+                                       clstm_model **model) {
+    if (model) *model = NULL;
+    return parameters ? create(config, parameters, 0, 1, context, model) : CLSTM_INVALID_ARGUMENT;
+}
+
+clstm_status clstm_model_touch(clstm_model *model) {
+    if (!model) return CLSTM_INVALID_ARGUMENT;
+    clstm_i_new_version(model);
+    return CLSTM_OK;
+}
+
+clstm_status clstm_model_set_around(clstm_model *model, const clstm_around *around) {
+    if (!model || !around || around->size != sizeof *around) return CLSTM_INVALID_ARGUMENT;
+    if (!__builtin_isfinite(around->input_gain) || !__builtin_isfinite(around->skip)
+        || !__builtin_isfinite(around->output_gain)) return CLSTM_INVALID_ARGUMENT;
+    model->around = *around;
+    model->plays = around->input_gain != 1 || around->skip != 0 || around->output_gain != 1;
+    return CLSTM_OK;
+}
+
+const clstm_around *clstm_model_around(const clstm_model *model) { return model ? &model->around : NULL; }
 
 void clstm_i_new_version(clstm_model *model) {
     model->version++;

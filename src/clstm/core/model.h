@@ -47,6 +47,8 @@ struct clstm_model {
     clstm_context context; /* for its allocator */
     void *block;
     clstm_config config; /* num_layers >= 1 */
+    clstm_around around;
+    int plays; /* `around` has other values than CLSTM_AROUND_INIT */
     int is_f64;
     size_t elements;
     size_t version;   /* counts updates */

@@ -29,6 +29,7 @@ const char *clstm_strerror(clstm_status status) {
     case CLSTM_UNKNOWN_ENGINE: return "the context or CLSTM_ENGINE names no engine";
     case CLSTM_INVALID_FILE: return "the file is malformed, or none that LSTM.save writes";
     case CLSTM_FILE_ERROR: return "the file cannot be opened or read";
+    case CLSTM_STREAM_ONLY: return "the model has gains or a skip around it, which only streams play";
     case CLSTM_UNKNOWN_ISA: return "CLSTM_ISA names no instruction set that this CPU and build have";
     }
     return "unknown status";

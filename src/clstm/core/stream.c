@@ -5,30 +5,33 @@ static const clstm_i_stream_functions *functions_of(int is_f64) {
     return is_f64 ? &clstm_i_stream_f64 : &clstm_i_stream_f32;
 }
 
-static clstm_status measure(const clstm_config *config, int is_f64, size_t batch, const clstm_i_isa **isa,
-                            size_t *bytes) {
-    if (!batch) return CLSTM_INVALID_ARGUMENT;
-    if (config->direction != CLSTM_FORWARD) return CLSTM_NOT_CAUSAL;
+static clstm_status measure(const clstm_i_stream_plan *plan, const clstm_i_isa **isa, size_t *bytes) {
+    if (!plan->batch) return CLSTM_INVALID_ARGUMENT;
+    if (plan->config->direction != CLSTM_FORWARD) return CLSTM_NOT_CAUSAL;
     *isa = clstm_i_dispatch();
-    return *isa ? functions_of(is_f64)->measure(config, batch, *isa, bytes) : CLSTM_UNKNOWN_ISA;
+    return *isa ? functions_of(plan->is_f64)->measure(plan, *isa, bytes) : CLSTM_UNKNOWN_ISA;
+}
+
+static clstm_i_stream_plan plan_for(const clstm_model *model, size_t batch) {
+    return (clstm_i_stream_plan){&model->config, model->is_f64, model->plays, batch};
 }
 
 clstm_status clstm_stream_size(const clstm_model *model, size_t batch, size_t *bytes) {
     const clstm_i_isa *isa;
     if (!model || !bytes) return CLSTM_INVALID_ARGUMENT;
-    return measure(&model->config, model->is_f64, batch, &isa, bytes);
+    const clstm_i_stream_plan plan = plan_for(model, batch);
+    return measure(&plan, &isa, bytes);
 }
 
 /* Makes a stream without weights or rows; NULL with *status set if it can't be made or `bytes` are too few. */
-static clstm_stream *make(const clstm_config *config, int is_f64, size_t batch, void *memory, size_t bytes,
-                          clstm_status *status) {
+static clstm_stream *make(const clstm_i_stream_plan *plan, void *memory, size_t bytes, clstm_status *status) {
     const clstm_i_isa *isa;
     size_t needed;
-    *status = measure(config, is_f64, batch, &isa, &needed);
+    *status = measure(plan, &isa, &needed);
     if (!*status && bytes < needed) *status = CLSTM_INVALID_ARGUMENT;
     if (*status) return NULL;
     char *aligned = clstm_i_align(memory);
-    functions_of(is_f64)->begin(config, batch, isa, aligned);
+    functions_of(plan->is_f64)->begin(plan, isa, aligned);
     return (clstm_stream *)aligned;
 }
 
@@ -38,8 +41,10 @@ clstm_status clstm_stream_init(const clstm_model *model, size_t batch, int flags
     if (!result) return CLSTM_INVALID_ARGUMENT;
     *result = NULL;
     if (!model || !memory || flags & ~CLSTM_STREAM_KEEP_ENVIRONMENT) return CLSTM_INVALID_ARGUMENT;
-    clstm_stream *stream = make(&model->config, model->is_f64, batch, memory, bytes, &status);
+    const clstm_i_stream_plan plan = plan_for(model, batch);
+    clstm_stream *stream = make(&plan, memory, bytes, &status);
     if (!stream) return status;
+    stream->around = model->around;
     stream->context = model->context;
     stream->flags = flags;
     status = functions_of(stream->is_f64)->take_weights(stream, model);
@@ -57,8 +62,10 @@ clstm_status clstm_stream_fork(const clstm_stream *from, size_t batch, void *mem
     *result = NULL;
     if (!from || !from->pack || !memory || batch < from->rows) return CLSTM_INVALID_ARGUMENT;
     const clstm_i_stream_functions *functions = functions_of(from->is_f64);
-    clstm_stream *stream = make(&from->config, from->is_f64, batch, memory, bytes, &status);
+    const clstm_i_stream_plan plan = {&from->config, from->is_f64, from->plays, batch};
+    clstm_stream *stream = make(&plan, memory, bytes, &status);
     if (!stream) return status;
+    stream->around = from->around;
     stream->context = from->context;
     stream->flags = from->flags;
     functions->share_weights(from, stream);
@@ -71,11 +78,13 @@ clstm_status clstm_stream_fork(const clstm_stream *from, size_t batch, void *mem
 clstm_status clstm_stream_refresh(clstm_stream *stream, const clstm_model *model) {
     if (!stream || !model || !clstm_i_same_config(&stream->config, &model->config)) return CLSTM_INVALID_ARGUMENT;
     if (stream->is_f64 != model->is_f64) return CLSTM_WRONG_DTYPE;
+    if (stream->plays != model->plays) return CLSTM_INVALID_ARGUMENT;
     const clstm_context context = stream->context;
     clstm_i_owned *before = stream->pack;
     const clstm_status status = functions_of(stream->is_f64)->take_weights(stream, model);
     if (status) return status;
     stream->context = model->context;
+    stream->around = model->around;
     clstm_i_drop_pack(&context, before);
     return CLSTM_OK;
 }

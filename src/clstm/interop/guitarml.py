@@ -6,7 +6,6 @@ the first feature of the input is added to the output.
 """
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,17 @@ from numpy.typing import DTypeLike
 from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
-from .errors import naming
-from .json_files import NOTES, Node, read_json, write_json
-from .layers import Skip, only_lstm, require_plain
+from ..sequential import Sequential
+from .json_files import NOTES, Node, notes_of, read_json, write_json
+from .layers import Skip, as_model, layers_of, only_lstm, require_plain
 
 _SIZES = {"input_size", "hidden_size", "num_layers", "output_size"}
 _REQUIRED = {"input_size", "hidden_size", "skip", "unit_type"}
 _LARGEST = 10**6  # sizes are multiplied before the arrays are seen
 
 
-def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM:
-    """Read a model without a skip.
+def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM | Sequential:
+    """Read a model.
 
     Parameters
     ----------
@@ -35,40 +34,27 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
 
     Returns
     -------
-    LSTM
-        With the linear layer as its readout, of bias zero if it has none.
+    LSTM or Sequential
+        An LSTM with the linear layer as its readout, of bias zero if it has none; with ``skip`` a
+        Sequential of one `Skip` around it. ``notes`` has the entries that change no result.
 
     Raises
     ------
     ValueError
-        If the file holds something else or a skip (see `read`), or contradicts itself; the message
-        names the place.
+        If the file holds something else or contradicts itself; the message names the place.
     OSError
         If it cannot be read.
     """
-    layers = read(path, dtype=dtype)
-    with naming(path):
-        return only_lstm(layers, "clstm.interop.guitarml.read")
+    return as_model(*_read(path, dtype))
 
 
-def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:
-    """Read a model.
+def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> Sequential:
+    """Return what `load` does, in any case as a Sequential."""
+    layers, notes = _read(path, dtype)
+    return Sequential(layers, notes=notes)
 
-    Parameters
-    ----------
-    path, dtype
-        As in `load`.
 
-    Returns
-    -------
-    list of one LSTM, or of one Skip
-        The `Skip` has the LSTM inside; `clstm.interop.layers.run` sends a sequence through.
-
-    Raises
-    ------
-    ValueError, OSError
-        As `load` does.
-    """
+def _read(path: str | os.PathLike[str], dtype: DTypeLike) -> tuple[list[Any], dict[str, Any]]:
     parts = read_json(path).members({"model_data", "state_dict"}, NOTES)
     data = parts["model_data"].members(_REQUIRED, _SIZES | {"model", "bias_fl"})
     if "model" in data:
@@ -82,36 +68,30 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list
     sizes |= {name: data[name].integer(1, _LARGEST) for name in sorted(_SIZES & data.keys())}
     config = Configuration(**sizes, dtype=np.dtype(dtype))
     lstm = LSTM.from_state(config, _read_state(parts["state_dict"], config, linear_bias))
-    return [Skip((lstm,))] if skips else [lstm]
+    return [Skip((lstm,))] if skips else [lstm], notes_of(parts)
 
 
-def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
-    """Write a model, without a skip.
+def save(model: LSTM | Sequential, path: str | os.PathLike[str]) -> None:
+    """Write a model.
 
     Parameters
     ----------
-    lstm : LSTM
-        With a readout. `batch_first` is not kept.
+    model : LSTM or Sequential
+        An LSTM with a readout or a linear `Dense` after it, or one `Skip` of count 1 around them.
+        `batch_first` is not kept.
     path : path-like
 
     Raises
     ------
     ValueError
-        For an option that the format does not have: no readout, two directions or a reverse one,
-        a projection, a learned initial state, a `Cell` other than the plain one; for numbers that
-        are not finite. Nothing is written then.
+        For other layers; for an option that the format does not have: no readout, two directions or
+        a reverse one, a projection, a learned initial state, a `Cell` other than the plain one; for
+        numbers that are not finite. Nothing is written then.
     """
-    write([lstm], path)
-
-
-def write(layers: Sequence[Any], path: str | os.PathLike[str]) -> None:
-    """Write a list of layers as `read` returns it: an LSTM with a readout, or a `Skip` around it.
-
-    The readout may also be a linear `Dense` of its own. Errors are those of `save`.
-    """
-    skips = len(layers) == 1 and isinstance(layers[0], Skip)
+    layers = layers_of(model)
+    skips = len(layers) == 1 and isinstance(layers[0], Skip) and layers[0].count == 1
     try:
-        lstm = only_lstm(layers[0].layers if skips else layers, "read")
+        lstm = only_lstm(layers[0].layers if skips else layers, "")
     except ValueError:
         raise ValueError(
             "GuitarML's files hold one LSTM with a linear layer, or a Skip around it"
@@ -129,7 +109,8 @@ def write(layers: Sequence[Any], path: str | os.PathLike[str]) -> None:
         "hidden_size": lstm.hidden_size,
         "bias_fl": lstm.bias,
     }
-    write_json(path, {"model_data": data, "state_dict": _state_dict_of(lstm)})
+    kept = {name: note for name, note in model.notes.items() if name in NOTES}
+    write_json(path, {"model_data": data, "state_dict": _state_dict_of(lstm)} | kept)
 
 
 def _names(config: Configuration) -> dict[str, tuple[str, ...]]:

@@ -94,6 +94,14 @@ class Node:
             self.fail(f"is {_shortened(self.value)}, expected {_limits(least, largest)}")
         return self.value
 
+    def number(self, least: float, largest: float) -> float:
+        """Return a number within a range."""
+        if type(self.value) not in (int, float):
+            self.fail(f"is {_kind(self.value)}, expected a number")
+        if not least <= self.value <= largest:
+            self.fail(f"is {self.value:.10g}, expected {least} to {largest}")
+        return float(self.value)
+
     def array(self, shape: tuple[int | None, ...], dtype: DTypeLike) -> Array:
         """Return a list of numbers, or a list of such lists; None in the shape allows any size."""
         rows = self.value if len(shape) == 2 else [self.value]
@@ -134,6 +142,11 @@ def read_json(path: str | os.PathLike[str]) -> Node:
         except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
             raise ValueError(f"it is not valid JSON: {error}") from None
     return Node(value, file, budget=budget)
+
+
+def notes_of(parts: dict[str, "Node"]) -> dict[str, Any]:
+    """Return the entries of an object that change no result."""
+    return {name: parts[name].value for name in sorted(parts.keys() & NOTES)}
 
 
 def count_json(data: bytes, budget: Budget) -> None:

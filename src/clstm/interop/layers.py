@@ -1,87 +1,31 @@
-"""Layers around an LSTM in other programs' models: dense layers and skips, in NumPy.
+"""Other programs' models as layers: joined to one LSTM where they are one, else a `Sequential`."""
 
-A model that is more than an LSTM is a list of layers, each a function of a sequence.
-"""
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, overload
 
 import numpy as np
 
-from ..layout import Array, SupportsArray, as_array, cast, refuse_mask
+from ..layers import ACTIVATIONS, Dense, Gain, Skip
+from ..layout import Array, SupportsArray, as_array
 from ..lengths import as_arrays
 from ..lstm import LSTM
+from ..sequential import Sequential
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "": lambda x: x,
-    "tanh": np.tanh,
-    "relu": lambda x: np.maximum(x, 0),
-    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),  # does not overflow
-    "softmax": lambda x: np.exp(x - np.logaddexp.reduce(x, axis=-1, keepdims=True)),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-}
-
-
-@dataclass(frozen=True)
-class Dense:
-    """y = activation(weight @ x + bias) at every step; without a weight activation(x).
-
-    Raises
-    ------
-    ValueError
-        If the activation is not one of `ACTIVATIONS`, or a shape does not fit.
-    TypeError
-        If `weight` or `bias` is not an array.
-    """
-
-    weight: Array | None = None  # (O, I)
-    bias: Array | None = None  # (O,)
-    activation: str = ""  # of ACTIVATIONS
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
-            known = ", ".join(map(repr, ACTIVATIONS))
-            raise ValueError(f"activation must be one of {known}, got {self.activation!r}")
-        self._check("weight", self.weight, ("O", "I"))
-        self._check("bias", self.bias, ("O",))
-        if self.weight is not None and self.bias is not None:
-            expected = self.weight.shape[:1]
-            if self.bias.shape != expected:
-                raise ValueError(f"bias has shape {self.bias.shape}, weight's makes it {expected}")
-
-    @staticmethod
-    def _check(name: str, value: Any, axes: tuple[str, ...]) -> None:
-        if value is None:
-            return
-        expected = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
-        if not isinstance(value, np.ndarray):
-            kind = type(value).__name__
-            raise TypeError(f"{name} must be a NumPy array {expected} or None, got {kind}")
-        refuse_mask(value, name)
-        if value.ndim != len(axes):
-            raise ValueError(f"{name} has shape {value.shape}, expected {expected}")
-
-    @np.errstate(all="ignore")
-    def __call__(self, x: Array) -> Array:
-        y = as_array(x, "x")
-        if self.weight is not None:
-            y = cast(y, self.weight.dtype) @ self.weight.T
-        return ACTIVATIONS[self.activation](y if self.bias is None else y + self.bias)
-
-
-@dataclass(frozen=True)
-class Skip:
-    """y = layers(x) + x[..., :1]: the first feature of x is added to every feature."""
-
-    layers: tuple[Any, ...]
-
-    def __call__(self, x: Array) -> Array:
-        array = as_array(x, "x")
-        y = run(self.layers, array)
-        with np.errstate(all="ignore"):
-            sums: Array = y + array[..., :1].astype(y.dtype)
-        return sums
+__all__ = [
+    "ACTIVATIONS",
+    "Dense",
+    "Gain",
+    "Skip",
+    "as_model",
+    "joined",
+    "layers_of",
+    "only_lstm",
+    "require_plain",
+    "run",
+    "stacked",
+    "with_readout",
+]
 
 
 @overload
@@ -89,7 +33,7 @@ def run(layers: Sequence[Any], x: SupportsArray) -> Array: ...
 @overload
 def run(layers: Sequence[Any], x: list[Any]) -> list[Array]: ...
 def run(layers: Sequence[Any], x: Any) -> Any:
-    """Send a sequence, an array as `LSTM` takes it, through all layers.
+    """Send a sequence, an array as `LSTM` takes it, through a list of layers or a `Sequential`.
 
     A list of sequences (T_i, I) goes through each layer as a whole, and a list is returned.
 
@@ -100,6 +44,8 @@ def run(layers: Sequence[Any], x: Any) -> Any:
     ValueError
         If a shape does not fit.
     """
+    if isinstance(layers, Sequential):
+        return layers(x)[0]
     if isinstance(layers, Mapping) or not isinstance(layers, Iterable):
         kind = type(layers).__name__
         raise TypeError(f"layers must be a list of layers, got {kind}: a single one is [layer]")
@@ -123,6 +69,43 @@ def _not_a_layer(value: Any) -> str:
             "that is one LSTM as one model"
         )
     return kind
+
+
+def as_model(layers: Sequence[Any], notes: Mapping[str, Any] | None = None) -> LSTM | Sequential:
+    """Return a list of layers, `joined`, as one LSTM if it is one, else as a `Sequential`."""
+    chain = joined(layers)
+    if len(chain) > 1 or not isinstance(chain[0], LSTM):
+        return Sequential(chain, notes=notes)
+    chain[0].notes.update(notes or {})
+    return chain[0]
+
+
+def joined(layers: Sequence[Any]) -> list[Any]:
+    """Return layers with consecutive LSTMs, and a linear `Dense` after them, as one LSTM."""
+    chain: list[Any] = []
+    run: list[LSTM] = []
+    for layer in layers:
+        if run and _continues(run[-1], layer):
+            run.append(layer)
+            continue
+        if run and _is_readout(layer, run[-1]):
+            chain.append(with_readout(stacked(run), layer.weight, layer.bias))
+            run = []
+            continue
+        chain += [stacked(run)] if run else []
+        run = [layer] if isinstance(layer, LSTM) else []
+        if isinstance(layer, Skip):
+            chain.append(Skip(tuple(joined(layer.layers)), layer.count))
+        elif not run:
+            chain.append(layer)
+    return chain + ([stacked(run)] if run else [])
+
+
+def layers_of(model: LSTM | Sequential) -> tuple[Any, ...]:
+    """Return the layers of a model; those of an LSTM are itself."""
+    if not isinstance(model, (LSTM, Sequential)):
+        raise TypeError(f"the model must be an LSTM or a Sequential, got {type(model).__name__}")
+    return model.layers if isinstance(model, Sequential) else (model,)
 
 
 def only_lstm(layers: Sequence[Any], reader: str) -> LSTM:

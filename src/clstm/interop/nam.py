@@ -16,10 +16,12 @@ from numpy.typing import DTypeLike
 from ..configuration import Configuration
 from ..layout import Array
 from ..lstm import LSTM
+from ..sequential import Sequential
 from .json_files import Node, read_json, write_json
-from .layers import require_plain
+from .layers import layers_of, only_lstm, require_plain
 
 _VERSION = "0.5.4"
+_NEEDED = {"version", "architecture", "config", "weights"}
 _KNOWN_VERSION = re.compile(r"0\.[567]\.\d{1,9}")
 _SIZES = {"input_size", "hidden_size", "num_layers"}
 _CHANNELS = {"in_channels", "out_channels"}
@@ -40,8 +42,7 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     LSTM
         With the head as its readout, and with `learn_state`: the stored start state is where a
         call or a stream begins. Plug-ins then feed half a second of silence to it; `load` does
-        not. The sample rate and the metadata are what `read_notes` returns; entries that Neural Amp
-        Modeler does not know are dropped, as it does.
+        not. ``notes`` has the sample rate and the metadata, and every entry that is unknown.
 
     Raises
     ------
@@ -55,45 +56,19 @@ def load(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> LSTM
     config = _read_config(parts["config"], dtype)
     weights = parts["weights"].array((_count(config),), config.dtype)
     parts["config"].count_layers(config.num_layers)
-    return LSTM.from_state(config, _state_of(config, weights))
+    lstm = LSTM.from_state(config, _state_of(config, weights))
+    lstm.notes.update(_notes_of(parts))
+    return lstm
 
 
-def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> list[Any]:
-    """Return the model that `load` returns, as a list of one layer."""
-    return [load(path, dtype=dtype)]
-
-
-def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file says about its model: the arguments of `save` beside the model.
-
-    Returns
-    -------
-    dict
-        ``sample_rate``, a number of Hz, and ``metadata``, an object such as ``{"loudness": -20}``;
-        each only if the file has it.
-
-    Raises
-    ------
-    ValueError
-        If one of them is of another type, or the file is none of Neural Amp Modeler's.
-    OSError
-        If it cannot be read.
-    """
-    parts = _parts_of(path)
-    notes: dict[str, Any] = {}
-    for name, kinds, words in (
-        ("sample_rate", (int, float), "a number"),
-        ("metadata", (dict,), "an object"),
-    ):
-        if name in parts and (value := parts[name].value) is not None:
-            if type(value) not in kinds:
-                parts[name].fail(f"is not {words}")
-            notes[name] = value
-    return notes
+def read(path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> Sequential:
+    """Return the model that `load` returns, as a Sequential of one layer."""
+    lstm = load(path, dtype=dtype)
+    return Sequential([lstm], notes=lstm.notes)
 
 
 def save(
-    lstm: LSTM,
+    model: LSTM | Sequential,
     path: str | os.PathLike[str],
     *,
     sample_rate: float | None = None,
@@ -103,21 +78,25 @@ def save(
 
     Parameters
     ----------
-    lstm : LSTM
-        With a readout. `batch_first` is not kept; without `learn_state` it starts from zeros.
+    model : LSTM or Sequential
+        An LSTM with a readout or a linear `Dense` after it. `batch_first` is not kept; without
+        `learn_state` it starts from zeros. Its notes are written beside it.
     path : path-like
     sample_rate : float, optional
-        Of the sound that the model is for, in Hz; programs assume 48000 without it.
+        Of the sound that the model is for, in Hz; by default that of the notes. Programs assume
+        48000 without one.
     metadata : mapping, optional
-        Notes for people and programs, as JSON has them: ``{"loudness": -20}``.
+        Notes for people and programs, as JSON has them: ``{"loudness": -20}``; by default those of
+        the model's notes.
 
     Raises
     ------
     ValueError
         For an option that the format does not have: no readout, two directions or a reverse one,
-        a projection, a `Cell` other than the plain one; for numbers that are not finite. Nothing is
-        written then.
+        a projection, a `Cell` other than the plain one; for other layers; for numbers that are not
+        finite. Nothing is written then.
     """
+    lstm, notes = only_lstm(layers_of(model), "clstm.load"), model.notes
     require_plain(lstm, "Neural Amp Modeler", "learn_state")
     if lstm.output_size is None:
         raise ValueError("Neural Amp Modeler's LSTM needs a head, but output_size is None")
@@ -126,20 +105,37 @@ def save(
         config |= {"in_channels": lstm.input_size, "out_channels": lstm.output_size}
     value = {
         "version": _VERSION,
-        "metadata": dict(metadata or {}),
+        "metadata": {},
         "architecture": "LSTM",
         "config": config,
         "weights": _weights_of(lstm).tolist(),
     }
-    write_json(path, value if sample_rate is None else value | {"sample_rate": sample_rate})
+    value |= {name: note for name, note in notes.items() if name not in _NEEDED}
+    given = {"sample_rate": sample_rate, "metadata": None if metadata is None else dict(metadata)}
+    write_json(path, value | {name: note for name, note in given.items() if note is not None})
 
 
 def _parts_of(path: str | os.PathLike[str]) -> dict[str, Node]:
     """Return the entries of a file of a known version."""
-    parts = read_json(path).at_least({"version", "architecture", "config", "weights"})
+    parts = read_json(path).at_least(_NEEDED)
     if not _KNOWN_VERSION.fullmatch(parts["version"].text()):
         parts["version"].fail("is not supported, only 0.5, 0.6 and 0.7 are")
     return parts
+
+
+def _notes_of(parts: dict[str, Node]) -> dict[str, Any]:
+    """Return what a file says beside the model; ValueError if a known entry is of another type."""
+    for name, kinds, words in (
+        ("sample_rate", (int, float), "a number"),
+        ("metadata", (dict,), "an object"),
+    ):
+        if name in parts and type(parts[name].value) not in (*kinds, type(None)):
+            parts[name].fail(f"is not {words}")
+    return {
+        name: node.value
+        for name, node in parts.items()
+        if name not in _NEEDED and node.value is not None
+    }
 
 
 def _read_config(node: Node, dtype: DTypeLike) -> Configuration:

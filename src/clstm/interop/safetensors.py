@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike
 from ..layout import Array
 from ..lstm import LSTM
 from ..names import FIRST, locate
+from ..sequential import Sequential
+from ..sequential_files import FORMAT as SEQUENTIAL
 from ..state_dict import write_file
 from . import torch_names
 from .budget import Budget
@@ -27,7 +29,7 @@ def load(
     head: str | None = None,
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
-) -> LSTM:
+) -> LSTM | Sequential:
     """Read a model from a file whose tensors have PyTorch's names, or ours.
 
     Parameters
@@ -48,9 +50,10 @@ def load(
 
     Returns
     -------
-    LSTM
+    LSTM or Sequential
         Names and shapes give the options (`torch_names.config_of`). A file of `LSTM.save` or
-        `save` contains all of them, also the cell's functions and bounds.
+        `save` contains all of them, also the cell's functions and bounds; one of
+        `Sequential.save` gives a Sequential.
 
     Raises
     ------
@@ -68,6 +71,10 @@ def load(
             arrays = {name: _tensor(file, name) for name in names}
             first = bool(batch_first)
             return torch_names.read(arrays, prefix, head, batch_first=first, dtype=dtype)
+        if _is_sequential(file):
+            if batch_first is not None or dtype is not None:
+                raise ValueError("a Sequential's file has no batch_first= and dtype=: it says both")
+            return Sequential.load(path)
     return _changed(LSTM.load(path), batch_first, dtype)
 
 
@@ -89,14 +96,20 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dic
                 arrays = {name: _tensor(file, name) for name in names}
                 models[prefix] = torch_names.read(arrays, prefix, dtype=dtype)
             return models
+        if _is_sequential(file):
+            raise ValueError("it holds a Sequential: clstm.load reads it")
     return {"": _changed(LSTM.load(path), None, dtype)}
 
 
-def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = True) -> None:
+def save(
+    model: LSTM | Sequential, path: str | os.PathLike[str], *, torch_names: bool = True
+) -> None:
     """Write a model with PyTorch's names, so that ``torch.nn.LSTM`` can load the state dict.
 
     Parameters
     ----------
+    model : LSTM or Sequential
+        The file of a Sequential is that of `Sequential.save`.
     path : path
         Of the file.
     torch_names : bool
@@ -109,7 +122,10 @@ def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = True) 
     ``h0``, ``c0`` and peepholes. The metadata holds the configuration, so that `load` returns the
     same model.
     """
-    write_file(path, lstm.parameters, lstm._config.to_metadata(), torch_names)
+    if isinstance(model, Sequential):
+        model.save(path)
+        return
+    write_file(path, model.parameters, model._config.to_metadata(), model.notes, torch_names)
 
 
 @contextmanager
@@ -137,6 +153,10 @@ def _is_other_layer(file: Any, names: list[str]) -> bool:
         if name in names
     }
     return any(torch_names.kind_of(shapes, name) != "LSTM" for name in first)
+
+
+def _is_sequential(file: Any) -> bool:
+    return (file.metadata() or {}).get("clstm.format") == SEQUENTIAL
 
 
 def _tensor(file: Any, name: str) -> Array:

@@ -54,11 +54,11 @@ def _options(shapes: Mapping[str, Shape], prefix: str) -> dict[str, Any]:
     places = [match for match in map(_LAYER.fullmatch, shapes) if match]
     if unknown := sorted(shapes.keys() - _OTHER - {place[0] for place in places}):
         raise ValueError(
-            f"{prefix}{unknown[0]} is not a parameter of an LSTM{advice(shapes, prefix)}"
+            f"{prefix}{unknown[0]} is not a parameter of an LSTM{_advice(shapes, prefix)}"
         )
     layers = {int(place["layer"]) for place in places}
     if missing := set(range(max(len(layers), 1))) - layers:
-        hint = advice(shapes, prefix)
+        hint = _advice(shapes, prefix)
         raise ValueError(f"there is no {prefix}weight_ih_l{min(missing)}{hint}")
     directions = {bool(place["reverse"]) for place in places}
     kinds = {place["kind"] for place in places}
@@ -143,6 +143,12 @@ def kind_of(shapes: Mapping[str, Sequence[int]], weight_ih: str) -> str:
     if len(shape) != 2 or shape[0] != rows or not rows:
         return "LSTM"
     return {3 * shape[1]: "GRU", shape[1]: "RNN"}.get(rows, "LSTM")
+
+
+def _advice(shapes: Mapping[str, Shape], prefix: str) -> str:
+    """Return what to do about unknown or missing names; the weights of a GRU are no LSTM's."""
+    others = [n for n in shapes if FIRST.search(n) and kind_of(shapes, n) != "LSTM"]
+    return advice(shapes.keys() - others, prefix)
 
 
 def names_by_prefix(names: Iterable[str]) -> dict[str, list[str]]:

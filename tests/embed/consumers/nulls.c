@@ -157,7 +157,20 @@ static void tapes(const clstm_model *single) {
     clstm_tape_free(NULL);
 }
 
+static void arrays(void) {
+    clstm_config config = CLSTM_CONFIG_INIT, no_size = CLSTM_CONFIG_INIT;
+    clstm_model *model = NULL;
+    config.input_size = config.hidden_size = 1;
+    NULLS(clstm_model_create_on(&config, NULL, NULL, &model));
+    NULLS(clstm_model_create_on(&config, x, NULL, NULL));
+    NULLS(clstm_model_create_on_f64(&config, NULL, NULL, &model));
+    REFUSES(clstm_model_create_on(&no_size, x, NULL, &model), CLSTM_INVALID_CONFIG);
+    NULLS(clstm_model_touch(NULL));
+    expect(!model, "a model that was refused");
+}
+
 static void optimisers(clstm_model *single, clstm_model *twice) {
+    arrays();
     clstm_adam adam = CLSTM_ADAM_INIT, odd_adam = CLSTM_ADAM_INIT;
     clstm_sgd sgd = CLSTM_SGD_INIT, odd_sgd = CLSTM_SGD_INIT;
     double norm;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { T = 12, B = 16, H = 8, O = 1, ELEMENTS = 4 * H * (1 + H + 1) + O * (H + 1) };
 
@@ -55,7 +56,7 @@ static double step(clstm_model *model, const clstm_context *context, size_t numb
 }
 
 static int refusals(clstm_model *model) {
-    const clstm_adam no_size = {0, 1, 1, 0, 0, 1};
+    const clstm_adam no_size = {0, 1, 1, 0, 0, 1, 0};
     clstm_adam adam = CLSTM_ADAM_INIT;
     clstm_sgd sgd = CLSTM_SGD_INIT;
     double norm, none = 0;
@@ -72,12 +73,52 @@ static int refusals(clstm_model *model) {
     wrong += clstm_sgd_step(model, &sgd, NULL, velocity, NULL) != CLSTM_INVALID_ARGUMENT;
     wrong += clstm_sgd_step(model, &sgd, gradients, NULL, NULL) != CLSTM_INVALID_ARGUMENT;
     wrong += clstm_sgd_step_f64(model, &sgd, &none, &none, NULL) != CLSTM_WRONG_DTYPE;
+    adam.step = 1;
+    wrong += clstm_adam_update(1, &adam, NULL, gradients, m, v, NULL) != CLSTM_INVALID_ARGUMENT;
+    wrong += clstm_adam_update(0, &adam, NULL, NULL, NULL, NULL, NULL) != CLSTM_OK;
+    wrong += clstm_sgd_update(1, &sgd, NULL, gradients, velocity, NULL) != CLSTM_INVALID_ARGUMENT;
+    wrong += clstm_sgd_update(0, &sgd, NULL, NULL, NULL, NULL) != CLSTM_OK;
     wrong += clstm_clip_global_norm(1, NULL, 1, &norm, NULL) != CLSTM_INVALID_ARGUMENT;
     wrong += clstm_clip_global_norm(1, gradients, 0, &norm, NULL) != CLSTM_INVALID_ARGUMENT;
     wrong += clstm_clip_global_norm(1, gradients, NAN, &norm, NULL) != CLSTM_INVALID_ARGUMENT;
     wrong += clstm_clip_global_norm(1, gradients, 1, NULL, NULL) != CLSTM_INVALID_ARGUMENT;
     wrong += clstm_clip_global_norm(0, NULL, 1, &norm, NULL) != CLSTM_OK || norm != 0;
     return wrong;
+}
+
+/* A model on the caller's array, trained by updates of that array in two parts, equals one trained by steps. */
+static int shared(const clstm_config *config, const clstm_context *context) {
+    static float own[ELEMENTS], m_own[ELEMENTS], v_own[ELEMENTS], y_own[T * B * O];
+    clstm_sequence sequence = CLSTM_SEQUENCE_INIT;
+    clstm_adam adam = CLSTM_ADAM_INIT;
+    clstm_model *model, *on;
+    const size_t half = ELEMENTS / 3;
+    adam.weight_decay = 0.1;
+    if (clstm_model_create(config, parameters, context, &model)) return 1;
+    memcpy(own, parameters, sizeof own);
+    memset(m, 0, sizeof m);
+    memset(v, 0, sizeof v);
+    if (clstm_model_create_on(config, own, context, &on)) return 2;
+    for (adam.step = 1; adam.step < 4; adam.step++) {
+        for (int k = 0; k < ELEMENTS; k++) gradients[k] = drawn();
+        if (clstm_adam_step(model, &adam, gradients, m, v, context)) return 3;
+        if (clstm_adam_update(half, &adam, own, gradients, m_own, v_own, context)) return 4;
+        if (clstm_adam_update(ELEMENTS - half, &adam, own + half, gradients + half, m_own + half, v_own + half, context))
+            return 5;
+        if (clstm_model_touch(on)) return 6;
+        sequence.steps = T;
+        sequence.batch = B;
+        sequence.x = x;
+        sequence.y = y;
+        if (clstm_forward(model, &sequence, context)) return 7;
+        sequence.y = y_own;
+        if (clstm_forward(on, &sequence, context)) return 8;
+        if (memcmp(y, y_own, sizeof y_own)) return 9;
+    }
+    if (memcmp(own, clstm_model_parameters(model), sizeof own)) return 10;
+    clstm_model_free(model);
+    clstm_model_free(on);
+    return 0;
 }
 
 int main(void) {
@@ -106,5 +147,6 @@ int main(void) {
         if (refusals(model)) return 1;
         clstm_model_free(model);
     }
-    return heap.now > 0;
+    const int differs = shared(&config, &context);
+    return differs ? 10 + differs : heap.now > 0;
 }

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from clstm import Sequential
 from clstm.interop import rtneural
 from clstm.interop.layers import Dense, Skip, run
+from clstm.layers import Gain, Last
 from tests.interop.files import (
     GATES,
     NOT_PLAIN,
@@ -46,8 +48,7 @@ def test_rtneurals_own_models(reference_data, name, kinds):
     if kinds[0] == "LSTM":
         assert np.abs(rtneural.load(folder / f"{name}.json")(x)[0] - y).max() <= 2e-7
     else:
-        with pytest.raises(ValueError, match=r"layer 0 is Dense with tanh\. clstm\.interop"):
-            rtneural.load(folder / f"{name}.json")
+        assert np.abs(rtneural.load(folder / f"{name}.json")(x)[0] - y).max() <= 2e-7
 
 
 def test_rtneurals_bad_model(reference_data):
@@ -107,13 +108,32 @@ def test_a_skip_around_all_layers(path):
     read = rtneural.read(write(path, keras_file(keras_lstm(layers[0]), in_skip=1)), dtype="f8")
     assert isinstance(read[0], Skip)
     np.testing.assert_allclose(run(read, X), forward(layers, X) + X[:, :1], rtol=1e-12)
-    with pytest.raises(ValueError, match="layer 0 is Skip"):
-        rtneural.load(path)
+    np.testing.assert_allclose(rtneural.load(path, dtype="f8")(X)[0], run(read, X), rtol=1e-12)
 
 
-def test_notes_are_left_behind(path):
+@pytest.mark.parametrize("skip", [0, 1])
+def test_gains_are_in_decibels(path, skip):
+    """u is the amplified input, and the skip adds it, not the input of the file."""
+    layers, _ = drawn(2, 3)
+    file = keras_file(keras_lstm(layers[0]), in_skip=skip) | {"in_gain": 6.0, "out_gain": -3}
+    model = rtneural.load(write(path, file), dtype="f8")
+    u = 10 ** (6 / 20) * X
+    expected = 10 ** (-3 / 20) * (forward(layers, u) + skip * u[:, :1])
+    np.testing.assert_allclose(model(X)[0], expected, rtol=1e-12)
+    rtneural.save(model, path)
+    again = json.loads(path.read_text())
+    assert again.get("in_skip", 0) == skip
+    np.testing.assert_allclose([again["in_gain"], again["out_gain"]], [6, -3], rtol=1e-12)
+    np.testing.assert_allclose(rtneural.load(path, dtype="f8")(X)[0], expected, rtol=1e-12)
+
+
+def test_notes_are_kept(path):
     more = {"samplerate": "48000", "author": "A", "metadata": {"b": [1]}, "in_gain": 0.0}
-    assert rtneural.load(write(path, KERAS | more | {"in_skip": 0})).output_size == 2
+    lstm = rtneural.load(write(path, KERAS | more | {"in_skip": 0}))
+    assert lstm.output_size == 2
+    assert lstm.notes == {name: more[name] for name in ("samplerate", "author", "metadata")}
+    rtneural.save(lstm, path)
+    assert rtneural.load(path).notes == lstm.notes
 
 
 # ---- Writing ----
@@ -179,7 +199,7 @@ def test_lists_are_written(path, torch_names):
     layers.insert(2, draw_model(2, 2, dtype=np.float64, output_size=None))
     if not torch_names:
         layers.insert(3, Dense(activation="elu"))
-    rtneural.write(layers, path, torch_names=torch_names)
+    rtneural.save(Sequential(layers), path, torch_names=torch_names)
     read = rtneural.read(path, dtype=np.float64)
     np.testing.assert_allclose(run(read, X), run(layers, X), rtol=1e-12)
 
@@ -192,22 +212,29 @@ def test_lists_are_written(path, torch_names):
             ([draw_model(**options)], f"RTNeural has no {next(iter(options))}=")
             for options in NOT_PLAIN
         ),
-        ([Skip((draw_model(),))], "RTNeural's files have no Skip"),
-        ([], "the first layer must have weights"),
-        ([Dense(activation="tanh")], "the first layer must have weights"),
-        ([draw_model(), draw_model(3)], "layer 2 takes 3 features, the one before gives 2"),
+        ([draw_model(), Skip((draw_model(),))], "RTNeural's files have no Skip in this place"),
+        ([Skip((Skip((draw_model(),)),))], "RTNeural's files have no Skip in this place"),
+        ([Skip((draw_model(),), count=2)], "RTNeural's files have no Skip in this place"),
+        ([draw_model(), Gain(2.0), draw_model()], "RTNeural's files have no Gain in this place"),
+        ([draw_model(), Last()], "RTNeural's files have no Last in this place"),
     ],
 )
 def test_options_that_cannot_be_written(path, layers, reason, torch_names):
     with pytest.raises(ValueError, match=reason):
-        rtneural.write(layers, path, torch_names=torch_names)
+        rtneural.save(Sequential(layers), path, torch_names=torch_names)
+    assert not path.exists()
+
+
+def test_a_gain_that_no_decibels_give_is_refused(path):
+    with pytest.raises(ValueError, match=r"gains in decibels, which -2\.0 is not"):
+        rtneural.save(Sequential([Gain(-2.0), draw_model()]), path)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("layer", [Dense(activation="tanh"), Dense(np.ones((1, 2)), None, "tanh")])
 def test_a_state_dict_has_no_activations(path, layer):
     with pytest.raises(ValueError, match="a state dict has no Dense with tanh"):
-        rtneural.write([draw_model(), layer], path, torch_names=True)
+        rtneural.save(Sequential([draw_model(), layer]), path, torch_names=True)
 
 
 def test_numbers_that_are_not_finite_are_not_written(path):

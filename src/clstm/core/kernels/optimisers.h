@@ -4,10 +4,12 @@
 #define KERNELS_OPTIMISERS
 
 /* One step of Adam: m, v and p of some elements. Algorithm 1 of D. P. Kingma, J. Ba, "Adam: a method for stochastic
-   optimization", 2015, with the bias corrections in `rate` and `divisor`. */
+   optimization", 2015, with the bias corrections in `rate` and `divisor`; and the decoupled weight decay of I.
+   Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, in `keep`. */
 static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t begin, size_t end) {
     const vreal toward1 = TYPED(splat)(step->toward1), toward2 = TYPED(splat)(step->toward2);
     const vreal rate = TYPED(splat)(step->rate), divisor = TYPED(splat)(step->divisor), eps = TYPED(splat)(step->eps);
+    const vreal keep = TYPED(splat)(step->keep);
     for (size_t k = begin; k < end; k += TYPED(LANES)) {
         const size_t count = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
         const vreal g = TYPED(load_n)(step->g + k, count);
@@ -17,18 +19,19 @@ static void TYPED(adam)(const TYPED(clstm_i_adam) *step, size_t begin, size_t en
         const vreal change = rate * m / (TYPED(sqrt)(v) / divisor + eps);
         TYPED(store_n)(step->m + k, m, count);
         TYPED(store_n)(step->v + k, v, count);
-        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, count) - change, count);
+        TYPED(store_n)(step->p + k, keep * TYPED(load_n)(step->p + k, count) - change, count);
     }
 }
 
 /* One step of gradient descent with momentum: velocity and p of some elements. */
 static void TYPED(sgd)(const TYPED(clstm_i_sgd) *step, size_t begin, size_t end) {
     const vreal rate = TYPED(splat)(step->rate), momentum = TYPED(splat)(step->momentum);
+    const vreal keep = TYPED(splat)(step->keep);
     for (size_t k = begin; k < end; k += TYPED(LANES)) {
         const size_t count = end - k < TYPED(LANES) ? end - k : TYPED(LANES);
         const vreal velocity = momentum * TYPED(load_n)(step->velocity + k, count) + TYPED(load_n)(step->g + k, count);
         TYPED(store_n)(step->velocity + k, velocity, count);
-        TYPED(store_n)(step->p + k, TYPED(load_n)(step->p + k, count) - rate * velocity, count);
+        TYPED(store_n)(step->p + k, keep * TYPED(load_n)(step->p + k, count) - rate * velocity, count);
     }
 }
 

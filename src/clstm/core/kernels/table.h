@@ -106,14 +106,15 @@ typedef struct TYPED(clstm_i_adam) {
     const real *g;
     real *m, *v;
     real toward1, toward2;   /* 1 - beta */
-    real rate, divisor, eps; /* p -= rate m / (sqrt(v) / divisor + eps) */
+    real rate, divisor, eps; /* p = keep p - rate m / (sqrt(v) / divisor + eps) */
+    real keep;               /* 1 without weight decay */
 } TYPED(clstm_i_adam);
 
 typedef struct TYPED(clstm_i_sgd) {
     real *p;
     const real *g;
     real *velocity;
-    real rate, momentum;
+    real rate, momentum, keep; /* p = keep p - rate velocity */
 } TYPED(clstm_i_sgd);
 
 typedef struct TYPED(clstm_i_kernels) {

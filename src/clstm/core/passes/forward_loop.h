@@ -120,6 +120,7 @@ static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
 static clstm_status TYPED(check)(const clstm_model *model, const PUBLIC(sequence) *sequence, int records) {
     if (!model || !sequence || sequence->size != sizeof *sequence) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    if (model->plays) return CLSTM_STREAM_ONLY;
     if (!sequence->x && sequence->steps && sequence->batch) return CLSTM_INVALID_ARGUMENT;
     if ((unsigned)sequence->keep > CLSTM_KEEP_STATES) return CLSTM_INVALID_ARGUMENT;
     if (sequence->ragged && !sequence->lengths && sequence->batch) return CLSTM_INVALID_ARGUMENT;

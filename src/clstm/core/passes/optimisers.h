@@ -30,18 +30,17 @@ static void TYPED(run_step)(void *argument, size_t index, size_t count) {
     else task->kernels->sgd(task->sgd, own.begin, own.end);
 }
 
-static clstm_status TYPED(step)(clstm_model *model, const TYPED(clstm_i_adam) *adam, const TYPED(clstm_i_sgd) *sgd,
-                                const clstm_context *given) {
+static clstm_status TYPED(update)(size_t n, const TYPED(clstm_i_adam) *adam, const TYPED(clstm_i_sgd) *sgd,
+                                  const clstm_context *given) {
     clstm_context context;
     const clstm_status status = clstm_i_context(given, &context);
     const clstm_i_isa *isa = clstm_i_dispatch();
     if (status || !isa) return status ? status : CLSTM_UNKNOWN_ISA;
 
-    TYPED(step_task) task = {isa->KERNELS, model->elements, adam, sgd};
+    TYPED(step_task) task = {isa->KERNELS, n, adam, sgd};
     const clstm_i_call call = {.context = &context};
     clstm_i_assert(!adam != !sgd);
-    clstm_i_run(&call, TYPED(pass_threads)(&call, task.n, adam ? 7 : 5), TYPED(run_step), &task);
-    clstm_i_new_version(model);
+    clstm_i_run(&call, TYPED(pass_threads)(&call, n, adam ? 7 : 5), TYPED(run_step), &task);
     return CLSTM_OK;
 }
 
@@ -53,31 +52,50 @@ static double TYPED(power)(double base, size_t n) {
     return result;
 }
 
-clstm_status PUBLIC(adam_step)(clstm_model *model, const clstm_adam *adam, const real *gradients, real *m, real *v,
-                               const clstm_context *context) {
-    if (!model || !adam || !gradients || !m || !v) return CLSTM_INVALID_ARGUMENT;
-    if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+clstm_status PUBLIC(adam_update)(size_t n, const clstm_adam *adam, real *parameters, const real *gradients, real *m,
+                                 real *v, const clstm_context *context) {
+    if (!adam || (n && (!parameters || !gradients || !m || !v))) return CLSTM_INVALID_ARGUMENT;
     if (adam->size != sizeof *adam || !adam->step) return CLSTM_INVALID_ARGUMENT;
     const double correct1 = 1 - TYPED(power)(adam->beta1, adam->step);
     const double correct2 = 1 - TYPED(power)(adam->beta2, adam->step);
     const TYPED(clstm_i_adam) step = {
-        .p = model->parameters, .g = gradients, .m = m, .v = v,
+        .p = parameters, .g = gradients, .m = m, .v = v,
         .toward1 = (real)(1 - adam->beta1), .toward2 = (real)(1 - adam->beta2),
         .rate = (real)(adam->lr / correct1), .divisor = (real)__builtin_sqrt(correct2), .eps = (real)adam->eps,
+        .keep = (real)(1 - adam->lr * adam->weight_decay),
     };
-    return TYPED(step)(model, &step, NULL, context);
+    return TYPED(update)(n, &step, NULL, context);
+}
+
+clstm_status PUBLIC(sgd_update)(size_t n, const clstm_sgd *sgd, real *parameters, const real *gradients,
+                                real *velocity, const clstm_context *context) {
+    if (!sgd || (n && (!parameters || !gradients || !velocity))) return CLSTM_INVALID_ARGUMENT;
+    if (sgd->size != sizeof *sgd) return CLSTM_INVALID_ARGUMENT;
+    const TYPED(clstm_i_sgd) step = {
+        .p = parameters, .g = gradients, .velocity = velocity, .rate = (real)sgd->lr,
+        .momentum = (real)sgd->momentum, .keep = (real)(1 - sgd->lr * sgd->weight_decay),
+    };
+    return TYPED(update)(n, NULL, &step, context);
+}
+
+clstm_status PUBLIC(adam_step)(clstm_model *model, const clstm_adam *adam, const real *gradients, real *m, real *v,
+                               const clstm_context *context) {
+    if (!model) return CLSTM_INVALID_ARGUMENT;
+    if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
+    const clstm_status status =
+        PUBLIC(adam_update)(model->elements, adam, model->parameters, gradients, m, v, context);
+    if (!status) clstm_i_new_version(model);
+    return status;
 }
 
 clstm_status PUBLIC(sgd_step)(clstm_model *model, const clstm_sgd *sgd, const real *gradients, real *velocity,
                               const clstm_context *context) {
-    if (!model || !sgd || !gradients || !velocity) return CLSTM_INVALID_ARGUMENT;
+    if (!model) return CLSTM_INVALID_ARGUMENT;
     if (model->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
-    if (sgd->size != sizeof *sgd) return CLSTM_INVALID_ARGUMENT;
-    const TYPED(clstm_i_sgd) step = {
-        .p = model->parameters, .g = gradients, .velocity = velocity,
-        .rate = (real)sgd->lr, .momentum = (real)sgd->momentum,
-    };
-    return TYPED(step)(model, NULL, &step, context);
+    const clstm_status status =
+        PUBLIC(sgd_update)(model->elements, sgd, model->parameters, gradients, velocity, context);
+    if (!status) clstm_i_new_version(model);
+    return status;
 }
 
 /* ---- Clipping ---- */

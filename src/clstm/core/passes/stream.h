@@ -18,6 +18,7 @@ typedef struct TYPED(stream) {
                       it reads, so h has two halves; base.half is the current one */
     real *hidden;  /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
     real *outputs; /* (capacity, c_stride) o_t tanh(c_t) before a projection */
+    real *played;  /* (chunk, capacity, I) x times the input gain, if base.plays */
     real *sums;    /* (chunk, capacity, width) the hoisted input product */
     TYPED(clstm_i_steps) *ready;    /* (L,) prepared kernel arguments of each layer: a call sets only rows, x and h
                                        (building them anew costs 25 ns) */
@@ -43,14 +44,18 @@ static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, u
     PLACE(c, states, stream->c_stride);
     PLACE(hidden, 2 * rows, stream->h_stride);
     PLACE(outputs, config->proj_size ? B : 0, stream->c_stride);
+    PLACE(played, stream->base.plays ? rows : 0, config->input_size);
     PLACE(sums, stream->base.chunk > 1 ? rows : 0, stream->width);
 #undef PLACE
 }
 
 /* Sets all that follows from the model, the batch and the kernels; no memory yet. */
-static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_config *config, size_t batch,
-                               const clstm_i_isa *isa) {
-    *stream = (TYPED(stream)){.base = {.config = *config, .is_f64 = REAL_IS_F64, .capacity = batch}};
+static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_i_stream_plan *plan, const clstm_i_isa *isa) {
+    const clstm_config *config = plan->config;
+    const size_t batch = plan->batch;
+    *stream = (TYPED(stream)){
+        .base = {.config = *config, .plays = plan->plays, .is_f64 = REAL_IS_F64, .capacity = batch},
+    };
     stream->kernels = isa->KERNELS;
     const size_t lanes = stream->kernels->lanes;
     stream->recurrent_size = clstm_i_recurrent_size(config);
@@ -62,13 +67,12 @@ static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_config *config
     stream->base.chunk = clstm_i_max(clstm_i_min(fitting, TUNE_STREAM_STEPS), 1);
 }
 
-static clstm_status TYPED(measure_stream)(const clstm_config *config, size_t batch, const clstm_i_isa *isa,
-                                          size_t *bytes) {
+static clstm_status TYPED(measure_stream)(const clstm_i_stream_plan *plan, const clstm_i_isa *isa, size_t *bytes) {
     TYPED(stream) stream;
     size_t row;
     clstm_i_layout layout = {0, 0};
-    if (__builtin_mul_overflow(batch, 8 * (config->hidden_size + 64), &row)) return CLSTM_OVERFLOW;
-    TYPED(plan_stream)(&stream, config, batch, isa);
+    if (__builtin_mul_overflow(plan->batch, 8 * (plan->config->hidden_size + 64), &row)) return CLSTM_OVERFLOW;
+    TYPED(plan_stream)(&stream, plan, isa);
     clstm_i_reserve(&layout, 1, 1, sizeof stream + CLSTM_I_ALIGNMENT); /* slack included */
     TYPED(place_stream)(&stream, &layout, 0);
     *bytes = layout.bytes;
@@ -155,15 +159,15 @@ static void TYPED(share_weights)(const clstm_stream *given, clstm_stream *given_
 }
 
 /* `memory` is large enough and aligned. */
-static void TYPED(begin_stream)(const clstm_config *config, size_t batch, const clstm_i_isa *isa, char *memory) {
+static void TYPED(begin_stream)(const clstm_i_stream_plan *plan, const clstm_i_isa *isa, char *memory) {
     TYPED(stream) *stream = (TYPED(stream) *)memory;
     clstm_i_layout layout = {0, 0};
-    TYPED(plan_stream)(stream, config, batch, isa);
+    TYPED(plan_stream)(stream, plan, isa);
     clstm_i_reserve(&layout, 1, 1, sizeof *stream);
     TYPED(place_stream)(stream, &layout, (uintptr_t)memory);
     clstm_i_assert(clstm_i_is_aligned(stream->h) && (char *)stream->hidden > (char *)stream->h);
     memset(stream->h, 0, (size_t)((char *)stream->hidden - (char *)stream->h)); /* padding included */
-    stream->cell = TYPED(read_cell)(config, stream->kernels, &stream->variant);
+    stream->cell = TYPED(read_cell)(plan->config, stream->kernels, &stream->variant);
 }
 
 /* ---- Steps ---- */
@@ -263,6 +267,20 @@ static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x
     if (y) TYPED(stream_out)(stream, n, x, y);
 }
 
+/* With the gains and the skip around the LSTM; y may be x. */
+static void TYPED(play)(TYPED(stream) *stream, size_t n, const real *x, real *y) {
+    const clstm_around *around = &stream->base.around;
+    const size_t rows = n * stream->base.rows, I = stream->base.config.input_size;
+    const size_t O = clstm_i_output_size(&stream->base.config);
+    const real input = (real)around->input_gain, skip = (real)around->skip, output = (real)around->output_gain;
+    for (size_t k = 0; k < rows * I; k++) stream->played[k] = input * x[k];
+    TYPED(advance_stream)(stream, n, stream->played, y);
+    for (size_t row = 0; y && row < rows; row++) {
+        const real past = skip * stream->played[row * I];
+        for (size_t o = row * O; o < (row + 1) * O; o++) y[o] = output * (y[o] + past);
+    }
+}
+
 clstm_status PUBLIC(stream_process)(clstm_stream *given, size_t steps, const real *x, real *y) {
     if (!given || (!x && steps && given->rows)) return CLSTM_INVALID_ARGUMENT;
     if (given->is_f64 != REAL_IS_F64) return CLSTM_WRONG_DTYPE;
@@ -273,7 +291,8 @@ clstm_status PUBLIC(stream_process)(clstm_stream *given, size_t steps, const rea
     const clstm_i_environment before = keeps ? 0 : clstm_i_enter();
     for (size_t left = steps, n; left; left -= n) {
         n = left < given->chunk ? left : given->chunk;
-        TYPED(advance_stream)(stream, n, x, y);
+        if (given->plays) TYPED(play)(stream, n, x, y);
+        else TYPED(advance_stream)(stream, n, x, y);
         x += n * rows * I;
         if (y) y += n * rows * O;
     }

@@ -6,6 +6,6 @@ the part of a name before its last dot is the module, and the modules follow eac
 of the file, without activations between them.
 """
 
-from .files import load, read, save, write
+from .files import load, read, save
 
-__all__ = ["load", "read", "save", "write"]
+__all__ = ["load", "read", "save"]

@@ -8,20 +8,20 @@ import numpy as np
 from ...configuration import Configuration
 from ...layout import Array
 from ...lstm import LSTM
-from ..json_files import NOTES, Node
-from ..layers import ACTIVATIONS, Dense, Skip
+from .. import json_files
+from ..json_files import Node
+from ..layers import ACTIVATIONS, Dense, Gain, Skip
 
-_NOTES = NOTES | {"input_batch", "output_batch"}
+NOTES = json_files.NOTES | {"input_batch", "output_batch"}
+_AROUND = {"in_skip", "in_gain", "out_gain"}
+_LOUDEST = 200  # dB; a hundred times what any sound card can do
 _DENSE = ("dense", "time-distributed-dense")
 _LAYER = {"type", "shape", "weights"}
 
 
-def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
-    """Return the layers of a file."""
-    parts = root.members({"in_shape", "layers"}, {"in_skip", "in_gain", "out_gain"} | _NOTES)
-    for gain in parts.keys() & {"in_gain", "out_gain"}:
-        if parts[gain].value not in (0, None):
-            parts[gain].fail("is not 0 dB: other gains are not supported")
+def read(root: Node, dtype: np.dtype[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the layers of a file, and its notes."""
+    parts = root.members({"in_shape", "layers"}, _AROUND | NOTES)
     size = _last_of_shape(parts["in_shape"])
     layers: list[Any] = []
     for node in parts["layers"].items(1):
@@ -32,8 +32,19 @@ def read(root: Node, dtype: np.dtype[Any]) -> list[Any]:
             layers[-1] = Dense(previous.weight, previous.bias, layer.activation)
         else:
             layers.append(layer)
-    skips = "in_skip" in parts and parts["in_skip"].integer(0, 1) == 1
-    return [Skip(tuple(layers))] if skips else layers
+    if "in_skip" in parts and parts["in_skip"].integer(0, 1) == 1:
+        layers = [Skip(tuple(layers))]
+    before, after = (_read_gain(parts, name) for name in ("in_gain", "out_gain"))
+    notes = {name: parts[name].value for name in sorted(parts.keys() & NOTES)}
+    return [*before, *layers, *after], notes
+
+
+def _read_gain(parts: dict[str, Node], name: str) -> list[Gain]:
+    """Return a gain that a file gives in decibels, none if it is 0 dB."""
+    node = parts.get(name)
+    if node is None or node.value in (0, None):
+        return []
+    return [Gain(10 ** (node.number(-_LOUDEST, _LOUDEST) / 20))]
 
 
 def _last_of_shape(node: Node) -> int:
@@ -74,6 +85,24 @@ def _read_layer(node: Node, size: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
     }
     config = Configuration(input_size=size, hidden_size=features, dtype=dtype)
     return LSTM.from_state(config, state), features
+
+
+def around(layers: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the inner layers, and the entries for the gains and the skip around them."""
+    inner, entries = tuple(layers), {}
+    if inner and isinstance(inner[0], Gain):
+        entries["in_gain"], inner = _decibels(inner[0]), inner[1:]
+    if inner and isinstance(inner[-1], Gain):
+        entries["out_gain"], inner = _decibels(inner[-1]), inner[:-1]
+    if len(inner) == 1 and isinstance(inner[0], Skip) and inner[0].count == 1:
+        entries["in_skip"], inner = 1, inner[0].layers
+    return inner, entries
+
+
+def _decibels(gain: Gain) -> float:
+    if gain.value <= 0:
+        raise ValueError(f"RTNeural's files have gains in decibels, which {gain.value} is not")
+    return float(20 * np.log10(gain.value))
 
 
 def to_json(layers: Sequence[Any], sizes: list[int]) -> dict[str, Any]:

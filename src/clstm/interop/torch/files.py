@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from ...layout import Array
 from ...lstm import LSTM as Model
-from ...names import locate
+from ...names import FIRST, locate
 from .. import torch_names
 from ..budget import Budget
 from ..errors import naming
@@ -146,7 +146,7 @@ def _find_prefixes(tensors: Mapping[str, Any], head: str | None) -> tuple[str, s
     shapes = {n: _shape(value) for n, value in tensors.items()}
     firsts = [n for n in tensors if n.rpartition(".")[2] in _FIRST_NAMES]
     lstms = [n for n in firsts if torch_names.kind_of(shapes, n) == "LSTM"]
-    found = {torch_names.FIRST.sub("", name) for name in lstms}
+    found = {FIRST.sub("", name) for name in lstms}
     if len(found) > 1:
         several = ", ".join(map(repr, sorted(found)))
         raise ValueError(f"it holds several LSTMs: prefix must be one of {several}")

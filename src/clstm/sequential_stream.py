@@ -1,0 +1,213 @@
+"""Live sequences of a `Sequential`."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import numpy as np
+
+from . import _core
+from .chain import lstms_in, takes
+from .layers import Embedding, Last, Masking, Skip
+from .layout import Array, State, as_array, cast, check_out
+from .lstm import LSTM
+from .rows import Rows
+from .stream import Stream
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+_NO_ROWS = Rows(batch=0)  # the layers of a stream do not look at rows
+
+
+class SequentialStream:
+    """A live sequence, or a batch of sequences that advance together, made by `Sequential.stream`.
+
+    It has what `Stream` has, and its results are those of a call over the whole sequence.
+
+    Attributes
+    ----------
+    batch_size : int or None
+        Number B of rows; None for a single sequence without a batch axis.
+    state : tuple of (ndarray, ndarray)
+        Copies of the state of each LSTM in order. A sequence of pairs of the same shapes can be
+        assigned; if one does not fit, the state stays unchanged.
+    """
+
+    __slots__ = ("__weakref__", "_batched", "_layers", "_model", "_streams")
+
+    def __init__(self, model: "Sequential", batch_size: int | None) -> None:
+        _check_causal(model.layers)
+        self._model = model
+        self._batched = batch_size is not None
+        with _core.Use(model._model):
+            self._layers = _copied(model.layers)
+            self._streams = [lstm.stream(batch_size) for lstm in lstms_in(model.layers)]
+
+    def refresh(self) -> None:
+        """Adopt the model's current parameters; the stream's state is kept."""
+        with _core.Use(self._model._model):
+            self._layers = _copied(self._model.layers)
+            for stream in self._streams:
+                stream.refresh()
+
+    # ---- Steps ----
+
+    def step(self, x: Any, out: Array | None = None) -> Array:
+        """Advance by one step: x (I,) or (B, I), or an index or (B,) of an `Embedding`.
+
+        Arguments, result and errors are those of `Stream.step`.
+        """
+        return self._advance(x, out, False)
+
+    def process(self, x: Any, out: Array | None = None) -> Array:
+        """Advance by a block of steps: x (T, I) or (T, B, I), or (T,) or (T, B) of indices.
+
+        Arguments, result and errors are those of `Stream.process`.
+        """
+        return self._advance(x, out, True)
+
+    def _advance(self, x: Any, out: Array | None, block: bool) -> Array:
+        values = self._read(x, block)
+        streams = iter(self._streams)
+        if out is not None:
+            check_out(
+                out, (*self._leading(values), self._width), self._model.dtype, {"x": [values]}
+            )
+        y = self._run(self._layers, values, streams, block)
+        if out is None:
+            return y
+        out[...] = y
+        return out
+
+    def _run(
+        self, layers: Sequence[Any], x: Array, streams: Iterator[Stream], block: bool
+    ) -> Array:
+        for layer in layers:
+            if isinstance(layer, LSTM):
+                stream = next(streams)
+                x = stream.process(x) if block else stream.step(x)
+            elif isinstance(layer, Skip):
+                x = layer.added(x, self._run(layer.layers, x, streams, block))
+            else:
+                x = layer.forward(x, _NO_ROWS)[0]
+        return x
+
+    @property
+    def _indices(self) -> bool:
+        return isinstance(self._layers[0], Embedding)
+
+    @property
+    def _width(self) -> int:
+        return width_of(self._layers)
+
+    def _leading(self, values: Array) -> tuple[int, ...]:
+        return values.shape if self._indices else values.shape[:-1]
+
+    def _read(self, x: Any, block: bool) -> Array:
+        """Check and convert x; nothing advances if it does not fit."""
+        array = np.asarray(x) if self._indices and isinstance(x, int) else as_array(x, "x")
+        axes = {"T": len(array) if array.ndim else 0} if block else {}
+        if self._batched:
+            axes["batch_size"] = self._streams[0].batch_size or 0
+        if not self._indices:
+            axes["input_size"] = takes(self._layers) or 0
+        if array.shape != tuple(axes.values()):
+            shown = ", ".join(n if n == "T" else f"{n}={size}" for n, size in axes.items())
+            raise ValueError(f"x has shape {array.shape}, expected ({shown})")
+        if not self._indices:
+            return cast(array, self._model.dtype)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"x must hold integers, indices of the Embedding, got {array.dtype}")
+        return array
+
+    # ---- State ----
+
+    @property
+    def state(self) -> tuple[State, ...]:
+        """Copies of the state of each LSTM."""
+        return tuple(stream.state for stream in self._streams)
+
+    @state.setter
+    def state(self, state: Sequence[Any]) -> None:
+        pairs, before = list(state), self.state
+        if len(pairs) != len(self._streams):
+            raise ValueError(f"state has {len(pairs)} pairs, expected {len(self._streams)}")
+        try:
+            for stream, pair in zip(self._streams, pairs, strict=True):
+                stream.state = pair
+        except (TypeError, ValueError):
+            for stream, pair in zip(self._streams, before, strict=True):
+                stream.state = pair
+            raise
+
+    def reset(self) -> None:
+        """Set all rows to the initial state of the weights in use."""
+        for stream in self._streams:
+            stream.reset()
+
+    def fork(self) -> Self:
+        """Return an independent stream that continues from this one's state, with its weights."""
+        other = type(self).__new__(type(self))
+        other._model, other._layers, other._batched = self._model, self._layers, self._batched
+        other._streams = [stream.fork() for stream in self._streams]
+        return other
+
+    # ---- Rows of a batch ----
+
+    @property
+    def batch_size(self) -> int | None:
+        """Current number of rows, or None without a batch axis."""
+        return self._streams[0].batch_size
+
+    def join(self, n: int = 1) -> range:
+        """Append rows at the initial state, as `Stream.join`."""
+        joined = [stream.join(n) for stream in self._streams]
+        return joined[0]
+
+    def leave(self, row: int) -> None:
+        """Remove a row, as `Stream.leave`."""
+        for stream in self._streams:
+            stream.leave(row)
+
+    def __repr__(self) -> str:
+        rows = f", batch_size={self.batch_size}" if self._batched else ""
+        return f"<Stream of a Sequential of {len(self._layers)} layers{rows}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a stream cannot be pickled or copied: fork() it, or pickle its state")
+
+
+def _copied(layers: Sequence[Any]) -> tuple[Any, ...]:
+    """Return layers with copies of their arrays; the streams of LSTMs have their own."""
+    return tuple(
+        layer
+        if isinstance(layer, LSTM)
+        else Skip(_copied(layer.layers), layer.count)
+        if isinstance(layer, Skip)
+        else layer.with_parameters({n: a.copy() for n, a in layer.parameters.items()})
+        for layer in layers
+    )
+
+
+def width_of(layers: Sequence[Any]) -> int:
+    """Return the number of features that checked layers give."""
+    size: int | None = None
+    for layer in layers:
+        if isinstance(layer, LSTM):
+            size = layer._config.output_width
+        elif isinstance(layer, Skip):
+            size = width_of(layer.layers)
+        else:
+            size = layer.features(None if isinstance(layer, Embedding) else size)
+    assert size is not None
+    return size
+
+
+def _check_causal(layers: Sequence[Any]) -> None:
+    for layer in layers:
+        if isinstance(layer, (Last, Masking)) or getattr(layer, "mask_zero", False):
+            raise ValueError(
+                f"a stream gives y at every step, which a model with {layer!r} does not"
+            )
+        if isinstance(layer, Skip):
+            _check_causal(layer.layers)
