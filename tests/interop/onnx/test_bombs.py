@@ -58,6 +58,16 @@ def wire():
     files["external data of a tensor"] = model_bytes(field(5, bytes([13 << 3 | 2, 0]) * half))
     files["dimensions"] = model_bytes(field(5, b"\x0a" + varint(MANY) + b"\1" * MANY))
     files["integers"] = model_bytes(field(5, field(7, b"\1" * (MANY - 20))))
+    named = {"inputs": (11, b""), "tensors": (5, b""), "nodes": (1, b"\x12\2xy")}
+    for kind, (number, rest) in named.items():
+        name = 1 if number == 11 else 8 if number == 5 else 3
+        several = [field(number, rest + field(name, str(k).encode())) for k in range(80_000)]
+        files[f"many {kind}"] = model_bytes(b"".join(several))
+    outputs = [field(1, field(2, str(k).encode())) for k in range(100_000)]
+    files["many outputs of nodes"] = model_bytes(b"".join(outputs))
+    files["many outputs of a node"] = model_bytes(
+        field(1, b"".join(field(2, str(k).encode()) for k in range(120_000)))
+    )
     deep = b""
     for _ in range(20_000):
         deep = field(1, field(5, field(6, deep)))

@@ -18,7 +18,7 @@ from .external_data import ELEMENTS, ExternalData
 
 MAX_DEPTH = 64
 """Limit of nested graphs, and of chains of folded values."""
-NODE = 256
+NODE = 192
 """Bytes that a reader counts for a node, and for each name that it defines."""
 DOMAINS = ("", "ai.onnx")
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
