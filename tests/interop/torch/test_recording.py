@@ -5,6 +5,8 @@ import io
 
 import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.ao import quantization
+from torch.ao.quantization import quantize_fx
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.checkpoint import checkpoint
@@ -37,7 +39,9 @@ def nets(requires_grad=True, dtype=torch.float32, **options):
     """The model with PyTorch's module, and an accelerated copy."""
     theirs, _ = pair(dtype, **options)
     net = Net(theirs).requires_grad_(requires_grad).eval()
-    return net, clstm.interop.torch.accelerate(copy.deepcopy(net))
+    ours = clstm.interop.torch.accelerate(copy.deepcopy(net))
+    ours(draw(*((4, 6, 5) if options.get("batch_first") else X), dtype=dtype))  # as trained before
+    return net, ours
 
 
 def run_onnx(model):
@@ -83,8 +87,9 @@ RECORDERS = {
     "functionalize": lambda net, x: torch.func.functionalize(net),
     "checkpoint": lambda net, x: lambda x: checkpoint(net, x, use_reentrant=False),
     "checkpoint, reentrant": lambda net, x: lambda x: checkpoint(net, x, use_reentrant=True),
-    "quantize_dynamic": lambda net, x: torch.ao.quantization.quantize_dynamic(
-        net, {torch.nn.Linear}
+    "quantize_dynamic": lambda net, x: quantization.quantize_dynamic(net, {torch.nn.LSTM}),
+    "prepare_fx": lambda net, x: quantize_fx.prepare_fx(
+        net, quantization.get_default_qconfig_mapping(), (x,)
     ),
 }
 FOLLOW = ["jit.trace", "jit.script", "export", "fx", "compile"]  # they share the parameters
@@ -97,8 +102,10 @@ def assert_follows(recorded, net, seed):
             assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("scope", [torch.no_grad, torch.enable_grad])
-@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize(
+    ("requires_grad", "scope"),
+    [(True, torch.no_grad), (True, torch.enable_grad), (False, torch.enable_grad)],
+)
 @pytest.mark.parametrize("name", RECORDERS)
 def test_what_is_recorded_follows_its_input(name, requires_grad, scope):
     theirs, ours = nets(requires_grad)
