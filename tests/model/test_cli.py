@@ -177,7 +177,8 @@ def test_inspect_lists_the_layers_of_a_sequential(run, model):
     arrays = sum(array.size for array in whole.parameters.values())
     sizes = [int(line.split()[1]) for line in printed.splitlines() if "parameters" in line]
     assert sum(sizes) == arrays
-    save_file({f"rnn.{n}": a for n, a in model.state_dict().items()}, "prefixed")
+    named = {f"rnn.{n}": a for n, a in model.state_dict().items()}
+    save_file(named | {"norm.weight": np.ones(3, np.float32)}, "prefixed")
     assert "'rnn.':" in run("inspect", "prefixed")[1]
 
 
