@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import optim
+from clstm import _core, optim
 from tests.support.arrays import misaligned, read_only, spread
 from tests.support.formulas import adam_by_formula, sgd_by_formula
 
@@ -330,3 +330,28 @@ def refuses_without_a_trace(optimiser, grad, message):
     for name, value in state_of(optimiser).items():
         np.testing.assert_array_equal(value, state[name])
     optimiser.lstm(np.ones((1, 1, 3)))
+
+
+@pytest.mark.parametrize("make", [optim.Adam, lambda lstm: optim.SGD(lstm, 0.1)])
+def test_a_copy_made_amid_a_step_is_refused(make):
+    lstm = clstm.LSTM(3, 4, rng=0)
+    optimiser, good = make(lstm), gradient(lstm)
+    optimiser._progress = _core.Progress(7, torn=True)  # as another thread copies or forks
+    before = lstm.parameters.flat.copy()
+    for torn in (optimiser, copy.deepcopy(optimiser)):
+        with pytest.raises(RuntimeError, match="averages are torn"):
+            torn.step(good)
+    np.testing.assert_array_equal(lstm.parameters.flat, before)
+    make(lstm).step(good)
+
+
+def test_t_is_a_count_that_can_be_set():
+    lstm = clstm.LSTM(3, 4, rng=0)
+    adam = optim.Adam(lstm)
+    adam.t = np.int64(41)
+    adam.step(gradient(lstm))
+    assert adam.t == 42 and type(adam.t) is int
+    for wrong, error in ((-1, ValueError), (1.0, TypeError), ("1", TypeError), (2**70, ValueError)):
+        with pytest.raises(error, match="t must be"):
+            adam.t = wrong
+    assert adam.t == 42
