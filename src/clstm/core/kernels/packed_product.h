@@ -2,7 +2,7 @@
 #ifndef KERNELS_PACKED_PRODUCT /* included once for each type: real_undefine.h undefines it */
 #define KERNELS_PACKED_PRODUCT
 
-#include "register_tile.h"
+#include "long_sums.h"
 
 enum {
     TYPED(WINDOW) = 3, /* blocks in a window: 12 vectors, a multiple of every tile's */
@@ -124,6 +124,23 @@ NEVER_INLINE void TYPED(multiply_narrow)(const TYPED(clstm_i_product) *p, real *
                 p->start[j] + TYPED(dot)(factor->a + row * factor->stride, factor->matrix.weights + j * width, depth);
 }
 
+/* The same for a factor of so many columns that the partial sums of one dot product would be too long chains. */
+NEVER_INLINE void TYPED(multiply_long_narrow)(const TYPED(clstm_i_product) *p, real *out, size_t stride) {
+    const TYPED(clstm_i_factor) *factor = &p->factors[0];
+    const size_t depth = factor->matrix.depth, width = clstm_i_whole_vectors(depth, TYPED(CHAINS));
+    for (size_t row = 0; row < p->rows; row++) {
+        for (size_t j = 0; j < p->narrow; j++) {
+            const real *a = factor->a + row * factor->stride, *weights = factor->matrix.weights + j * width;
+            real sum = p->start[j];
+            for (size_t k = 0, n; k < depth; k += n) {
+                n = depth - k < TYPED(NARROW_CHAINS) ? depth - k : TYPED(NARROW_CHAINS);
+                sum += TYPED(dot)(a + k, weights + k, n);
+            }
+            out[row * stride + j] = sum;
+        }
+    }
+}
+
 NEVER_INLINE void TYPED(multiply_blocks)(const TYPED(clstm_i_product) *p, real *out, size_t stride, size_t columns) {
     const clstm_i_range all = {p->begin, p->end};
     for (size_t left = p->end - p->begin; left; left -= TYPED(window)(left)) {
@@ -141,7 +158,8 @@ NEVER_INLINE void TYPED(multiply_blocks)(const TYPED(clstm_i_product) *p, real *
 
 static void TYPED(multiply)(const TYPED(clstm_i_product) *p, real *out, size_t stride, size_t columns) {
     clstm_i_assert(p->begin <= p->end && stride >= columns && (!p->narrow || p->narrow == columns));
-    if (p->narrow) TYPED(multiply_narrow)(p, out, stride);
+    if (p->narrow && p->factors[0].columns > TYPED(NARROW_CHAINS)) TYPED(multiply_long_narrow)(p, out, stride);
+    else if (p->narrow) TYPED(multiply_narrow)(p, out, stride);
     else TYPED(multiply_blocks)(p, out, stride, columns);
 }
 

@@ -3,7 +3,9 @@
 
    The row contract: a pre-activation is a single chain of FMAs, from its start through the columns of the first factor
    to those of the second. Storing and reloading a sum between two columns does not change it. So results depend neither
-   on the shape of the tile nor on how a product is cut, and a row's results do not depend on the rows beside it.
+   on the shape of the tile nor on how a product is cut, and a row's results do not depend on the rows beside it. A
+   factor of very many columns has several chains, which are added up (long_sums.h): in an order that depends on its
+   depth alone, so that the contract holds.
 
    A tile fills the registers with sums, beside its operands, for any number of rows: the FMA units need 12
    independent chains (8 reach three quarters of the peak). A tile may end inside a block. From three rows on, weights
@@ -58,10 +60,10 @@ ALWAYS_INLINE size_t TYPED(vector_at)(size_t block_stride, size_t k, const int v
 ALWAYS_INLINE void TYPED(accumulate)(vreal *sums, const TYPED(clstm_i_factor) *factor, size_t row, size_t block,
                                      const int rows, const int whole, const int offset, const int last,
                                      const int fetch) {
-    const size_t depth = factor->matrix.depth, stride = factor->stride, block_stride = depth * TYPED(BLOCK);
+    const size_t columns = factor->columns, stride = factor->stride, block_stride = factor->matrix.depth * TYPED(BLOCK);
     const real *a = factor->a + row * stride, *weights = factor->matrix.weights + block * block_stride;
     const int vectors = whole + last, keep_column = rows <= vectors;
-    for (size_t k = 0; k < depth; k++) {
+    for (size_t k = 0; k < columns; k++) {
         vreal column[TYPED(MAX_ROWS)], kept[4];
         if (fetch)
             UNROLL for (int v = 0; v < vectors; v += TYPED(LINE))
@@ -127,7 +129,7 @@ ALWAYS_INLINE void TYPED(tile)(const TYPED(place) *at, const int rows, const int
     TILE(rows, whole, 0, 1); TILE(rows, whole, 0, 2); TILE(rows, whole, 0, 3)
 
 LINE_ALIGNED
-static void TYPED(sum_tile)(const TYPED(place) *at, size_t rows, size_t whole, size_t offset, size_t last) {
+static void TYPED(sum_short_tile)(const TYPED(place) *at, size_t rows, size_t whole, size_t offset, size_t last) {
     clstm_i_assert(rows && rows <= TYPED(MAX_ROWS) && rows * (whole + last) <= TYPED(MAX_SUMS));
     switch (SHAPE(rows, whole, offset, last)) {
         TILES_OF_LAST_BLOCK(1, 0);

@@ -154,7 +154,7 @@ ALWAYS_INLINE void TYPED(whole_step)(const TYPED(clstm_i_steps) *step, size_t nu
     const TYPED(clstm_i_product) *p = &step->product;
     const clstm_i_range all = {p->begin, p->end};
     const int backwards = (int)(number % 2);
-    if (plain && p->rows == 1) {
+    if (plain && p->rows == 1 && !TYPED(is_long)(p)) {
         clstm_i_range blocks;
         for (size_t left = p->end - p->begin; left; left -= blocks.end - blocks.begin) {
             blocks = TYPED(next_row_window)(p, left, backwards);

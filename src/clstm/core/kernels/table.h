@@ -56,6 +56,7 @@ typedef struct TYPED(clstm_i_factor) {
     const real *a; /* (rows, matrix.depth) */
     size_t stride; /* elements between rows of a */
     TYPED(clstm_i_matrix) matrix;
+    size_t columns; /* of a: as many as the matrix is deep, but for a chain of a long sum (kernels/long_sums.h) */
 } TYPED(clstm_i_factor);
 
 /* Sums for some rows and blocks: a start plus one or two factors, as in bias + x_t W_ih^T + h_{t-1} W_hh^T. */

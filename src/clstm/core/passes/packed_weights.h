@@ -49,7 +49,7 @@ static inline TYPED(clstm_i_product) TYPED(product_of)(const TYPED(packed) *pack
 static inline void TYPED(add_factor)(TYPED(clstm_i_product) *product, TYPED(clstm_i_matrix) matrix, const real *a,
                                      size_t stride) {
     clstm_i_assert(product->count < 2 && stride >= matrix.depth);
-    product->factors[product->count++] = (TYPED(clstm_i_factor)){a, stride, matrix};
+    product->factors[product->count++] = (TYPED(clstm_i_factor)){a, stride, matrix, matrix.depth};
 }
 
 /* a times the weights of a readout or a projection. */
