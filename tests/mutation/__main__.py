@@ -1,8 +1,9 @@
-"""The command line: `python -m tests.mutation run core|python N` and `report`."""
+"""The command line: `python -m tests.mutation run core|python N`, `again` and `report`."""
 
 import argparse
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutation import records
@@ -50,6 +51,23 @@ def run(tree: Tree, area: str, wanted: int, seed: int, results: Path = RESULTS) 
     return new
 
 
+def again(tree: Tree, results: Path = RESULTS) -> None:
+    """Try the survivors of unchanged sources again: the tests may have become better."""
+    everything = records.read(results)
+    places = {area: list(changes_of_area(ROOT, area)) for area in AREAS}
+    for index, record in enumerate(everything):
+        if record.result != "survived":
+            continue
+        path, change = drawn(places[record.area], record.area, record.seed, record.number)
+        text = (ROOT / path).read_text("utf-8")
+        if (path, change.line(text), change.after) != (record.path, record.line, record.after):
+            continue  # sources that have changed give a number another mutant
+        result, by = try_mutant(tree, path, change.applied(text))
+        everything[index] = replace(record, result=result, by=by, commit=tree.commit)
+        records.write(results, everything)
+        print(f"{result:9} {path}:{record.line}  {by}", flush=True)
+
+
 def try_mutant(tree: Tree, path: str, text: str) -> tuple[str, str]:
     """Return what became of a mutant, and the test that failed.
 
@@ -82,11 +100,15 @@ def main() -> None:
     runs.add_argument("area", choices=AREAS)
     runs.add_argument("number", type=int)
     runs.add_argument("--seed", type=int, default=1)
+    commands.add_parser("again", help="try those that no test found with the tests as they are now")
     commands.add_parser("report", help="print the shares, and the mutants that no test found")
     arguments = parser.parse_args()
-    if arguments.command == "run":
-        tree = Tree(FOLDER / "tree")
+    tree = Tree(FOLDER / "tree")
+    if arguments.command != "report":
         tree.prepare()
+    if arguments.command == "again":
+        again(tree)
+    if arguments.command == "run":
         run(tree, arguments.area, arguments.number, arguments.seed)
     print(records.report(records.read(RESULTS)))
 

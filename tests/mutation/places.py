@@ -63,9 +63,8 @@ CORE = Tests(QUICK + STREAMS[:2] + CELLS[:1] + LONG[:2], LONG[2:] + STREAMS[2:] 
 MODEL = of("model", "model", "configuration", "cell_configuration", "cell_files", "load", "optim")
 MODEL += of("numerics", "arrays", "conversions", "stream_arrays", "initial_state", "lengths")
 SHIPPED = of("interop", "options", "layers") + of("project", "docs")
-PYTHON = Tests(
-    MODEL, QUICK + of("numerics", "windows", "trace", "streams", "teams") + of("model", "leaks")
-)
+NUMBERS = of("numerics", "options", "cells", "gradients", "forward", "windows", "trace", "streams")
+PYTHON = Tests(MODEL, QUICK + NUMBERS + of("numerics", "teams", "engines") + of("model", "leaks"))
 
 ONNX = of("interop/onnx", "nodes", "apart", "save", "refused", "shapes", "chain", "load")
 ENGINES = of("numerics", "engines", "teams", "trace")
@@ -105,6 +104,7 @@ TESTS = [
     ),
     (r"interop/", Tests(of("interop", "safetensors", "options", "layers"), of("model", "load"))),
     (r"clstm/(cli|info)\.", Tests(of("model", "cli"), SHIPPED + MODEL)),
+    (r"clstm/tape\.", Tests(NUMBERS[:3] + QUICK, NUMBERS[3:] + MODEL)),
     (r"clstm/losses\.", Tests(of("model", "losses"), of("numerics", "convergence"))),
     (r"clstm/optim\.", Tests(of("model", "optim"), of("numerics", "convergence"))),
     (r"clstm/(cell|options|configuration)\.", Tests(MODEL[1:4] + MODEL[:1], PYTHON.rest + SHIPPED)),

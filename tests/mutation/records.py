@@ -56,6 +56,13 @@ def append(path: Path, record: Record) -> None:
         file.write(json.dumps(asdict(record)) + "\n")
 
 
+def write(path: Path, everything: Iterable[Record]) -> None:
+    """Replace the results; a run that is killed meanwhile leaves the old ones."""
+    new = path.with_suffix(".new")
+    new.write_text("".join(json.dumps(asdict(record)) + "\n" for record in everything), "utf-8")
+    new.replace(path)
+
+
 def one_line(text: str, longest: int = 60) -> str:
     text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 3]}..."

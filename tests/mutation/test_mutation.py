@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation import records
-from tests.mutation.__main__ import drawn, run
+from tests.mutation.__main__ import again, drawn, run
 from tests.mutation.changes import Change
 from tests.mutation.places import AREAS, changes_in, chosen_tests, files
 from tests.mutation.records import Record
@@ -198,6 +198,23 @@ def test_a_run_continues_the_one_before(sources: Path) -> None:
     ]
     assert len({(record.line, record.after) for record in whole}) == 9
     assert (sources / "tree" / "a.py").read_text() == PYTHON
+
+
+def test_survivors_are_tried_again(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a test was written; not those of sources that have changed since."""
+    tree, results = Pretender(sources / "tree"), sources / "results.jsonl"
+    before = run(tree, "python", 9, 5, results)  # type: ignore[arg-type]
+    monkeypatch.setattr(Pretender, "first_failure", lambda self, tests: "tests/a.py::new")
+    (sources / "a.py").write_text("\n" + PYTHON)
+    monkeypatch.setattr(Change, "applied", lambda self, text: PYTHON)
+    again(tree, results)  # type: ignore[arg-type]
+    assert records.read(results) == before
+    (sources / "a.py").write_text(PYTHON)
+    again(tree, results)  # type: ignore[arg-type]
+    after = records.read(results)
+    assert {record.result for record in after} == {"killed"}
+    old = [record for record in before if record.result == "killed"]
+    assert [record for record in after if record.by != "tests/a.py::new"] == old
 
 
 def test_a_mutant_depends_on_its_seed_and_number_alone() -> None:

@@ -41,6 +41,29 @@ def test_weights_that_are_changed_by_any_means():
     assert not torch.equal(ours(x)[0], before)
 
 
+def test_a_call_copies_weights_after_the_smallest_change_alone(monkeypatch):
+    _, ours = pair()
+    x, copies = draw(6, 4, 5), []
+    ours.weight_hh_l0.data[0, 0] = 1
+    with torch.inference_mode():
+        ours(x)
+    weights = type(ours._clstm)
+    replace = weights._replace
+
+    def counted(weights, model):
+        copies.append(model)
+        return replace(weights, model)
+
+    monkeypatch.setattr(weights, "_replace", counted)
+    with torch.inference_mode():
+        for _ in range(3):
+            ours(x)
+        assert not copies
+        ours.weight_hh_l0.data.view(torch.int32)[0, 0] += 1
+        ours(x)
+    assert len(copies) == 1
+
+
 def test_weights_of_another_shape_are_refused():
     _, ours = pair()
     ours(draw(6, 4, 5))
