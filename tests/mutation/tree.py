@@ -214,7 +214,9 @@ class Tree:
         """
         peers = "" if find_spec("torch") and find_spec("onnx") else " and not peers"
         command = [sys.executable, "-u", "-m", "pytest", "-x", "-v", "--tb=no", "-rN"]
-        command += ["-o", "console_output_style=classic", "-p", "no:cacheprovider"]
+        # After the tests nothing names one: the last name is that of the test that failed.
+        command += ["-o", "console_output_style=classic", "--disable-warnings"]
+        command += ["-p", "no:cacheprovider"]
         command += ["-m", f"not long{peers}", *tests]
         log = self.folder / "build" / "tests.log"
         with log.open("wb") as file:
