@@ -283,7 +283,7 @@ class Sequential(Trainable):
         ValueError, TypeError, MemoryError, RuntimeError
             As for `LSTM.stream`; ValueError also if the model has a `Last` or skips masked steps.
         """
-        return SequentialStream(self, batch_size)
+        return SequentialStream(self._layers, self._model, batch_size)
 
     # ---- Files and copies ----
 

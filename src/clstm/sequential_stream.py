@@ -1,7 +1,7 @@
 """Live sequences of a `Sequential`."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from .layout import Array, State, as_array, cast, check_out
 from .lstm import LSTM
 from .rows import Rows
 from .stream import Stream
-
-if TYPE_CHECKING:
-    from .sequential import Sequential
 
 _NO_ROWS = Rows(batch=0)  # the layers of a stream do not look at rows
 
@@ -33,20 +30,22 @@ class SequentialStream:
         assigned; if one does not fit, the state stays unchanged.
     """
 
-    __slots__ = ("__weakref__", "_batched", "_layers", "_model", "_streams")
+    __slots__ = ("__weakref__", "_batched", "_dtype", "_layers", "_live", "_store", "_streams")
 
-    def __init__(self, model: "Sequential", batch_size: int | None) -> None:
-        _check_causal(model.layers)
-        self._model = model
+    def __init__(self, layers: Sequence[Any], store: _core.Store, batch_size: int | None) -> None:
+        _check_causal(layers)
+        self._live = layers  # the model's, whose arrays change with it
+        self._store = store
+        self._dtype = next(lstms_in(layers)).dtype
         self._batched = batch_size is not None
-        with _core.Use(model._model):
-            self._layers = _copied(model.layers)
-            self._streams = [lstm.stream(batch_size) for lstm in lstms_in(model.layers)]
+        with _core.Use(store):
+            self._layers = _copied(layers)
+            self._streams = [lstm.stream(batch_size) for lstm in lstms_in(layers)]
 
     def refresh(self) -> None:
         """Adopt the model's current parameters; the stream's state is kept."""
-        with _core.Use(self._model._model):
-            self._layers = _copied(self._model.layers)
+        with _core.Use(self._store):
+            self._layers = _copied(self._live)
             for stream in self._streams:
                 stream.refresh()
 
@@ -70,9 +69,7 @@ class SequentialStream:
         values = self._read(x, block)
         streams = iter(self._streams)
         if out is not None:
-            check_out(
-                out, (*self._leading(values), self._width), self._model.dtype, {"x": [values]}
-            )
+            check_out(out, (*self._leading(values), self._width), self._dtype, {"x": [values]})
         y = self._run(self._layers, values, streams, block)
         if out is None:
             return y
@@ -115,7 +112,7 @@ class SequentialStream:
             shown = ", ".join(n if n == "T" else f"{n}={size}" for n, size in axes.items())
             raise ValueError(f"x has shape {array.shape}, expected ({shown})")
         if not self._indices:
-            return cast(array, self._model.dtype)
+            return cast(array, self._dtype)
         if array.dtype.kind not in "iu":
             raise TypeError(f"x must hold integers, indices of the Embedding, got {array.dtype}")
         return array
@@ -148,7 +145,8 @@ class SequentialStream:
     def fork(self) -> Self:
         """Return an independent stream that continues from this one's state, with its weights."""
         other = type(self).__new__(type(self))
-        other._model, other._layers, other._batched = self._model, self._layers, self._batched
+        other._live, other._store, other._dtype = self._live, self._store, self._dtype
+        other._layers, other._batched = self._layers, self._batched
         other._streams = [stream.fork() for stream in self._streams]
         return other
 

@@ -168,7 +168,7 @@ def test_inspect_lists_the_layers_of_a_sequential(run, model):
     for words in (
         "Sequential of 3 layers",
         "Gain(value=0.5)",
-        "Skip of 3 layers, count=1",
+        "Skip of 2 layers, count=1",
         "model       LSTM(input_size=1, hidden_size=4",
         "Dense(weight(2, 1), bias(2,), activation='tanh')",
         "note        author: 'A'",

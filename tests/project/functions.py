@@ -8,7 +8,7 @@ from pathlib import Path
 C_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 # A head starts in column 0 and holds a parenthesis; the body ends at the next brace in column 0.
 C_FUNCTION = re.compile(r"^(?!typedef)(\w[^;{}]*\([^;{}]*)\{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
-CYTHON_FUNCTION = re.compile(r"^( *)(?:async )?(?:def|cdef|cpdef)\b[^#\n]*?(\w+)\(")
+CYTHON_FUNCTION = re.compile(r"^( *)(?:async )?(?:def|cdef|cpdef)\b(?! class\b)[^#\n]*?(\w+)\(")
 
 Lengths = Iterator[tuple[str, int]]  # (name, lines of the body)
 

@@ -108,8 +108,9 @@ def test_an_edited_transcription_reaches_the_generated_files(sdist: Path) -> Non
     build(sdist)
     transcription = sdist / "src" / "clstm" / "clstm_c.pxd"
     text = transcription.read_text("utf-8")
-    assert text.count("size_t threads)") == 1
-    transcription.write_text(text.replace("size_t threads)", "size_t at_most)"), "utf-8")
+    before, after = "clstm_openmp_team(size_t threads)", "clstm_openmp_team(size_t at_most)"
+    assert text.count(before) == 1
+    transcription.write_text(text.replace(before, after), "utf-8")
     os.utime(transcription, (0, 0))
     build(sdist)
     assert "size_t at_most)" in (sdist / "src/clstm/_api/declarations.pxi").read_text("utf-8")

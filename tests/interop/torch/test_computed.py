@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 import pytest
-from torch.nn.utils import parametrizations, parametrize, prune
 
 import clstm.interop.torch as interop
 from tests.interop.torch.pairs import assert_close, draw, pair, torch
@@ -14,6 +13,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # PyTorch recommends parametrizations
 ]
 nn, utils = torch.nn, torch.nn.utils
+parametrizations, parametrize, prune = utils.parametrizations, utils.parametrize, utils.prune
 
 
 class Doubled(nn.Module):

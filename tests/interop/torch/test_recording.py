@@ -4,16 +4,18 @@ import copy
 import io
 
 import pytest
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.ao import quantization
-from torch.ao.quantization import quantize_fx
-from torch.autograd import forward_ad
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils.checkpoint import checkpoint
 
 import clstm.interop.torch
-from clstm.interop.torch.recording import recorder
 from tests.interop.torch.pairs import OPTIONS, assert_close, draw, pair, torch
+
+# After `pairs`, which skips this file where there is no PyTorch.
+from clstm.interop.torch.recording import recorder  # isort: skip
+from torch._subclasses.fake_tensor import FakeTensorMode  # isort: skip
+from torch.ao import quantization  # isort: skip
+from torch.ao.quantization import quantize_fx  # isort: skip
+from torch.autograd import forward_ad  # isort: skip
+from torch.fx.experimental.proxy_tensor import make_fx  # isort: skip
+from torch.utils.checkpoint import checkpoint  # isort: skip
 
 pytestmark = [
     pytest.mark.peers,
