@@ -36,6 +36,7 @@ SUFFIXES = {
     ".weights.h5": "keras",
     ".pt": "torch",
     ".pth": "torch",
+    ".npz": "npz",
     ".nam": "nam",
     ".aidax": "rtneural",
 }
@@ -109,6 +110,7 @@ def _add_models(commands: Any) -> None:
         parser.add_argument("file", metavar="IN" if parser is convert else "FILE")
         parser.add_argument("--prefix", help="prefix of the LSTM's names (PyTorch, safetensors)")
         parser.add_argument("--head", help="prefix of the readout's names (PyTorch, safetensors)")
+        parser.add_argument("--key", help="place of the state dict in a checkpoint (PyTorch)")
         parser.add_argument("--node", help="name or number of an LSTM node (ONNX)")
         parser.add_argument(
             "--architecture", metavar="JSON", help="file with Keras's to_json() (.weights.h5)"
@@ -154,7 +156,7 @@ def _convert(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _options(arguments: argparse.Namespace, load: Any, name: str) -> dict[str, Any]:
     """Return the given options; raise ValueError for one that the format does not have."""
-    names = ("prefix", "head", "node", "architecture")
+    names = ("prefix", "head", "key", "node", "architecture")
     given = {name: getattr(arguments, name) for name in names}
     options = {name: value for name, value in given.items() if value is not None}
     for option in options:

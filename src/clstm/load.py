@@ -30,7 +30,8 @@ TORCH = Format("PyTorch", "torch")
 RTNEURAL = Format("RTNeural", "rtneural")
 NAM = Format("NAM", "nam")
 GUITARML = Format("GuitarML", "guitarml")
-FORMATS = (SAFETENSORS, ONNX, KERAS, TORCH, RTNEURAL, NAM, GUITARML)
+NPZ = Format("NumPy", "npz")
+FORMATS = (SAFETENSORS, ONNX, KERAS, TORCH, RTNEURAL, NAM, GUITARML, NPZ)
 
 
 def load(path: str | os.PathLike[str], **options: Any) -> LSTM | Sequential:
@@ -40,11 +41,12 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM | Sequential:
     ----------
     path : str or path-like
         File of safetensors, ONNX, Keras (.keras, .weights.h5), PyTorch (a state dict, read without
-        PyTorch; nothing in it is executed), RTNeural, NAM or GuitarML. Its content decides the
-        format, not its name.
+        PyTorch; nothing in it is executed), RTNeural, NAM, GuitarML or NumPy (.npz). Its content
+        decides the format, not its name.
     **options
         Options of the format's own `load` in ``clstm.interop``: ``prefix=`` and ``head=`` for
-        safetensors and PyTorch, ``node=`` for ONNX, ``architecture=`` for Keras.
+        safetensors, PyTorch and NumPy, ``key=`` for PyTorch's checkpoints, ``node=`` for ONNX,
+        ``architecture=`` for Keras.
 
     Returns
     -------
@@ -120,9 +122,6 @@ def _hint(file: BinaryIO) -> str:
     file.seek(0)
     if start.startswith(b"\x93NUMPY"):
         return " (one NumPy array, .npy: LSTM.load_state_dict takes arrays by name)"
-    names = _names_in_zip(file) if start.startswith(b"PK") else []
-    if names and all(name.endswith(".npy") for name in names):
-        return " (NumPy arrays, .npz: LSTM.load_state_dict takes dict(numpy.load(path)))"
     return ""
 
 
@@ -141,6 +140,8 @@ def _recognise_zip(file: BinaryIO) -> Format | None:
     names = _names_in_zip(file)
     if "config.json" in names:
         return KERAS
+    if names and all(name.endswith(".npy") for name in names):
+        return NPZ
     return TORCH if any(name.endswith("/data.pkl") for name in names) else None
 
 

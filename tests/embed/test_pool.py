@@ -31,7 +31,7 @@ def pool(request, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("threads", "runs", "callers"),
-    [(2, 1000, 1), (8, 200, 1), (64, 20, 1), (2, 400, 4), (5, 100, 3)],
+    [(2, 500, 1), (8, 60, 1), (64, 6, 1), (2, 200, 4), (5, 40, 3)],
 )
 def test_every_index_runs_once_and_nothing_is_touched_afterwards(pool, threads, runs, callers):
     arguments = [str(number) for number in (threads, runs, callers, 0)]
@@ -45,7 +45,7 @@ def test_every_index_runs_once_and_nothing_is_touched_afterwards(pool, threads, 
 def test_a_child_has_helpers_of_its_own(pool, callers):
     if pool.name == "thread":
         pytest.skip("ThreadSanitizer ends a child of a process that has other threads")
-    command = [pool, "4", "300", str(callers), "10"]
+    command = [pool, "3", "100", str(callers), "5"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout) == (0, "held\n"), result.stderr
 

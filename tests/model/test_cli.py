@@ -179,6 +179,9 @@ def test_inspect_lists_the_layers_of_a_sequential(run, model):
     assert sum(sizes) == arrays
     named = {f"rnn.{n}": a for n, a in model.state_dict().items()}
     save_file(named | {"norm.weight": np.ones(3, np.float32)}, "prefixed")
+    assert "note        not_read: ['norm.weight']" in run("inspect", "prefixed")[1]
+    other = {name.replace("rnn.", "other."): array for name, array in named.items()}
+    save_file(named | other, "prefixed")
     assert "'rnn.':" in run("inspect", "prefixed")[1]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from ..layout import Array
 from ..lstm import LSTM
-from ..names import FIRST, locate
+from ..names import FIRST
 from ..sequential import Sequential
 from ..sequential_files import FORMAT as SEQUENTIAL
 from ..state_dict import write_file
@@ -25,7 +25,7 @@ _FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 def load(
     path: str | os.PathLike[str],
     *,
-    prefix: str = "",
+    prefix: str | None = None,
     head: str | None = None,
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
@@ -36,10 +36,11 @@ def load(
     ----------
     path : path
         A file of any program, with numbers of float16, float32 or float64.
-    prefix : str
+    prefix : str, optional
         The prefix of the LSTM in a larger model: ``"encoder.lstm."``; the rest of the file is not
-        read. Without a prefix the file must contain nothing else. What all names have in common,
-        such as ``"module."``, may be left out.
+        read. What all names have in common, such as ``"module."``, may be left out. Without a
+        prefix the file must hold one LSTM; the only linear layer that takes what the LSTM gives
+        becomes the readout, and all other names stand in ``notes["not_read"]``.
     head : str, optional
         The prefix of a linear layer that becomes the readout: ``"decoder."`` for
         ``decoder.weight`` (O, D R) and ``decoder.bias`` (O,), or without a bias.
@@ -64,13 +65,14 @@ def load(
         If it cannot be read.
     """
     with _open(path) as file:
-        if prefix or head or not _is_ours(file):
-            prefix, head = locate(file.keys(), prefix, head)
-            starts = (prefix,) if head is None else (prefix, head)
-            names = [name for name in file.keys() if name.startswith(starts)]  # noqa: SIM118
-            arrays = {name: _tensor(file, name) for name in names}
-            first = bool(batch_first)
-            return torch_names.read(arrays, prefix, head, batch_first=first, dtype=dtype)
+        if prefix is not None or head is not None or not _is_ours(file):
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            found = torch_names.find(shapes, prefix, head)
+            arrays = {name: _tensor(file, name) for name in found.names}
+            model = torch_names.read(
+                arrays, found.prefix, found.head, batch_first=bool(batch_first), dtype=dtype
+            )
+            return torch_names.note_others(model, found.others)
         if _is_sequential(file):
             if batch_first is not None or dtype is not None:
                 raise ValueError("a Sequential's file has no batch_first= and dtype=: it says both")

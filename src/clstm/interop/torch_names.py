@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,6 +22,9 @@ _LAYER = re.compile(
 _BIASES = {"bias", "bias_ih", "bias_hh"}
 _READOUT = {"weight_out", "bias_out"}
 _OTHER = _READOUT | {"h0", "c0"}
+_FIRST_NAMES = ("weight_ih_l0", "weight_ih_l0_reverse", "weight_ih")
+_RECURRENT = ("weight_hh_l0", "weight_hh_l0_reverse", "weight_hh")
+_MOST_NOTED = 20
 
 
 def config_of(shapes: Mapping[str, Shape], prefix: str = "") -> dict[str, Any]:
@@ -143,6 +146,86 @@ def kind_of(shapes: Mapping[str, Sequence[int]], weight_ih: str) -> str:
     if len(shape) != 2 or shape[0] != rows or not rows:
         return "LSTM"
     return {3 * shape[1]: "GRU", shape[1]: "RNN"}.get(rows, "LSTM")
+
+
+class Found(NamedTuple):
+    """The parts of a file of weights: the LSTM, the linear layer behind it, and what else it has.
+
+    Attributes
+    ----------
+    prefix, head : str, str or None
+        Of the LSTM's names and of those of the linear layer.
+    names : list of str
+        The names of both.
+    others : list of str
+        All other names.
+    """
+
+    prefix: str
+    head: str | None
+    names: list[str]
+    others: list[str]
+
+
+def find(
+    shapes: Mapping[str, Sequence[int]], prefix: str | None = None, head: str | None = None
+) -> Found:
+    """Find the LSTM in a file of weights.
+
+    Weights say nothing about what is computed. Without a prefix, the only LSTM is the model; a
+    linear layer is its readout if it is the only one that takes what the LSTM gives.
+
+    Raises
+    ------
+    ValueError
+        If there are several LSTMs and no prefix.
+    """
+    if prefix is not None:
+        prefix, head = locate(shapes, prefix, head)
+        starts = (prefix,) if head is None else (prefix, head)
+        names = [name for name in shapes if name.startswith(starts)]
+        return Found(prefix, head, names, sorted(shapes.keys() - names))
+    firsts = [name for name in shapes if name.rpartition(".")[2] in _FIRST_NAMES]
+    prefixes = {FIRST.sub("", name) for name in firsts if kind_of(shapes, name) == "LSTM"}
+    if len(prefixes) > 1:
+        several = ", ".join(map(repr, sorted(prefixes)))
+        raise ValueError(f"it holds several LSTMs: prefix must be one of {several}")
+    prefix = min(prefixes, default="")
+    names = [n for n in shapes if n.startswith(prefix) and "." not in n.removeprefix(prefix)]
+    if head is None:
+        head = _only_head(shapes, prefix, names)
+    else:
+        head = locate(shapes, prefix, head)[1]
+    names += [name for name in shapes if head is not None and name.startswith(head)]
+    return Found(prefix, head, names, sorted(shapes.keys() - names))
+
+
+def _only_head(
+    shapes: Mapping[str, Sequence[int]], prefix: str, names: Sequence[str]
+) -> str | None:
+    """Return the prefix of the only linear layer that takes what an LSTM gives, or None."""
+    recurrents = [n for n in names if n.removeprefix(prefix) in _RECURRENT]
+    width = sum(shapes[n][1] for n in recurrents if len(shapes[n]) == 2)
+    parts: dict[str, set[str]] = {}
+    for name in shapes.keys() - set(names):
+        part, _, last = name.rpartition(".")
+        parts.setdefault(part, set()).add(last)
+    heads = [
+        f"{part}."
+        for part, ends in parts.items()
+        if part and "weight" in ends <= {"weight", "bias"}
+        and len(shapes[f"{part}.weight"]) == 2
+        and shapes[f"{part}.weight"][1] == width
+    ]  # fmt: skip
+    return heads[0] if len(heads) == 1 else None
+
+
+def note_others(model: LSTM, others: Sequence[str]) -> LSTM:
+    """Write into a model's notes which names of a file were not read."""
+    if others:
+        more = [f"{len(others) - _MOST_NOTED} more"] if len(others) > _MOST_NOTED else []
+        model.notes["not_read"] = [*others[:_MOST_NOTED], *more]
+    return model
 
 
 def _advice(shapes: Mapping[str, Shape], prefix: str) -> str:

@@ -1,7 +1,7 @@
 """Files of `torch.save`: written by PyTorch, and read without it and without running anything."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import DTypeLike
 
 from ...layout import Array
 from ...lstm import LSTM as Model
-from ...names import FIRST, locate
+from ...names import FIRST
+from ...parameters import listed
 from .. import torch_names
 from ..budget import Budget
 from ..errors import naming
@@ -18,7 +19,6 @@ from .convert import import_torch, to_torch
 from .pickles import Object, Symbol, Tensor
 
 _MODULES = ("torch.nn.modules.rnn.LSTM", "torch.nn.modules.rnn.LSTMCell")
-_FIRST_NAMES = ("weight_ih_l0", "weight_ih_l0_reverse", "weight_ih")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
@@ -48,6 +48,7 @@ def load(
     head: str | None = None,
     *,
     prefix: str | None = None,
+    key: str | None = None,
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
 ) -> Model:
@@ -62,8 +63,13 @@ def load(
         In the format of PyTorch 1.6 and later, with numbers of float16, bfloat16, float32 or
         float64.
     head, prefix : str, optional
-        As in `from_torch`. Without a prefix the file must hold one LSTM and at most a linear
-        layer, which becomes the head. A GRU or RNN is another layer; its shapes tell it apart.
+        As in `from_torch`. Without a prefix the file must hold one LSTM; the only linear layer
+        that takes what the LSTM gives becomes the head. Weights say nothing else about what is
+        computed: all other names stand in ``notes["not_read"]``. A GRU or RNN is another layer;
+        its shapes tell it apart.
+    key : str, optional
+        Of a checkpoint, the place of the state dict: ``"model.state_dict"``. By default the only
+        mapping at any depth that has the names of an LSTM.
     batch_first, dtype
         As in `from_torch`; float16 and bfloat16 become float32 by default.
 
@@ -77,17 +83,54 @@ def load(
     budget = Budget.of(path)
     with open(path, "rb") as file, naming(path, ArithmeticError, MemoryError):
         with Archive(file, budget) as archive:
-            tensors, first = _named(archive.content())
-            if prefix is None:
-                prefix, head = _find_prefixes(tensors, head)
-            prefix, head = locate(tensors, prefix, head)
-            starts = (prefix,) if head is None else (prefix, head)
-            taken = {name: value for name, value in tensors.items() if name.startswith(starts)}
-            arrays = {name: _array(archive, name, value) for name, value in taken.items()}
+            tensors, first = _named(_chosen(archive.content(), key))
+            found = torch_names.find({n: _shape(t) for n, t in tensors.items()}, prefix, head)
+            arrays = {name: _array(archive, name, tensors[name]) for name in found.names}
         if dtype is None:
             _check_one_dtype(arrays)
         chosen = first if batch_first is None else batch_first
-        return torch_names.read(arrays, prefix, head, batch_first=chosen, dtype=dtype)
+        model = torch_names.read(arrays, found.prefix, found.head, batch_first=chosen, dtype=dtype)
+        return torch_names.note_others(model, found.others)
+
+
+def _chosen(content: Any, key: str | None) -> Any:
+    """Return the state dict of a checkpoint that has an LSTM: the only one, or by key."""
+    if not isinstance(content, dict):
+        if key is not None:
+            raise ValueError(f"it holds {_kind(content)}, which has no key {key!r:.80}")
+        return content
+    found = dict(_state_dicts(content))
+    if key is not None:
+        if key not in found:
+            known = f"there are: {listed(found)}" if found else "there are none"
+            raise ValueError(f"key {key!r:.80} is no state dict with an LSTM, {known}")
+        return found[key]
+    if len(found) > 1:
+        several = " or ".join(repr(name) for name in found)
+        raise ValueError(f"it holds several state dicts: key must be {several}")
+    return next(iter(found.values()), content)
+
+
+def _state_dicts(content: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each mapping with the names of an LSTM, and its place: ``model.state_dict``.
+
+    A mapping that a file holds in many places is looked at once.
+    """
+    seen, waiting = {id(content)}, [("", content)]
+    while waiting:
+        place, values = waiting.pop()
+        named = {n: _shape(v) for n, v in values.items() if isinstance(n, str) and _is_tensor(v)}
+        if any(FIRST.search(n) and torch_names.kind_of(named, n) == "LSTM" for n in named):
+            yield place, values
+            continue
+        for name, value in reversed(values.items()):
+            if isinstance(value, dict) and isinstance(name, str) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((f"{place}.{name}" if place else name, value))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _named(content: Any) -> tuple[Mapping[str, Any], bool]:
@@ -139,27 +182,6 @@ def _check_one_dtype(arrays: Mapping[str, Array]) -> None:
                 f"{name} has dtype {array.dtype}, {first} {arrays[first].dtype}: choose one "
                 "by dtype="
             )
-
-
-def _find_prefixes(tensors: Mapping[str, Any], head: str | None) -> tuple[str, str | None]:
-    """Return the prefixes of the only LSTM and of the only linear layer beside it."""
-    shapes = {n: _shape(value) for n, value in tensors.items()}
-    firsts = [n for n in tensors if n.rpartition(".")[2] in _FIRST_NAMES]
-    lstms = [n for n in firsts if torch_names.kind_of(shapes, n) == "LSTM"]
-    found = {FIRST.sub("", name) for name in lstms}
-    if len(found) > 1:
-        several = ", ".join(map(repr, sorted(found)))
-        raise ValueError(f"it holds several LSTMs: prefix must be one of {several}")
-    prefix = min(found, default="")
-    others = [n for n in tensors if not n.startswith(prefix) or (not prefix and "." in n)]
-    others = [name for name in others if head is None or not name.startswith(head)]
-    parts = {name.rpartition(".")[0] + "." for name in others}
-    ends = {name.rpartition(".")[2] for name in others}
-    if head is None and len(parts) == 1 and ends <= {"weight", "bias"}:
-        return prefix, min(parts)
-    if others:
-        raise ValueError(f"{others[0]} belongs to another layer: prefix={prefix!r} leaves it out")
-    return prefix, head
 
 
 def _shape(value: Any) -> tuple[int, ...]:
