@@ -249,6 +249,6 @@ def test_many_mutated_files(model, path):
 def test_the_reference_models_of_rtneural_are_loaded(reference_data):
     folder = reference_data / "rtneural"
     assert clstm.load(folder / "lstm_1d.json").hidden_size == 8
-    assert len(clstm.load(folder / "lstm.json")) == 3
+    assert len(clstm.load(folder / "lstm.json")) == 2
     with pytest.raises(ValueError, match=r"bad_lstm\.json"):
         clstm.load(folder / "bad_lstm.json")

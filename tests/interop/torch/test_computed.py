@@ -8,12 +8,14 @@ import pytest
 import clstm.interop.torch as interop
 from tests.interop.torch.pairs import assert_close, draw, pair, torch
 
+# After `pairs`, which skips this file where there is no PyTorch.
+from torch.nn.utils import parametrizations, parametrize, prune  # isort: skip
+
 pytestmark = [
     pytest.mark.peers,
     pytest.mark.filterwarnings("ignore"),  # PyTorch recommends parametrizations
 ]
 nn, utils = torch.nn, torch.nn.utils
-parametrizations, parametrize, prune = utils.parametrizations, utils.parametrize, utils.prune
 
 
 class Doubled(nn.Module):
