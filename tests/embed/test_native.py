@@ -53,7 +53,9 @@ def plain(make):
     return make("package")
 
 
-@pytest.fixture(params=BUILDS)
+@pytest.fixture(
+    params=[pytest.param(n, marks=[pytest.mark.builds] * (n != "package")) for n in BUILDS]
+)
 def build(request, make):
     return make(request.param)
 
@@ -219,6 +221,7 @@ def watched(tmp_path_factory):
     return replace(build, link_flags=("-fsanitize=thread",)).compile_core()
 
 
+@pytest.mark.builds
 @pytest.mark.parametrize(
     "case",
     [
