@@ -169,6 +169,7 @@ static size_t get_helpers(size_t wanted) {
         pool.helpers = 0;
         pool.retry = 0;
         atomic_store(&pool.sleepers, 0);
+        atomic_store(&pool.offer, 0); /* seats that a thread of the parent may have offered */
     }
     share_affinity();
     while (pool.helpers < wanted && pool.helpers < MOST_HELPERS) {
