@@ -28,7 +28,7 @@ demo: $(venv)/examples.stamp
 # One worker per core, with whole files: the tests of a file share builds and models.
 workers := -n auto --maxprocesses 4 --dist loadfile
 test: $(venv)/test.stamp
-	$(python) -m pytest tests -q $(workers) -m 'not long and not peers and not builds'
+	$(python) -m pytest tests -q $(workers) -m 'not long and not peers and not slow'
 
 test-long: $(venv)/test.stamp
 	HYPOTHESIS_PROFILE=long $(python) -m pytest tests -q $(workers) -m 'long or not peers'

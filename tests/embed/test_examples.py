@@ -180,7 +180,7 @@ def cmake_dir():
 # ---- feedback/ ----
 
 
-@pytest.mark.builds
+@pytest.mark.slow
 def test_feedback_hears_itself(tmp_path):
     """A Cython package that cimports clstm, built against the installed one, linked to nothing."""
     source = shutil.copytree(EMBED / "feedback", tmp_path / "source")

@@ -54,7 +54,7 @@ def plain(make):
 
 
 @pytest.fixture(
-    params=[pytest.param(n, marks=[pytest.mark.builds] * (n != "package")) for n in BUILDS]
+    params=[pytest.param(n, marks=[pytest.mark.slow] * (n != "package")) for n in BUILDS]
 )
 def build(request, make):
     return make(request.param)
@@ -221,7 +221,7 @@ def watched(tmp_path_factory):
     return replace(build, link_flags=("-fsanitize=thread",)).compile_core()
 
 
-@pytest.mark.builds
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -240,6 +240,7 @@ def test_threads_never_race(watched, case, gradients):
     assert outcome.threads >= 3
 
 
+@pytest.mark.slow
 def test_a_crowd_of_threads_with_one_model(plain, watched):
     """Passes and streams from the first pack on; then once more, every access watched."""
     assert plain.run("crowd") == b""

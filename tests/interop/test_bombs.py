@@ -11,7 +11,7 @@ from clstm.interop import guitarml, nam, rtneural
 from tests.interop.bombs import GOOD, assert_bounded, needs_fork
 from tests.interop.files import changed, draw_model
 
-pytestmark = needs_fork
+pytestmark = [pytest.mark.slow, needs_fork]
 
 SIZES = (1000, 10**5, 10**6, 2**31 - 1, 2**31, 2**32, 2**62, 2**63, 10**30, 10**400)
 MANY = 900_000  # about the largest number of characters

@@ -80,7 +80,7 @@ def test_sdist_is_complete(sdist: Path) -> None:
     assert not list(sdist.rglob("*.so")) + list(sdist.rglob("_core.c"))
 
 
-@pytest.mark.builds
+@pytest.mark.slow
 def test_an_edited_header_reaches_archive_and_extension(sdist: Path) -> None:
     """A header older than every build, but changed, rebuilds what depends on it."""
     assert " -c " in build(sdist)
@@ -104,7 +104,7 @@ def test_an_edited_header_reaches_archive_and_extension(sdist: Path) -> None:
     assert str(package) in run(sys.executable, "-c", code, cwd=sdist, PYTHONPATH=str(sdist / "src"))
 
 
-@pytest.mark.builds
+@pytest.mark.slow
 def test_an_edited_transcription_reaches_the_generated_files(sdist: Path) -> None:
     """They are generated again, and so are the modules; nothing is compiled twice."""
     build(sdist)
@@ -120,7 +120,7 @@ def test_an_edited_transcription_reaches_the_generated_files(sdist: Path) -> Non
     assert "Cythonizing" not in build(sdist), "nothing changed, yet something was translated"
 
 
-@pytest.mark.builds
+@pytest.mark.slow
 def test_every_file_compiles_to_one_object(tmp_path: Path) -> None:
     """By one plain command line. The optimisation level does not affect the checks."""
     flags = ["-std=gnu11", "-O0", "-fPIC", "-fopenmp", f"-I{ROOT / 'include'}"]
@@ -161,7 +161,7 @@ def disassembled(path: Path) -> str:
 
 
 @x86
-@pytest.mark.parametrize("compiler", ["package", pytest.param("clang", marks=pytest.mark.builds)])
+@pytest.mark.parametrize("compiler", ["package", pytest.param("clang", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("isa", "register", "least"), [("avx512", "z", 16), ("avx2", "y", 12)])
 def test_target_pragmas_reach_the_kernels(
     archived: Path, compiler: str, isa: str, register: str, least: int, tmp_path: Path

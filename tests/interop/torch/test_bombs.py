@@ -196,6 +196,7 @@ def deflated(data):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_torch(tmp_path):
     """None of the named functions is called, and none of the claims is believed."""
     contents = calls(tmp_path) | structures() | claims()
