@@ -271,7 +271,7 @@ typedef enum clstm_status {
     CLSTM_NOT_CAUSAL,       /* a stream of a model with a reverse direction, which starts at the end */
     CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that has no gradient here */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
-    CLSTM_UNKNOWN_ENGINE,   /* the context's engine, or the environment's CLSTM_ENGINE, is neither "packed" nor "blas" */
+    CLSTM_UNKNOWN_ENGINE,   /* the context's engine, or the environment's CLSTM_ENGINE, is not "packed" or "blas" */
     CLSTM_INVALID_FILE,     /* the file is malformed, or was not written by LSTM.save */
     CLSTM_FILE_ERROR,       /* the file cannot be opened or read; errno says why */
     CLSTM_STREAM_ONLY       /* the model has gains or a skip around it, which only streams play */

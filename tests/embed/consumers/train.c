@@ -103,8 +103,8 @@ static int shared(const clstm_config *config, const clstm_context *context) {
         for (int k = 0; k < ELEMENTS; k++) gradients[k] = drawn();
         if (clstm_adam_step(model, &adam, gradients, m, v, context)) return 3;
         if (clstm_adam_update(half, &adam, own, gradients, m_own, v_own, context)) return 4;
-        if (clstm_adam_update(ELEMENTS - half, &adam, own + half, gradients + half, m_own + half, v_own + half, context))
-            return 5;
+        const size_t rest = ELEMENTS - half;
+        if (clstm_adam_update(rest, &adam, own + half, gradients + half, m_own + half, v_own + half, context)) return 5;
         if (clstm_model_touch(on)) return 6;
         sequence.steps = T;
         sequence.batch = B;

@@ -1,8 +1,8 @@
 /* Sums over very many columns, typed.
 
-   The rounding errors of a chain grow with its length. A factor of more than SINGLE_CHAIN columns is therefore summed in
-   chains of CHAIN columns, each from zero. Chains are added up in groups, and groups are added to the sums before the
-   factor. Errors of one row's sums (root mean square, float32, AVX2), relative to those of OpenBLAS's product:
+   The rounding errors of a chain grow with its length. A factor of more than SINGLE_CHAIN columns is therefore summed
+   in chains of CHAIN columns, each from zero. Chains are added up in groups, and groups are added to the sums before
+   the factor. Errors of one row's sums (root mean square, float32, AVX2), relative to those of OpenBLAS's product:
 
    | columns                              | 3,000 | 10^4 | 10^5 | 10^6 |
    | one chain                            |   3.2 |  5.3 | 13.7 | 28.3 |
