@@ -2,6 +2,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, final
 
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from .parameters import Parameters
 
@@ -39,6 +40,7 @@ def tanh(x: _Array) -> _Array: ...
 def clip_global_norm(flat: _Array, max_norm: float, threads: int) -> float: ...
 def sigmoid(x: _Array) -> _Array: ...
 
+@disjoint_base
 class Store:
     @property
     def elements(self) -> int: ...
