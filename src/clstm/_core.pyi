@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, final
 
@@ -39,6 +40,10 @@ def copy_lengths(array: Any, batch: int, most: int) -> _Array | None: ...
 def tanh(x: _Array) -> _Array: ...
 def clip_global_norm(flat: _Array, max_norm: float, threads: int) -> float: ...
 def sigmoid(x: _Array) -> _Array: ...
+def check_parameters(
+    names: list[str], arrays: list[_Array], ranges: Sequence[tuple[Any, ...]]
+) -> None: ...
+def clip_named(names: list[str], arrays: list[_Array], max_norm: float, threads: int) -> float: ...
 
 @disjoint_base
 class Store:
@@ -115,6 +120,32 @@ class Progress:
     def __new__(cls, steps: int, torn: bool = False) -> Self: ...
     @property
     def steps(self) -> int: ...
+
+@final
+class NamedArrays:
+    def __new__(cls) -> Self: ...
+    def adam_step(
+        self,
+        names: list[str],
+        parameters: list[_Array],
+        gradients: list[_Array | None],
+        averages: dict[str, list[_Array]],
+        progress: Progress,
+        settings: tuple[float, float, float],
+        ranges: list[tuple[int, int, float, float]],
+        threads: int,
+    ) -> None: ...
+    def sgd_step(
+        self,
+        names: list[str],
+        parameters: list[_Array],
+        gradients: list[_Array | None],
+        averages: dict[str, list[_Array]],
+        progress: Progress,
+        momentum: float,
+        ranges: list[tuple[int, int, float, float]],
+        threads: int,
+    ) -> None: ...
 
 @final
 class BlasHold:

@@ -6,6 +6,7 @@ Arrays have the model's dtype and the right shapes: `Model.takes` has checked th
 
 cimport cython
 cimport numpy as cnp
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy, strcmp
 
@@ -401,11 +402,12 @@ cdef class Model(Store):
         return hold_blas if largest > 262144 else no_hold
 
 
-# ---- Locks, edits, recorded passes, streams ----
+# ---- Locks, edits, arrays of a user, recorded passes, streams ----
 
 include "_boundary/_blas_hold.pxi"
 include "_boundary/_edit.pxi"
 include "_boundary/_lock.pxi"
+include "_boundary/_named_arrays.pxi"
 include "_boundary/_recording.pxi"
 include "_boundary/_stream.pxi"
 

@@ -11,7 +11,7 @@ import clstm
 from tests.support.paths import ROOT
 
 KINDS = [
-    *("adam", "sgd", "edits", "loads", "calls", "windows", "streams", "holds"),
+    *("adam", "sgd", "dicts", "edits", "loads", "calls", "windows", "streams", "holds"),
     pytest.param("swaps", marks=pytest.mark.peers),
 ]
 

@@ -106,7 +106,10 @@ TESTS = [
     (r"clstm/(cli|info)\.", Tests(of("model", "cli"), SHIPPED + MODEL)),
     (r"clstm/tape\.", Tests(NUMBERS[:3] + QUICK, NUMBERS[3:] + MODEL)),
     (r"clstm/losses\.", Tests(of("model", "losses"), of("numerics", "convergence"))),
-    (r"clstm/optim\.", Tests(of("model", "optim"), of("numerics", "convergence"))),
+    (
+        r"clstm/(optim|groups|named_arrays|_boundary/_named_arrays)\.",
+        Tests(of("model", "optim", "groups", "named_arrays"), of("numerics", "convergence")),
+    ),
     (r"clstm/(cell|options|configuration)\.", Tests(MODEL[1:4] + MODEL[:1], PYTHON.rest + SHIPPED)),
     (r"clstm/(load|state_dict)\.", Tests(of("model", "load", "model"), MODEL + SHIPPED)),
     (r"clstm/(stream|_boundary/_stream)", Tests(STREAMS[:3], STREAMS[3:] + MODEL)),

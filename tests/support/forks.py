@@ -34,6 +34,9 @@ class Work:
         self.grad = self.lstm.record(X).backward(np.ones((3, UNITS)))
         self.grad.parameters.flat = 1
         self.optimiser = clstm.optim.Adam(self.lstm)
+        self.arrays = {name: np.zeros(300_000, np.float32) for name in "ab"}
+        self.gradients = {name: np.ones_like(array) for name, array in self.arrays.items()}
+        self.descent = clstm.optim.SGD(self.arrays, 1.0)
         self.stream = self.lstm.stream(2)
         self.module: Any = None
 
@@ -52,6 +55,9 @@ class Work:
 
     def training(self) -> None:
         self.optimiser.step(self.grad)
+
+    def training_arrays(self) -> None:
+        self.descent.step(self.gradients)
 
     def going_back(self) -> None:
         self.lstm.record(np.ones((100, 1), np.float32)).backward(np.ones((100, UNITS)))
@@ -80,7 +86,7 @@ class Work:
 
     def use(self) -> bool:
         """Use everything; return whether something was torn."""
-        whole = [self.use_weights(), self.use_averages(), self.use_state()]
+        whole = [self.use_weights(), self.use_averages(), self.use_arrays(), self.use_state()]
         self.use_all()
         return not all(whole)
 
@@ -112,6 +118,19 @@ class Work:
             array = getattr(optimiser, name)
             assert (array == array[0]).all(), "torn, without a word"
         assert abs(optimiser.m[0] - (1 - 0.9**optimiser.t)) < 1e-4, "t counts other steps"
+        return True
+
+    def use_arrays(self) -> bool:
+        try:
+            self.descent.step(self.gradients)
+        except RuntimeError as error:
+            assert TORN in str(error), error
+            self.arrays["a"][...] = self.arrays["b"][...] = 0
+            self.descent = clstm.optim.SGD(self.arrays, 1.0)
+            self.descent.step(self.gradients)
+            return False
+        values = {float(array[k]) for array in self.arrays.values() for k in (0, 150_000, -1)}
+        assert len(values) == 1, "torn, without a word"
         return True
 
     def use_state(self) -> bool:
@@ -162,7 +181,10 @@ def refuses(attempt: Callable[[], object]) -> None:
         raise AssertionError("what is torn was used")
 
 
-KINDS = ("packing", "calling", "editing", "training", "going_back", "streaming", "refreshing")
+KINDS = (
+    *("packing", "calling", "editing", "training", "training_arrays", "going_back", "streaming"),
+    "refreshing",
+)
 
 
 def fork_beside(work: Work, kind: str, seconds: float) -> int:

@@ -58,6 +58,43 @@ def sgd() -> Kind:
         usable(lstm)
 
 
+def dicts() -> Kind:
+    """Of steps over arrays of a dict, of clipping them, and of loading an optimiser's state."""
+    shapes = {"a": (3, 4), "b": (), "c": (50,), "d": (2,)}
+    arrays, twins, fixed, grad = ({n: np.ones(s) for n, s in shapes.items()} for _ in range(4))
+    optimiser, expected = clstm.optim.Adam(arrays), clstm.optim.Adam(twins)
+    states = [optimiser.state_dict() | {"t": t, "lr": t + 1.0} for t in range(2)]
+    for average in (states[1]["m"], states[1]["v"]):
+        for array in average.values():
+            array += 1
+    loaded = clstm.optim.Adam(arrays)
+
+    def clip() -> None:
+        norm = clstm.optim.clip_global_norm(grad, np.inf)
+        clstm.optim.clip_global_norm(grad, norm * 0.9)
+
+    def load() -> None:
+        for state in states:
+            loaded.load_state_dict(state)
+
+    while True:
+        yield lambda: optimiser.step(fixed)
+        while expected.t < optimiser.t:
+            expected.step(fixed)
+        for name in ("m", "v"):
+            for key, array in getattr(optimiser, name).items():
+                assert (array == getattr(expected, name)[key]).all(), (name, key)
+        assert all((arrays[name] == twins[name]).all() for name in shapes)
+        yield clip
+        assert len({float(value) for array in grad.values() for value in array.flat}) == 1
+        for array in grad.values():
+            array[...] = 1
+        yield load
+        for average in (loaded.m, loaded.v):
+            assert all((array == loaded.t).all() for array in average.values())
+        assert loaded.t in (0, 1) and loaded.lr in (1e-3, loaded.t + 1.0)
+
+
 def edits() -> Kind:
     lstm = clstm.LSTM(3, UNITS, rng=0)
     lstm.load_state_dict({name: 0 * value for name, value in lstm.parameters.items()})
@@ -202,7 +239,10 @@ def swaps() -> Kind:
                 assert torch.allclose(module(x)[0], plain(x)[0], atol=1e-5)
 
 
-KINDS = {k.__name__: k for k in (adam, sgd, edits, loads, calls, windows, streams, holds, swaps)}
+KINDS = {
+    kind.__name__: kind
+    for kind in (adam, sgd, dicts, edits, loads, calls, windows, streams, holds, swaps)
+}
 
 
 def interrupt(operation: Callable[[], object], seconds: float) -> None:
