@@ -44,7 +44,7 @@ def softmax_cross_entropy(y: Any, target: Any, weight: Any = None) -> tuple[floa
     weight : array_like, broadcastable to the shape of `target`, or list, optional
         Non-negative weights of the rows; 1 by default. Rows of weight 0, such as padding, are
         ignored, and their y and `target` may have any value. If y is a list of arrays, a list of
-        weights (T_k,), or of one number for each array.
+        weights (T_k,) or of one number for each array, or an array of these numbers.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def softmax_cross_entropy(y: Any, target: Any, weight: Any = None) -> tuple[floa
     ------
     TypeError
         If y is not floating-point, `target` does not hold integers, `weight` does not hold real
-        numbers, or one of them has a mask.
+        numbers, or one of them has a mask; or if y is a tape, or the pair that a model returns.
     ValueError
         If a shape does not fit, a target is not a class, a weight is negative or not finite, or no
         row has a positive weight (for example if y is empty).
@@ -129,8 +129,8 @@ def mean_squared_error(y: Any, target: Any, weight: Any = None) -> tuple[float, 
         list of arrays.
     weight : array_like, broadcastable to shape (...), or list, optional
         Non-negative weights of the rows; 1 by default. Rows of weight 0 are ignored, and their y
-        and `target` may have any value. If y is a list of arrays, a list of weights (T_k,), or of
-        one number for each array.
+        and `target` may have any value. If y is a list of arrays, a list of weights (T_k,) or of
+        one number for each array, or an array of these numbers.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def mean_squared_error(y: Any, target: Any, weight: Any = None) -> tuple[float, 
     ------
     TypeError
         If y is not floating-point, `target` or `weight` does not hold real numbers, or one of them
-        has a mask.
+        has a mask; or if y is a tape, or the pair that a model returns.
     ValueError
         If a shape does not fit, a weight is negative or not finite, or no row has a positive weight
         (for example if y is empty).
@@ -174,6 +174,8 @@ def _of_array_or_list(
 
     A target has y's shape without the last `reduced` axes.
     """
+    for value, name in ((y, "y"), (target, "target")):
+        _refuse_what_holds_y(value, name)
     if not _is_list_of_sequences(y):
         given = None if weight is None else _as_one(weight, "weight")
         return loss_function(_as_one(y, "y"), _as_one(target, "target"), given)
@@ -182,6 +184,8 @@ def _of_array_or_list(
     if different := [shape for shape in shapes if shape[1:] != shapes[0][1:]]:
         raise ValueError(f"y has arrays of shapes {shapes[0]} and {different[0]}: O differs")
     targets = _as_parts(target, "target", len(y))
+    if isinstance(weight, np.ndarray) and weight.dtype != object and weight.shape == (len(y),):
+        weight = list(as_plain(weight, "weight"))
     weights = None if weight is None else _as_parts(weight, "weight", len(y))
     _check_shapes(targets, [shape[: len(shape) - reduced] for shape in shapes], "target")
     loss, dy = loss_function(
@@ -190,6 +194,30 @@ def _of_array_or_list(
         None if weights is None else _join_weights(weights, [shape[:-1] for shape in shapes]),
     )
     return loss, np.split(dy, np.cumsum([len(part) for part in parts[:-1]], dtype=np.intp))
+
+
+def _refuse_what_holds_y(value: Any, name: str) -> None:
+    """Raise for a tape, and for what a call of a model returns: y is in there."""
+    if hasattr(value, "y") and hasattr(value, "backward"):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be an array or a list of arrays, got a {kind}: write tape.y")
+    if _is_result_of_a_call(value):
+        raise TypeError(
+            f"{name} must be an array or a list of arrays, got the pair (y, state) that a model "
+            "returns: write y, state = model(x), or to train tape = model.record(x) and tape.y"
+        )
+
+
+def _is_result_of_a_call(value: Any) -> bool:
+    """Tell (y, (h, c)) and (y, ((h, c), ...)) from array_like pairs of rows."""
+    if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[1], tuple):
+        return False
+    y, state = value
+    if state and isinstance(state[0], tuple):
+        state = state[0]
+    if len(state) != 2 or not all(isinstance(part, np.ndarray) for part in state):
+        return False
+    return isinstance(y, list) or all(part.ndim >= np.ndim(y) for part in state)
 
 
 def _is_list_of_sequences(value: object) -> bool:

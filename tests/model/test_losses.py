@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clstm
+from clstm.layers import Dense, Last
 from clstm.losses import mean_squared_error, softmax_cross_entropy
 from tests.support.formulas import cross_entropy_by_formula, squared_error_by_formula
 
@@ -265,7 +266,9 @@ def test_a_list_of_arrays_is_all_its_rows(loss_function, steps):
     of_list = list(range(len(steps)))
     of_list[0] = 1
     repeated = [np.full(n, w) for n, w in zip(steps, of_list, strict=True)]
-    assert loss_function(y, target, of_list)[0] == loss_function(y, target, repeated)[0]
+    expected = loss_function(y, target, repeated)[0]
+    assert loss_function(y, target, of_list)[0] == expected
+    assert loss_function(y, target, np.array(of_list, float))[0] == expected
 
 
 @losses
@@ -295,6 +298,7 @@ A, B = np.zeros((3, 4), np.float32), np.zeros((2, 4), np.float32)
     [
         ([A, B], A, None, TypeError, "target must be a list of arrays, because y is one, got nd"),
         ([A, B], [A, B], 1.0, TypeError, "weight must be a list of arrays, because y is one"),
+        ([A, B], [A, B], np.ones(3), TypeError, "weight must be a list of arrays, because y is"),
         ([A, B], [A], None, ValueError, "target has 1 arrays, expected y's 2"),
         ([A, B], [A, A], None, ValueError, r"target\[1\] has shape \(3, 4\), expected \(2, 4\)"),
         ([A, B], [A, B], [1], ValueError, "weight has 1 arrays, expected y's 2"),
@@ -310,3 +314,54 @@ A, B = np.zeros((3, 4), np.float32), np.zeros((2, 4), np.float32)
 def test_lists_that_do_not_fit(y, target, weight, error, message):
     with pytest.raises(error, match=message):
         mean_squared_error(y, target, weight)
+
+
+# ---- What holds y ----
+
+
+def results():
+    """What models return, by the message's kind."""
+    lstm = clstm.LSTM(2, 4, dtype=np.float64, rng=0)
+    whole = clstm.Sequential([lstm, Last(), Dense(np.ones((3, 4)))])
+    for model in (lstm, whole):
+        for x in (np.ones((5, 3, 2)), np.ones((5, 2)), [np.ones((5, 2)), np.ones((0, 2))]):
+            yield model(x), r"got the pair \(y, state\) that a model returns: write y, state = "
+            yield model.record(x), "got a (Sequential)?Tape: write tape.y"
+
+
+@losses
+def test_what_holds_y_is_told_from_y(loss_function):
+    for value, message in results():
+        for arguments, name in (((value, np.zeros(3)), "y"), ((np.ones((3, 4)), value), "target")):
+            with pytest.raises(TypeError, match=f"^{name} must be .*, {message}"):
+                loss_function(*arguments)
+
+
+@losses
+def test_a_tuple_of_rows_is_one_array(loss_function):
+    y, target, _ = draw(loss_function, (2, 2, 3), np.random.default_rng(8))
+    expected = loss_function(y, target)[0]
+    for same in (tuple(y), (y[0], tuple(y[1])), tuple(map(tuple, y)), tuple(y.tolist())):
+        assert loss_function(same, target)[0] == expected
+
+
+@losses
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_steps_that_count_are_those_of_a_list(loss_function, batch_first):
+    """Weights from the lengths of padded rows give the loss and the gradients of the list."""
+    lengths, rng = np.array(STEPS), np.random.default_rng(9)
+    model = clstm.Sequential(
+        [clstm.LSTM(2, 4, dtype=np.float64, rng=0), Dense(rng.standard_normal((3, 4)))], batch_first
+    )
+    x = rng.standard_normal((len(lengths), max(lengths), 2))
+    _, target, _ = draw(loss_function, (*x.shape[:2], 3), rng)
+    counts = np.arange(max(lengths)) < lengths[:, np.newaxis]
+    listed = [[row[:n] for row, n in zip(array, lengths, strict=True)] for array in (x, target)]
+    if not batch_first:
+        x, target, counts = (array.swapaxes(0, 1) for array in (x, target, counts))
+    tape, of_list = model.record(x, lengths=lengths), model.record(listed[0])
+    loss, dy = loss_function(tape.y, target, counts)
+    loss_of_list, dy_of_list = loss_function(of_list.y, listed[1])
+    assert loss == pytest.approx(loss_of_list, rel=1e-13)
+    grads = [one.backward(d).parameters.flat for one, d in ((tape, dy), (of_list, dy_of_list))]
+    np.testing.assert_allclose(grads[0], grads[1], rtol=1e-10, atol=1e-13)
