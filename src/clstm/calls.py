@@ -68,10 +68,14 @@ def _read_ragged(config: Configuration, x: list[Any], state: Any, lengths: Any, 
 
 
 def read_initial(
-    config: Configuration, state: tuple[Array, Array] | None, batch: int, batched: bool
+    config: Configuration,
+    state: tuple[Array, Array] | None,
+    batch: int,
+    batched: bool,
+    name: str = "state",
 ) -> Initial | None:
     """Check a state, a result of `as_pair`; return it as (L D, B, R), (L D, B, H)."""
     if state is None:
         return None
     sizes = (config.num_parts, batch, config.state_size, config.hidden_size)
-    return read_state(state, "state", sizes, config.dtype, batched)
+    return read_state(state, name, sizes, config.dtype, batched)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from .dropout import Dropout, Masks
 from .layers import Embedding, Last, Layer, Masking, Skip
-from .layout import Array, State, layout_of
+from .layout import Array, Layout, State, layout_of
 from .lengths import Ragged
 from .lstm import LSTM
 from .parameters import Parameters, Table
-from .rows import Rows
+from .rows import Given, Rows
 from .tape import Tape
-from .threads import thread_count
 
 Initial = tuple[Array | None, Array | None] | None
 
@@ -131,6 +131,16 @@ def lstms_in(layers: Sequence[Any]) -> Iterator[LSTM]:
             yield from lstms_in(layer.layers)
 
 
+def has_layers_between(layers: Sequence[Any]) -> bool:
+    """Tell whether a layer of an LSTM stands right after another, in one LSTM or in two."""
+    for below, layer in zip([None, *layers], layers, strict=False):
+        if isinstance(layer, LSTM) and (layer.num_layers > 1 or isinstance(below, LSTM)):
+            return True
+        if isinstance(layer, Skip) and has_layers_between(layer.layers):
+            return True
+    return False
+
+
 def parameters_in(layers: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, Array]]:
     """Yield ``(name, array)`` of every parameter in order: ``0.weight``, ``1.weight_ih_l0``, ..."""
     for k, layer in enumerate(layers):
@@ -160,35 +170,48 @@ class Step:
     x: Array
     y: Array
     inside: "list[Step] | Tape[Any] | None" = None  # of a skip, of an LSTM
+    factors: Array | None = None  # of dropout, by which x was multiplied
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a forward pass records, and how."""
+
+    form: Given
+    keep: str  # "gates" or "states"
+    dropout: Dropout
+    num_threads: int | None  # as the user gave it
 
 
 class Forward:
     """A forward pass: the states that the LSTMs begin with and end with, and what it records."""
 
     def __init__(
-        self, initial: Sequence[Initial], num_threads: int | None, keep: str | None = None
+        self, initial: Sequence[Initial], threads: int, record: Record | None = None
     ) -> None:
         self.initial = initial
-        self.num_threads = num_threads
-        self.threads = thread_count(num_threads)
-        self.keep = keep  # None: nothing is recorded
+        self.threads = threads
+        self.record = record  # None: nothing is recorded
         self.final: list[State] = []
         self.tapes: list[Tape[Any]] = []
 
     def run(self, layers: Sequence[Any], x: Array, rows: Rows) -> tuple[Array, Rows, list[Step]]:
         """Send a sequence through layers."""
         trail: list[Step] = []
-        for layer in layers:
+        for below, layer in zip([None, *layers], layers, strict=False):
             step = Step(layer, rows, x, x)
             if isinstance(layer, LSTM):
-                step.y, rows, step.inside = self._run_lstm(layer, x, rows)
+                if isinstance(below, LSTM) and self.record is not None:
+                    step.factors = self.record.dropout.draw(x.shape, x.dtype)
+                values = x if step.factors is None else x * step.factors
+                step.y, rows, step.inside = self._run_lstm(layer, values, rows)
             elif isinstance(layer, Skip):
                 inner, rows, step.inside = self.run(layer.layers, x, rows)
                 step.y = layer.added(x, inner)
             else:
                 step.y, rows = layer.forward(x, rows)
             x = step.y
-            if self.keep is not None:
+            if self.record is not None:
                 trail.append(step)
         return x, rows, trail
 
@@ -198,10 +221,11 @@ class Forward:
             lengths, values = rows.kept()[0].astype(np.uintp), x[rows.mask]
         initial = self.initial[len(self.final)]
         ragged, tape = lengths is not None, None
-        if self.keep is None:
+        if self.record is None:
             y, state = lstm._model.forward(values, initial, None, self.threads, lengths, ragged)
         else:
-            tape = self._record(lstm, values, initial, lengths)
+            masks = self._masks(lstm, values, rows, lengths)
+            tape = self._record(self.record, lstm, values, initial, lengths, masks)
             y, state = values_of(tape.y, lstm), tape.state
         self.final.append(state)
         if rows.mask is not None:
@@ -211,16 +235,38 @@ class Forward:
         split = 0 if backwards else config.state_size if config.bidirectional else y.shape[-1]
         return y, replace(rows, reversed_from=split), tape
 
+    def _masks(self, lstm: LSTM, values: Array, rows: Rows, lengths: Array | None) -> Masks:
+        """Draw the factors of dropout as `LSTM.record` does for the user's x."""
+        assert self.record is not None
+        form, dropout, config = self.record.form, self.record.dropout, lstm._config
+        if lengths is None:
+            assert isinstance(form.layout, Layout)
+            return dropout.masks(config, form.layout.from_core(values), form.layout)
+        if form.padded is None or rows.mask is not None:
+            return dropout.masks(config, values, Ragged(lengths))
+        assert isinstance(form.layout, Layout)
+        shape = (*form.padded.shape[::-1], values.shape[-1])
+        padded = form.layout.from_core(np.broadcast_to(values.dtype.type(0), shape))
+        between, recurrent = dropout.masks(config, padded, form.layout)
+        return None if between is None else np.stack([*map(form.pack, between)]), recurrent
+
     def _record(
-        self, lstm: LSTM, values: Array, initial: Initial, lengths: Array | None
+        self,
+        record: Record,
+        lstm: LSTM,
+        values: Array,
+        initial: Initial,
+        lengths: Array | None,
+        masks: Masks,
     ) -> Tape[Any]:
-        lean, masks = self.keep == "states", (None, None)
+        lean, ragged = record.keep == "states", lengths is not None
         layout = layout_of(3, False) if lengths is None else Ragged(lengths)
         recording, results = lstm._model.record(
-            values, initial, lean, self.threads, lengths, lengths is not None, masks
+            values, initial, lean, self.threads, lengths, ragged, masks
         )
+        threads = None if record.num_threads is None else self.threads
         tape: Tape[Any] = Tape(
-            recording, results, masks, layout, lstm._config, lstm._table, lean, self.num_threads
+            recording, results, masks, layout, lstm._config, lstm._table, lean, threads
         )
         self.tapes.append(tape)
         return tape
@@ -305,7 +351,7 @@ class Backward:
             scattered = np.zeros((len(rows.mask), lstm.input_size), lstm.dtype)
             scattered[rows.mask] = dx
             dx = scattered
-        return dx
+        return dx if step.factors is None else dx * step.factors
 
     def _into(self, lstm: LSTM, name: str) -> Parameters:
         """Return the part of the gradients that belongs to an LSTM."""

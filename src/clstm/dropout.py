@@ -51,6 +51,51 @@ def read_masks(
     return between.mask(checked[0], generator), recurrent.mask(checked[1], generator)
 
 
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """What a recorded pass of a `Sequential` drops: probabilities, and the source of factors."""
+
+    between: float
+    recurrent: float
+    rng: "np.random.Generator | None"  # None if nothing is dropped
+
+    def draw(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
+        """Return factors for what goes from one LSTM into the next; None for probability 0."""
+        if not self.between or self.rng is None:
+            return None
+        return _Argument("dropout", shape, dtype, lambda mask: mask).mask(self.between, self.rng)
+
+    def masks(self, config: Configuration, x: Array, layout: Layout | Ragged) -> Masks:
+        """Draw the masks of one LSTM, as `LSTM.record` does."""
+        between = self.between if config.num_layers > 1 else 0.0
+        return read_masks(config, x, layout, (between, self.recurrent), self.rng)
+
+
+def read_dropout(dropout: Any, recurrent_dropout: Any, rng: Any, has_between: bool) -> Dropout:
+    """Check the arguments of `Sequential.record`."""
+    between = _probability(dropout, "dropout")
+    recurrent = _probability(recurrent_dropout, "recurrent_dropout")
+    if between and not has_between:
+        raise ValueError(
+            "dropout acts between layers of LSTMs: it must be 0 in a model without two of them "
+            "right after each other, in one LSTM or in two"
+        )
+    drops = between or recurrent
+    return Dropout(between, recurrent, np.random.default_rng(rng) if drops else None)
+
+
+def _probability(value: Any, name: str) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(
+            f"{name} must be a probability, got {type(value).__name__}: a Sequential draws the "
+            "factors of each LSTM by rng"
+        )
+    probability = float(value)
+    if not 0 <= probability < 1:
+        raise ValueError(f"{name} must be in [0, 1), not {value}")
+    return probability
+
+
 def as_factors(value: Any, name: str) -> float | Array:
     """Convert a user's probability or mask for `read_masks`."""
     if type(value) is float or isinstance(value, Real):

@@ -260,7 +260,11 @@ class Skip(Layer):
     def __call__(self, x: Array) -> Array:
         array = y = as_array(x, "x")
         for layer in self.layers:
+            if not callable(layer):
+                raise TypeError(f"a Skip cannot hold {type(layer).__name__}")
             y = layer(y)[0] if isinstance(layer, LSTM) else layer(y)
+        if self.count not in (1, y.shape[-1]):
+            raise ValueError(f"count={self.count} must be 1 or the {y.shape[-1]} features of y")
         return self.added(array, y)
 
 

@@ -10,14 +10,14 @@ from .calls import lengths_of, read_call
 from .cell import PLAIN, Cell, check_gradients
 from .configuration import Configuration
 from .dropout import as_factors, read_masks
-from .layout import Array, Layout, State, SupportsArray, layout_of
+from .layout import Array, Layout, State, SupportsArray, layout_of, read_sequence
 from .lengths import Ragged, as_lengths
 from .model import Model
 from .parameters import Parameters, initialise
 from .stream import Stream, row_count
 from .tape import Tape
 from .threads import thread_count
-from .windows import Windows
+from .windows import Windows, check_windows
 
 _GivenState = tuple[ArrayLike, ArrayLike] | None
 
@@ -347,7 +347,7 @@ class LSTM(Model):
         state: _GivenState = None,
         *,
         num_threads: int | None = None,
-    ) -> Windows:
+    ) -> Windows[Tape[Array]]:
         """Record a long sequence in windows, for truncated backpropagation through time.
 
         Parameters
@@ -371,7 +371,15 @@ class LSTM(Model):
         ValueError, TypeError
             If an argument does not fit, or a function of `cell` has no gradient.
         """
-        return Windows(self.record, self._config, x, length, state, num_threads)
+        config = self._config
+        check_windows(config)
+
+        def layout(first: Any) -> Layout:
+            return read_sequence(
+                first, "x", config.input_size, "input_size", config.dtype, config.batch_first
+            )[1]
+
+        return Windows(self.record, layout, x, length, state, num_threads)
 
     def stream(self, batch_size: int | None = None) -> Stream:
         """Start a live sequence, whose steps arrive one by one.

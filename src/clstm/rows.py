@@ -132,24 +132,48 @@ class Given:
             y[self.padded] = values
         return self.layout.from_core(y.swapaxes(0, 1))
 
-    def read(self, dy: Any, name: str, y: Any, rows: Rows, dtype: np.dtype[Any]) -> Array:
-        """Check an array or list like the user's y, and return its values."""
-        if isinstance(y, list):
-            if not isinstance(dy, list) or len(dy) != len(y):
-                raise ValueError(f"{name} must be a list of {len(y)} arrays, like y")
-            arrays = [cast(a, dtype) for a in as_arrays(dy, name)]
-            for k, (array, expected) in enumerate(zip(arrays, y, strict=True)):
-                _check_shape(f"{name}[{k}]", array, expected.shape)
-            return np.concatenate([np.empty((0, *y[0].shape[1:]), dtype), *arrays])
-        array = cast(as_array(dy, name), dtype)
-        _check_shape(name, array, y.shape)
+    def leading(self, rows: Rows, has_steps: bool) -> tuple[int, ...]:
+        """Return the first axes of a result that is one array, as the user has it."""
+        if not self.layout.batched:
+            return (rows.steps,) if has_steps else ()
+        if not has_steps:
+            return (rows.batch,)
+        assert isinstance(self.layout, Layout)
+        return (rows.batch, rows.steps) if self.layout.batch_first else (rows.steps, rows.batch)
+
+    def read(self, dy: Any, name: str, y: Any, values: Array, rows: Rows) -> Array:
+        """Check an array or list like the user's y, and return what it is to the values of y.
+
+        It may be of the last step of each row alone, (B, O) or (O,).
+        """
+        if isinstance(y, list) and isinstance(dy, list):
+            return _read_like(dy, name, y, values)
+        array = cast(as_array(dy, name), values.dtype)
+        last = self._shape_of_last(values, rows)
+        if array.shape == last:
+            grad = np.zeros_like(values)
+            where = replace(rows, mask=None).last_steps()
+            rows.put(grad, where, array if self.layout.batched else array[np.newaxis])
+            return grad
+        if isinstance(y, list) or array.shape != y.shape:
+            whole = "a list like y" if isinstance(y, list) else f"y's {y.shape}"
+            hint = "" if last is None else f", or {last} for the last step alone"
+            raise ValueError(f"{name} has shape {array.shape}, expected {whole}{hint}")
         if not rows.has_steps:
             return array if self.layout.batched else array[np.newaxis]
         assert isinstance(self.layout, Layout)
         core = self.layout.to_core(array)
-        return core if rows.lengths is None else self._pack(core)
+        return core if rows.lengths is None else self.pack(core)
 
-    def _pack(self, core: Array) -> Array:
+    def _shape_of_last(self, values: Array, rows: Rows) -> tuple[int, ...] | None:
+        """Return the shape of the last step of y as the user has it, or None if there is none."""
+        if not rows.has_steps or (rows.lengths is None and not rows.steps):
+            return None
+        width = values.shape[-1:]
+        return (rows.batch, *width) if self.layout.batched else width
+
+    def pack(self, core: Array) -> Array:
+        """Return a sequence (T, B, ...) as the packed steps of its rows."""
         by_row = core.swapaxes(0, 1)
         if self.padded is None:
             return np.ascontiguousarray(by_row).reshape(-1, *core.shape[2:])
@@ -187,7 +211,7 @@ def read_rows(
             raise ValueError(f"lengths must be None without a batch, x has shape {array.shape}")
         own = read_lengths(given, steps, batch)
         form = Given(layout, np.arange(steps) < own[:, np.newaxis])
-    return form._pack(core), Rows(batch=batch, steps=steps, lengths=own), form
+    return form.pack(core), Rows(batch=batch, steps=steps, lengths=own), form
 
 
 def _read_list(
@@ -226,6 +250,12 @@ def _shapes(features: int | None, batch_first: bool) -> str:
     return f"({first}{last}), or {alone} without a batch"
 
 
-def _check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
-    if array.shape != expected:
-        raise ValueError(f"{name} has shape {array.shape}, expected y's {expected}")
+def _read_like(dy: list[Any], name: str, y: list[Array], values: Array) -> Array:
+    """Check a list of arrays like y, and concatenate it."""
+    arrays = [cast(array, values.dtype) for array in as_arrays(dy, name)]
+    if len(arrays) != len(y):
+        raise ValueError(f"{name} has {len(arrays)} sequences, expected y's {len(y)}")
+    for k, (array, expected) in enumerate(zip(arrays, y, strict=True)):
+        if array.shape != expected.shape:
+            raise ValueError(f"{name}[{k}] has shape {array.shape}, expected y's {expected.shape}")
+    return np.concatenate([np.empty((0, *values.shape[1:]), values.dtype), *arrays])

@@ -10,19 +10,35 @@ from numpy.typing import ArrayLike
 
 from . import _core, sequential_files
 from .calls import read_initial
-from .chain import Backward, Forward, Step, check, lstms_in, parameters_in, part_of, takes
-from .layers import Embedding, Masking, Skip
-from .layout import Array, Layout, State, as_pair
-from .lengths import Ragged
+from .cell import check_gradients
+from .chain import (
+    Backward,
+    Forward,
+    Record,
+    Step,
+    check,
+    has_layers_between,
+    lstms_in,
+    parameters_in,
+    part_of,
+    takes,
+)
+from .dropout import read_dropout
+from .layers import Embedding, Last, Masking, Skip
+from .layout import Array, Layout, State, as_array, as_pair, check_out, read_state
 from .lstm import LSTM
 from .model import Trainable
 from .parameters import Parameters, Table
 from .rows import Given, Rows, read_rows
-from .sequential_stream import SequentialStream
+from .sequential_stream import SequentialStream, check_causal
 from .state_dict import read_file, read_state_dict
-from .tape import Gradients, Tape
+from .tape import Gradients, Tape, check_apart, read_into
+from .threads import thread_count
+from .windows import Windows, check_windows
 
 States = tuple[State, ...]
+Pairs = list[tuple[Array, Array] | None]
+"""What the user gives as h and c of each LSTM, converted to arrays."""
 
 
 class Sequential(Trainable):
@@ -143,7 +159,7 @@ class Sequential(Trainable):
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters by name: ``0.weight``, ``1.weight_ih_l0``, ..."""
-        return {name: array.copy() for name, array in self.parameters.items()}
+        return {name: array.copy() for name, array in self._snapshot().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Replace all parameters by a result of `state_dict`.
@@ -170,6 +186,7 @@ class Sequential(Trainable):
         state: Sequence[Any] | None = None,
         *,
         lengths: ArrayLike | None = None,
+        out: Array | None = None,
         num_threads: int | None = None,
     ) -> tuple[Any, States]:
         """Run the model over a sequence or a batch of sequences.
@@ -183,6 +200,8 @@ class Sequential(Trainable):
             The initial state of each LSTM in order, or None for its own; as in a call of `LSTM`.
         lengths : array_like of int, shape (B,), optional
             Number of steps of each row, as in a call of `LSTM`.
+        out : ndarray, optional
+            Array for y, as in a call of `LSTM`.
         num_threads : int, optional
             Maximum number of threads; `get_num_threads()` by default.
 
@@ -190,7 +209,7 @@ class Sequential(Trainable):
         -------
         y : ndarray or list of ndarray
             Output at every step, in the form of x, zero after the end of a row; or (B, O) behind a
-            `Last`, (O,) for a single sequence.
+            `Last`, (O,) for a single sequence. `out` if given.
         state : tuple of (ndarray, ndarray)
             Final state of each LSTM in order.
 
@@ -199,11 +218,19 @@ class Sequential(Trainable):
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
             As for a call of `LSTM`.
         """
-        values, rows, form, initial = self._read(x, state, lengths)
-        forward = Forward(initial, num_threads)
-        with _core.Use(self._model):
-            y, after, _ = forward.run(self._layers, values, rows)
-        return form.to_user(y, after), _states(form, forward.final)
+        threads, pairs = thread_count(num_threads), self._pairs(state, "state")
+        values, rows, form = self._read(x, lengths)
+        initial = self._initial(pairs, "state", rows, form)
+        if out is not None:
+            self._check_out(out, x, pairs, values, rows, form)
+        forward = Forward(initial, threads)
+        with _core.Use(self._model), np.errstate(all="ignore"):
+            result, after, _ = forward.run(self._layers, values, rows)
+        y = form.to_user(result, after)
+        if out is not None:
+            out[...] = y
+            y = out
+        return y, _states(form, forward.final)
 
     def record(
         self,
@@ -212,6 +239,9 @@ class Sequential(Trainable):
         *,
         lengths: ArrayLike | None = None,
         keep: str = "gates",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        rng: "int | np.random.Generator | None" = None,
         num_threads: int | None = None,
     ) -> "SequentialTape":
         """Run the model like a call, and record what `SequentialTape.backward` needs.
@@ -219,9 +249,20 @@ class Sequential(Trainable):
         Parameters
         ----------
         x, state, lengths, num_threads
-            As in a call.
+            As in a call. The arrays are copied: later changes do not affect the gradients.
+            `SequentialTape.backward` uses `num_threads` unless it is given another number.
         keep : {"gates", "states"}, default="gates"
             As in `LSTM.record`.
+        dropout : float, default=0.0
+            Probability, in [0, 1), with which each element of h_t of an LSTM's layer is set to zero
+            in the input of the LSTM layer right after it, in the same LSTM or in the next one of
+            the list; the others are scaled by 1 / (1 - p). Other layers have no dropout. Must be 0
+            if there are no such two layers.
+        recurrent_dropout : float, default=0.0
+            Probability of dropout of h_{t-1} in the gates of every LSTM, as in `LSTM.record`.
+        rng : int or numpy.random.Generator, optional
+            Seed or generator for the factors, which are drawn for one LSTM after the other: of its
+            input, if another LSTM stands before it, then as in `LSTM.record`.
 
         Returns
         -------
@@ -235,35 +276,104 @@ class Sequential(Trainable):
         """
         if keep not in ("gates", "states"):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
-        values, rows, form, initial = self._read(x, state, lengths)
-        forward = Forward(initial, num_threads, keep)
-        with _core.Use(self._model):
+        for lstm in lstms_in(self._layers):
+            check_gradients(lstm.cell, "record")
+        threads, pairs = thread_count(num_threads), self._pairs(state, "state")
+        between = has_layers_between(self._layers)
+        dropped = read_dropout(dropout, recurrent_dropout, rng, between)
+        values, rows, form = self._read(x, lengths)
+        initial = self._initial(pairs, "state", rows, form)
+        own_threads = None if num_threads is None else threads
+        forward = Forward(initial, threads, Record(form, keep, dropped, own_threads))
+        with _core.Use(self._model), np.errstate(all="ignore"):
             version = self._model.version
             y, after, trail = forward.run(self._layers, values.copy(), rows)
         final = _states(form, forward.final)
         return SequentialTape(
-            self, version, form, after, trail, forward.tapes, y, final, num_threads
+            self, version, form, after, trail, forward.tapes, y, final, own_threads
         )
 
-    def _read(
-        self, x: Any, state: Any, lengths: Any
-    ) -> tuple[Array, Rows, Given, list[tuple[Array | None, Array | None] | None]]:
+    def _read(self, x: Any, lengths: Any) -> tuple[Array, Rows, Given]:
         masks = any(_masks(layer) for layer in self._layers)
-        values, rows, form = read_rows(
-            x, lengths, self.input_size, self.dtype, self._batch_first, masks
-        )
-        lstms = list(lstms_in(self._layers))
-        pairs: list[Any] = [None] * len(lstms) if state is None else list(state)
-        if len(pairs) != len(lstms):
-            raise ValueError(
-                f"state has {len(pairs)} pairs, expected one for each of {len(lstms)} LSTMs"
+        return read_rows(x, lengths, self.input_size, self.dtype, self._batch_first, masks)
+
+    def _pairs(self, given: Any, name: str) -> Pairs:
+        """Convert the user's pairs (h, c), one for each LSTM."""
+        count = sum(1 for _ in lstms_in(self._layers))
+        if given is not None and not isinstance(given, Sequence):
+            kind = type(given).__name__
+            raise TypeError(
+                f"{name} must be a list [(h, c), ...], a pair for each LSTM, got {kind}"
             )
+        pairs: list[Any] = [None] * count if given is None else list(given)
+        if len(pairs) != count:
+            raise ValueError(
+                f"{name} has {len(pairs)} pairs, expected one for each of {count} LSTMs: "
+                "[(h, c), ...]"
+            )
+        return [as_pair(pair, f"{name}[{k}]") for k, pair in enumerate(pairs)]
+
+    def _initial(self, pairs: Pairs, name: str, rows: Rows, form: Given) -> list[Any]:
+        """Check the result of `_pairs`; return None, or h (L D, B, R) and c (L D, B, H)."""
         batched = form.layout.batched
-        initial = [
-            read_initial(lstm._config, as_pair(pair, f"state[{k}]"), rows.batch, batched)
-            for k, (lstm, pair) in enumerate(zip(lstms, pairs, strict=True))
+        return [
+            read_initial(lstm._config, pair, rows.batch, batched, f"{name}[{k}]")
+            for k, (lstm, pair) in enumerate(zip(lstms_in(self._layers), pairs, strict=True))
         ]
-        return values, rows, form, initial
+
+    def _check_out(
+        self, out: Any, x: Any, pairs: Pairs, values: Array, rows: Rows, form: Given
+    ) -> None:
+        """Raise unless `out` is an array for y, apart from x and the states."""
+        if isinstance(x, list):
+            raise ValueError("out must be None if x is a list of sequences")
+        has_last = any(isinstance(layer, Last) for layer in self._layers)
+        shape = form.leading(rows, has_steps=not has_last)
+        given = [x] if type(x) is np.ndarray else []  # `values` may be a copy
+        states = [array for pair in pairs for array in pair or ()]
+        inputs = {"x": [values, *given], "state": states}
+        check_out(out, (*shape, self.output_size), self.dtype, inputs)
+
+    def windows(
+        self,
+        x: Any,
+        length: int,
+        state: Sequence[Any] | None = None,
+        *,
+        num_threads: int | None = None,
+    ) -> "Windows[SequentialTape]":
+        """Record a long sequence in windows, for truncated backpropagation through time.
+
+        Parameters
+        ----------
+        x, length
+            As in `LSTM.windows`; indices if the first layer is an `Embedding`.
+        state, num_threads
+            As in a call.
+
+        Returns
+        -------
+        Windows
+            An iterator over pairs (slice of the steps of x, `SequentialTape` of that window). Each
+            window starts from the final states of the previous one.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `LSTM.windows`; ValueError also if the model has a `Last` or skips masked steps.
+        """
+        check_causal(self._layers, "windows give")
+        for lstm in lstms_in(self._layers):
+            check_windows(lstm._config)
+
+        def layout(first: Any) -> Layout:
+            form = read_rows(
+                as_array(first, "x"), None, self.input_size, self.dtype, self._batch_first, False
+            )[2]
+            assert isinstance(form.layout, Layout)
+            return form.layout
+
+        return Windows(self.record, layout, x, length, state, num_threads)
 
     def stream(self, batch_size: int | None = None) -> SequentialStream:
         """Start a live sequence, whose steps arrive one by one.
@@ -297,7 +407,8 @@ class Sequential(Trainable):
         OSError
             If the file cannot be written.
         """
-        sequential_files.write(path, self._layers, self._batch_first, self.notes)
+        parameters = self._snapshot()
+        sequential_files.write(path, self._layers, parameters, self._batch_first, self.notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -319,7 +430,8 @@ class Sequential(Trainable):
             raise ValueError(f"{os.fspath(path)} holds no valid model: {error}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._layers, self._batch_first, self.notes)
+        layers = tuple(_parts_of(self._layers, "", self._snapshot(), None))
+        return _restore, (layers, self._batch_first, self.notes)
 
 
 class SequentialTape:
@@ -327,12 +439,14 @@ class SequentialTape:
 
     Attributes
     ----------
-    y : ndarray or list of ndarray
+    y : ndarray or list of ndarray, read-only
         Output, as a call of the model returns it.
-    state : tuple of (ndarray, ndarray)
+    state : tuple of (ndarray, ndarray), read-only
         Final states, as a call of the model returns them.
     tapes : tuple of Tape
-        Those of the LSTMs in order, with their gates and cells. `backward` consumes them.
+        Those of the LSTMs in order, with their gates, cells and factors of dropout, whose sequences
+        have the axes (T, B, .), or are lists if the model's rows differ in length or have masked
+        steps. `backward` consumes them.
     """
 
     __slots__ = (
@@ -365,7 +479,10 @@ class SequentialTape:
         self._values = values
         self._threads = threads
         self.tapes = tuple(tapes)
+        values.flags.writeable = False  # the backward pass reads them
         self.y: Any = form.to_user(values, after)
+        if not isinstance(self.y, list):
+            self.y.flags.writeable = False  # also if it is a copy
         self.state = state
 
     def backward(
@@ -382,8 +499,8 @@ class SequentialTape:
         Parameters
         ----------
         dy : ndarray, list of ndarray or None
-            Gradient of the loss with respect to y, in its form; None if the loss depends only on
-            the final states.
+            Gradient of the loss with respect to y, in its form; or that of the last step of each
+            row alone, (B, O) or (O,); or None if the loss depends only on the final states.
         dstate : sequence of (ndarray, ndarray) or None, optional
             Gradients with respect to the final state of each LSTM in order; zero by default.
         into : Gradients or Parameters, optional
@@ -404,47 +521,42 @@ class SequentialTape:
         RuntimeError, ValueError, TypeError, KeyboardInterrupt
             As in `Tape.backward`.
         """
-        model, after = self._model, self._after
+        model, after, values = self._model, self._after, self._values
+        for tape in self.tapes:
+            tape._recording.refuse_if_used()
+        pairs, wants_x = model._pairs(dstate, "dstate"), bool(grad_x)
+        threads = self._threads if num_threads is None else thread_count(num_threads)
+        total = None if into is None else read_into(into, model._table, model.dtype)
         if dy is None:
-            core = np.zeros(self._values.shape, model.dtype)
+            core = np.zeros(values.shape, model.dtype)
         else:
-            core = self._form.read(dy, "dy", self.y, after, model.dtype)
-        table = model._table
-        flat = _flat_into(into, table, model._model.elements, model.dtype)
-        pairs = [None] * len(self.tapes) if dstate is None else list(dstate)
-        if len(pairs) != len(self.tapes):
-            raise ValueError(f"dstate has {len(pairs)} pairs, expected {len(self.tapes)}")
-        wants_x = bool(grad_x) and model.input_size is not None
-        layout = self._form.layout
-        given = [None if pair is None else _to_core(layout, pair) for pair in pairs]
-        threads = self._threads if num_threads is None else num_threads
-        backward = Backward(table, flat, given, threads)
-        with _core.Use(model._model):
+            core = self._form.read(dy, "dy", self.y, values, after)
+        states = self._read_dstate(pairs)
+        if total is None:
+            flat = np.zeros(model._model.elements, model.dtype)
+        else:
+            flat = total.flat
+            check_apart(flat, {"dy": core, "dstate": [a for pair in pairs for a in pair or ()]})
+        wants_x = wants_x and model.input_size is not None
+        backward = Backward(model._table, flat, states, threads)
+        with _core.Use(model._model), np.errstate(all="ignore"):
             if model._model.version != self._version:
                 raise RuntimeError("the model's parameters changed after the tape was recorded")
             dx = backward.run(self._trail, core, wants_x)
         x = self._form.to_user(dx, replace(after, has_steps=True)) if wants_x else None
-        states = _states(self._form, backward.initial[::-1])
-        return Gradients(x, states, Parameters(table, flat))  # type: ignore[arg-type]
+        given = _states(self._form, backward.initial[::-1])
+        return Gradients(x, given, total or Parameters(model._table, flat))  # type: ignore[arg-type]
 
-
-def _flat_into(into: Any, table: Table, size: int, dtype: np.dtype[Any]) -> Array:
-    """Return the array that gradients are added to."""
-    if into is None:
-        return np.zeros(size, dtype)
-    total = into.parameters if isinstance(into, Gradients) else into
-    if not isinstance(total, Parameters):
-        raise TypeError(f"into must be Gradients or Parameters, not {type(into).__name__}")
-    if [(n, a.shape) for n, a in total.items()] != [(n, s) for n, s, _ in table]:
-        raise ValueError("into must have the parameters of this model, got others")
-    if total.flat.dtype != dtype or not total.flat.flags.writeable:
-        raise ValueError(f"into must be writable, of dtype {dtype}")
-    return total.flat
-
-
-def _to_core(layout: Layout | Ragged, pair: Any) -> tuple[Array, Array]:
-    h, c = as_pair(pair, "dstate")  # type: ignore[misc]
-    return layout.state_to_core(h), layout.state_to_core(c)
+    def _read_dstate(self, pairs: Pairs) -> list[Any]:
+        """Check the gradients of the final states; return None, or those in the core's layout."""
+        read = []
+        for k, (tape, pair) in enumerate(zip(self.tapes, pairs, strict=True)):
+            config = tape._config
+            sizes = (config.num_parts, self._after.batch, config.state_size, config.hidden_size)
+            batched = self._form.layout.batched
+            both = read_state(pair, f"dstate[{k}]", sizes, config.dtype, batched)
+            read.append(None if pair is None else both)
+        return read
 
 
 def _states(form: Given, states: Sequence[State]) -> States:
@@ -466,9 +578,9 @@ def _table_of(layers: Sequence[Any]) -> tuple[Table, int]:
 
 
 def _parts_of(
-    layers: Sequence[Any], prefix: str, own: Parameters, group: _core.Group
+    layers: Sequence[Any], prefix: str, own: Parameters, group: _core.Group | None
 ) -> Iterator[Any]:
-    """Yield copies of layers whose arrays are parts of a model's own."""
+    """Yield layers whose arrays are parts of `own`; without a group, LSTMs have copies."""
     for k, layer in enumerate(layers):
         place = f"{prefix}{k}."
         if isinstance(layer, LSTM):

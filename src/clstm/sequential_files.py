@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
 from . import layers as kinds_of_layers
-from .chain import kind, parameters_in
+from .chain import kind
 from .configuration import Configuration
 from .layers import Layer, Skip
 from .layout import Array
@@ -35,6 +33,7 @@ _DEEPEST = 20  # skips inside of skips
 def write(
     path: str | os.PathLike[str],
     layers: Sequence[Any],
+    parameters: Mapping[str, Array],
     batch_first: bool,
     notes: Mapping[str, Any],
 ) -> None:
@@ -43,8 +42,7 @@ def write(
 
     metadata = {"clstm.format": FORMAT, "clstm.batch_first": str(batch_first)}
     metadata |= _entries(layers, "clstm.") | written(notes)
-    tensors = {name: np.ascontiguousarray(array) for name, array in parameters_in(layers)}
-    save_file(tensors, os.fspath(path), metadata)
+    save_file(dict(parameters), os.fspath(path), metadata)
 
 
 def _entries(layers: Sequence[Any], prefix: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ class SequentialStream:
     __slots__ = ("__weakref__", "_batched", "_dtype", "_layers", "_live", "_store", "_streams")
 
     def __init__(self, layers: Sequence[Any], store: _core.Store, batch_size: int | None) -> None:
-        _check_causal(layers)
+        check_causal(layers, "a stream gives")
         self._live = layers  # the model's, whose arrays change with it
         self._store = store
         self._dtype = next(lstms_in(layers)).dtype
@@ -201,11 +201,10 @@ def width_of(layers: Sequence[Any]) -> int:
     return size
 
 
-def _check_causal(layers: Sequence[Any]) -> None:
+def check_causal(layers: Sequence[Any], what_gives: str) -> None:
+    """Raise if y at a step is not there after that step; LSTMs check their direction themselves."""
     for layer in layers:
         if isinstance(layer, (Last, Masking)) or getattr(layer, "mask_zero", False):
-            raise ValueError(
-                f"a stream gives y at every step, which a model with {layer!r} does not"
-            )
+            raise ValueError(f"{what_gives} y at every step, which a model with {layer!r} does not")
         if isinstance(layer, Skip):
-            _check_causal(layer.layers)
+            check_causal(layer.layers, what_gives)

@@ -206,36 +206,17 @@ class Tape(Generic[S]):
         config, layout = self._config, self._layout
         given, pair, wants_x = self._as_dy(dy), as_pair(dstate, "dstate"), bool(grad_x)
         threads = thread_count(self._threads if num_threads is None else num_threads)
-        total = self._read_into(into)
+        total = None if into is None else read_into(into, self._table, config.dtype)
         flat = None if total is None else total.flat
         core_dy = self._read_dy(given)
         sizes = (config.num_parts, self._rows[1], config.state_size, config.hidden_size)
         dh, dc = read_state(pair, "dstate", sizes, config.dtype, layout.batched)
         if flat is not None:
-            _check_apart(flat, {"dy": given, "dstate": pair})
+            check_apart(flat, {"dy": given, "dstate": pair})
         dx, dh0, dc0, flat = self._recording.backward(core_dy, dh, dc, flat, wants_x, threads)
         state = layout.state_from_core(dh0), layout.state_from_core(dc0)
         x = None if dx is None else self._from_core(dx)
         return Gradients(x, state, total or Parameters(self._table, flat))
-
-    def _read_into(self, into: Gradients | Parameters | None) -> Parameters | None:
-        """Return the parameter gradients that the backward pass adds to."""
-        if into is None:
-            return None
-        total = into.parameters if isinstance(into, Gradients) else into
-        if not isinstance(total, Parameters):
-            raise TypeError(f"into must be Gradients or Parameters, not {type(into).__name__}")
-        flat, shapes = total.flat, {name: shape for name, shape, _ in self._table}
-        refuse_mask(flat, "into")
-        if {name: array.shape for name, array in total.items()} != shapes:
-            raise ValueError("into must have the parameters of this model, got others")
-        if flat.dtype != self._config.dtype:
-            raise ValueError(f"into has dtype {flat.dtype}, expected {self._config.dtype}")
-        if not flat.flags.writeable:
-            raise ValueError("into is read-only: are these a model's parameters, not gradients?")
-        if flat.ndim != 1 or not flat.flags.carray:
-            raise ValueError("into must have one contiguous, aligned array of gradients")
-        return total
 
     def _as_dy(self, dy: ArrayLike | list[Any] | None) -> Array | list[Array] | None:
         """Convert the user's dy to one array or several."""
@@ -267,7 +248,25 @@ class Tape(Generic[S]):
         return core_dy
 
 
-def _check_apart(into: Array, inputs: dict[str, Any]) -> None:
+def read_into(into: Gradients | Parameters, table: Table, dtype: np.dtype[Any]) -> Parameters:
+    """Check and return the parameter gradients that a backward pass adds to."""
+    total = into.parameters if isinstance(into, Gradients) else into
+    if not isinstance(total, Parameters):
+        raise TypeError(f"into must be Gradients or Parameters, not {type(into).__name__}")
+    flat, shapes = total.flat, {name: shape for name, shape, _ in table}
+    refuse_mask(flat, "into")
+    if {name: array.shape for name, array in total.items()} != shapes:
+        raise ValueError("into must have the parameters of this model, got others")
+    if flat.dtype != dtype:
+        raise ValueError(f"into has dtype {flat.dtype}, expected {dtype}")
+    if not flat.flags.writeable:
+        raise ValueError("into is read-only: are these a model's parameters, not gradients?")
+    if flat.ndim != 1 or not flat.flags.carray:
+        raise ValueError("into must have one contiguous, aligned array of gradients")
+    return total
+
+
+def check_apart(into: Array, inputs: dict[str, Any]) -> None:
     """Raise if the gradients that are added to share memory with an input."""
     for name, value in inputs.items():
         arrays = value if isinstance(value, (list, tuple)) else [value]

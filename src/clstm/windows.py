@@ -1,28 +1,20 @@
 """Truncated backpropagation through time: windows of a long sequence that pass on the state."""
 
 import operator
-from collections.abc import Iterator
-from typing import Protocol, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .cell import check_gradients
 from .configuration import Configuration
-from .layout import Array, SupportsArray, as_plain, read_sequence
-from .tape import Tape
+from .layout import Array, Layout, as_plain
 
-_GivenState = tuple[ArrayLike, ArrayLike] | None
-
-
-class _Record(Protocol):
-    """The method `LSTM.record` of one model."""
-
-    def __call__(self, x: Array, state: _GivenState, *, num_threads: int | None) -> Tape[Array]: ...
+T = TypeVar("T")  # the type of a window's tape
 
 
-class Windows(Iterator[tuple[slice, Tape[Array]]]):
-    """An iterator that records a long sequence window by window, made by `LSTM.windows`.
+class Windows(Iterator[tuple[slice, T]], Generic[T]):
+    """An iterator that records a long sequence window by window, made by a model's `windows`.
 
     Each iteration returns a window, as a slice of the steps of x, and its tape. A window starts
     from the final state of the previous one, but no gradient flows back into that one. Memory is
@@ -31,9 +23,9 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
 
     Attributes
     ----------
-    state : (ndarray, ndarray) or None
-        Final h and c of the last window so far; pass it to another call to continue. Before the
-        first window it is the given initial state.
+    state : (ndarray, ndarray), tuple of such pairs, or None
+        Final state of the last window so far, as a call of the model returns it; pass it to another
+        call to continue. Before the first window it is the given initial state.
 
     Notes
     -----
@@ -54,42 +46,34 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
 
     def __init__(
         self,
-        record: _Record,
-        config: Configuration,
-        x: SupportsArray,
+        record: Callable[..., T],
+        layout_of: Callable[[Any], Layout],
+        x: Any,
         length: int,
-        state: _GivenState,
+        state: Any,
         num_threads: int | None,
     ) -> None:
-        check_gradients(config.cell, "windows")
         self._length = operator.index(length)
         if self._length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
-        if config.bidirectional or config.direction == "reverse":
-            raise ValueError(
-                "windows need a model without a reverse direction, which would have to start each "
-                "window from the state of the next one"
-            )
         array = as_plain(x, "x") if hasattr(x, "__array__") else x
         # One step suffices for the check; `record` converts each window.
-        first = array[:1] if isinstance(array, np.ndarray) and array.ndim in (2, 3) else array
-        _, layout = read_sequence(
-            first, "x", config.input_size, "input_size", config.dtype, config.batch_first
-        )
+        first = array[:1] if isinstance(array, np.ndarray) and array.ndim else array
+        layout = layout_of(first)
         # One attribute, so that a signal handler's exception finds the state of the window's end.
-        self._position: tuple[int, _GivenState] = 0, state
+        self._position: tuple[int, Any] = 0, state
         self._record = record
         self._x: Array = np.asarray(array)
         self._axis = int(layout.batched and layout.batch_first)
         self._num_threads = num_threads
 
     @property
-    def state(self) -> _GivenState:
+    def state(self) -> Any:
         """Final state of the last window so far."""
         return self._position[1]
 
     @state.setter
-    def state(self, state: _GivenState) -> None:
+    def state(self, state: Any) -> None:
         self._position = self._position[0], state
 
     def __len__(self) -> int:
@@ -100,7 +84,7 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> tuple[slice, Tape[Array]]:
+    def __next__(self) -> tuple[slice, T]:
         if not len(self):
             raise StopIteration
         start, state = self._position
@@ -108,5 +92,15 @@ class Windows(Iterator[tuple[slice, Tape[Array]]]):
         window = slice(start, stop)
         part = self._x[:, window] if self._axis else self._x[window]
         tape = self._record(part, state, num_threads=self._num_threads)
-        self._position = stop, tape.state
+        self._position = stop, tape.state  # type: ignore[attr-defined]
         return window, tape
+
+
+def check_windows(config: Configuration) -> None:
+    """Raise unless an LSTM can be trained window by window."""
+    check_gradients(config.cell, "windows")
+    if config.bidirectional or config.direction == "reverse":
+        raise ValueError(
+            "windows need a model without a reverse direction, which would have to start each "
+            "window from the state of the next one"
+        )

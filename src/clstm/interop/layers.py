@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..layers import ACTIVATIONS, Dense, Gain, Skip
+from ..layers import ACTIVATIONS, Dense, Gain, Layer, Skip
 from ..layout import Array, SupportsArray, as_array
 from ..lengths import as_arrays
 from ..lstm import LSTM
@@ -68,6 +68,8 @@ def _not_a_layer(value: Any) -> str:
             f"{kind}, a node of a graph: its .lstm is a model to call, and clstm.load reads a file "
             "that is one LSTM as one model"
         )
+    if isinstance(value, Layer):
+        return f"{kind}, which needs the rows of a model: clstm.Sequential(layers)(x)[0] has them"
     return kind
 
 
