@@ -549,7 +549,8 @@ def clip_global_norm(grad: "Gradients | Parameters", max_norm: float) -> float:
     -----
     Arrays of a dict are copied one after another and clipped as one: norm and gradients have the
     bits of a flat array of the same order. If their dtypes differ, they are clipped in float64. All
-    of them are scaled, or, if Ctrl-C comes before, none.
+    of them are scaled, or, if Ctrl-C comes before, none. PyTorch's `clip_grad_norm_` divides by the
+    norm plus 1e-6.
 
     References
     ----------
