@@ -28,9 +28,15 @@ class SequentialStream:
     state : tuple of (ndarray, ndarray)
         Copies of the state of each LSTM in order. A sequence of pairs of the same shapes can be
         assigned; if one does not fit, the state stays unchanged.
+
+    Notes
+    -----
+    As `Stream`, it serves one caller at a time. If Ctrl-C comes amid a step or block of several
+    LSTMs, they are at different steps: RuntimeError says so until `reset` or an assignment to
+    `state`.
     """
 
-    __slots__ = ("__weakref__", "_batched", "_dtype", "_layers", "_live", "_store", "_streams")
+    __slots__ = ("__weakref__", "_amid", "_batched", "_dtype", "_live", "_own", "_store")
 
     def __init__(self, layers: Sequence[Any], store: _core.Store, batch_size: int | None) -> None:
         check_causal(layers, "a stream gives")
@@ -38,16 +44,34 @@ class SequentialStream:
         self._store = store
         self._dtype = next(lstms_in(layers)).dtype
         self._batched = batch_size is not None
+        self._amid = False  # True while several LSTMs may be at different steps
         with _core.Use(store):
-            self._layers = _copied(layers)
-            self._streams = [lstm.stream(batch_size) for lstm in lstms_in(layers)]
+            # One attribute, so that a signal handler's exception finds layers and streams together.
+            self._own = _copied(layers), [lstm.stream(batch_size) for lstm in lstms_in(layers)]
+
+    @property
+    def _layers(self) -> tuple[Any, ...]:
+        return self._own[0]
+
+    @property
+    def _streams(self) -> list[Stream]:
+        return self._own[1]
 
     def refresh(self) -> None:
         """Adopt the model's current parameters; the stream's state is kept."""
+        self._refuse_if_amid()
         with _core.Use(self._store):
-            self._layers = _copied(self._live)
-            for stream in self._streams:
+            streams = [stream.fork() for stream in self._streams]
+            for stream in streams:
                 stream.refresh()
+            self._own = _copied(self._live), streams
+
+    def _refuse_if_amid(self) -> None:
+        if self._amid:
+            raise RuntimeError(
+                "the stream is in use by another caller, or a step was interrupted, so that its "
+                "LSTMs are at different steps: reset() or an assignment to state begins anew"
+            )
 
     # ---- Steps ----
 
@@ -67,10 +91,14 @@ class SequentialStream:
 
     def _advance(self, x: Any, out: Array | None, block: bool) -> Array:
         values = self._read(x, block)
-        streams = iter(self._streams)
         if out is not None:
-            check_out(out, (*self._leading(values), self._width), self._dtype, {"x": [values]})
-        y = self._run(self._layers, values, streams, block)
+            inputs = {} if out is x else {"x": [values]}
+            check_out(out, (*self._leading(values), self._width), self._dtype, inputs)
+        self._refuse_if_amid()
+        layers, streams = self._own
+        self._amid = len(streams) > 1
+        y = self._run(layers, values, iter(streams), block)
+        self._amid = False
         if out is None:
             return y
         out[...] = y
@@ -122,32 +150,38 @@ class SequentialStream:
     @property
     def state(self) -> tuple[State, ...]:
         """Copies of the state of each LSTM."""
+        self._refuse_if_amid()
         return tuple(stream.state for stream in self._streams)
 
     @state.setter
     def state(self, state: Sequence[Any]) -> None:
-        pairs, before = list(state), self.state
-        if len(pairs) != len(self._streams):
-            raise ValueError(f"state has {len(pairs)} pairs, expected {len(self._streams)}")
-        try:
-            for stream, pair in zip(self._streams, pairs, strict=True):
-                stream.state = pair
-        except (TypeError, ValueError):
-            for stream, pair in zip(self._streams, before, strict=True):
-                stream.state = pair
-            raise
+        pairs, streams = list(state), self._streams
+        if len(pairs) != len(streams):
+            raise ValueError(f"state has {len(pairs)} pairs, expected {len(streams)}")
+        read = [
+            stream._read_state(pair, f"state[{k}]")
+            for k, (stream, pair) in enumerate(zip(streams, pairs, strict=True))
+        ]
+        self._amid = len(streams) > 1
+        for stream, (h, c) in zip(streams, read, strict=True):
+            stream._stream.set_state(h, c)
+        self._amid = False
 
     def reset(self) -> None:
         """Set all rows to the initial state of the weights in use."""
+        self._amid = len(self._streams) > 1
         for stream in self._streams:
             stream.reset()
+        self._amid = False
 
     def fork(self) -> Self:
         """Return an independent stream that continues from this one's state, with its weights."""
+        self._refuse_if_amid()
         other = type(self).__new__(type(self))
         other._live, other._store, other._dtype = self._live, self._store, self._dtype
-        other._layers, other._batched = self._layers, self._batched
-        other._streams = [stream.fork() for stream in self._streams]
+        other._amid, other._batched = False, self._batched
+        layers, streams = self._own
+        other._own = layers, [stream.fork() for stream in streams]
         return other
 
     # ---- Rows of a batch ----
@@ -159,13 +193,19 @@ class SequentialStream:
 
     def join(self, n: int = 1) -> range:
         """Append rows at the initial state, as `Stream.join`."""
-        joined = [stream.join(n) for stream in self._streams]
+        self._refuse_if_amid()
+        streams = [stream.fork() for stream in self._streams]
+        joined = [stream.join(n) for stream in streams]
+        self._own = self._layers, streams
         return joined[0]
 
     def leave(self, row: int) -> None:
         """Remove a row, as `Stream.leave`."""
-        for stream in self._streams:
+        self._refuse_if_amid()
+        streams = [stream.fork() for stream in self._streams]
+        for stream in streams:
             stream.leave(row)
+        self._own = self._layers, streams
 
     def __repr__(self) -> str:
         rows = f", batch_size={self.batch_size}" if self._batched else ""

@@ -135,12 +135,16 @@ class Stream:
 
     @state.setter
     def state(self, state: tuple[ArrayLike, ArrayLike]) -> None:
-        config, pair = self._config, as_pair(state, "state")
+        self._stream.set_state(*self._read_state(state, "state"))
+
+    def _read_state(self, state: Any, name: str) -> State:
+        """Convert and check a pair (h, c)."""
+        config, pair = self._config, as_pair(state, name)
         sizes = config.num_parts, self._stream.rows, config.state_size, config.hidden_size
-        h, c = read_state(pair, "state", sizes, config.dtype, self._batched)
+        h, c = read_state(pair, name, sizes, config.dtype, self._batched)
         if h is None or c is None:
-            raise TypeError("state must be a pair (h, c) of arrays; reset() sets the initial one")
-        self._stream.set_state(h, c)
+            raise TypeError(f"{name} must be a pair (h, c) of arrays; reset() sets the initial one")
+        return h, c
 
     def reset(self) -> None:
         """Set all rows to the initial state of the weights in use."""

@@ -257,6 +257,81 @@ def test_rows_join_and_leave_a_stream():
     np.testing.assert_allclose(stream.step(x[0, :2])[0], alone.step(x[0, 0]), rtol=1e-13)
 
 
+class Interrupts:
+    """A stream of an LSTM that is interrupted at every step."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        if name in ("step", "process", "reset", "refresh", "join", "leave"):
+            raise KeyboardInterrupt
+        return getattr(self.stream, name)
+
+    def fork(self):
+        return Interrupts(self.stream.fork())
+
+
+@pytest.mark.parametrize("cure", ["reset", "state"])
+def test_a_stream_that_is_interrupted_between_two_lstms_says_so(cure):
+    model, x = model_of("wide skip", "dense"), np.random.default_rng(8).standard_normal((5, 2, 3))
+    expected, final = model(x)
+    stream = model.stream(2)
+    stream.process(x)
+    own = stream._streams[1]
+    stream._streams[1] = Interrupts(own)
+    with pytest.raises(KeyboardInterrupt):
+        stream.process(x)
+    stream._streams[1] = own
+    for attempt in (
+        lambda: stream.step(x[0]),
+        lambda: stream.process(x),
+        lambda: stream.state,
+        stream.fork,
+        stream.join,
+        stream.refresh,
+        lambda: stream.leave(0),
+    ):
+        with pytest.raises(RuntimeError, match=r"at different steps: reset\(\) or an assignment"):
+            attempt()
+    with pytest.raises(ValueError, match=r"state\[1\]'s c has shape"):
+        stream.state = [final[0], (final[1][0], np.zeros(3))]
+    if cure == "reset":
+        stream.reset()
+    else:
+        stream.state = model.stream(2).state
+    np.testing.assert_allclose(stream.process(x), expected, rtol=1e-13, atol=1e-13)
+    for pair, other in zip(stream.state, final, strict=True):
+        np.testing.assert_array_equal(pair, other)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda s: s.join(), lambda s: s.leave(0), lambda s: s.refresh()]
+)
+def test_an_interrupted_change_of_a_stream_has_no_effect(change):
+    model, x = model_of("wide skip", "dense"), np.random.default_rng(9).standard_normal((5, 2, 3))
+    stream = model.stream(2)
+    twin = stream.fork()
+    with model.edit() as parameters:
+        parameters.flat *= 2
+    own = stream._streams[1]
+    stream._streams[1] = Interrupts(own)
+    with pytest.raises(KeyboardInterrupt):
+        change(stream)
+    stream._streams[1] = own
+    np.testing.assert_array_equal(stream.process(x), twin.process(x))
+
+
+def test_a_stream_computes_in_place():
+    model, x = model_of("wide skip", "dense"), np.random.default_rng(9).standard_normal((5, 3))
+    expected = model(x)[0]
+    stream = model.stream()
+    assert stream.process(x, x) is x
+    np.testing.assert_allclose(x, expected, rtol=1e-13, atol=1e-13)
+    with pytest.raises(ValueError, match="out shares memory with x"):
+        stream.process(x[:3], x[1:4])
+
+
 @pytest.mark.parametrize("name", ["last", "masked", "masked words", "reverse", "words"])
 def test_a_model_without_a_value_at_every_step_has_no_stream(name):
     with pytest.raises(ValueError, match=r"stream|reverse"):
