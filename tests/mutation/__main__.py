@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,12 @@ from tests.support.paths import ROOT
 
 FOLDER = ROOT / "build" / "mutation"
 RESULTS = FOLDER / "results.jsonl"
+
+# Seconds of processor time that the tests of a mutant have. With 8 at most for building, a mutant
+# takes no more than 30; `again` gives survivors more.
+SHORT = 20.0
+LONG = 300.0
+KILLERS = 6
 
 Place = tuple[str, Change]
 
@@ -39,19 +46,28 @@ def run(tree: Tree, area: str, wanted: int, seed: int, results: Path = RESULTS) 
         if (path, line, change.before, change.after) in tried:
             continue
         tried.add((path, line, change.before, change.after))
-        begun = time.monotonic()
-        result, by = try_mutant(tree, path, change.applied(text))
+        begun, used = time.monotonic(), processor_time(tree)
+        known = killers([*before, *new], path)
+        result, by = try_mutant(tree, path, change.applied(text), known)
         parts = change.operator, change.before, change.after
-        seconds, commit = round(time.monotonic() - begun, 1), tree.commit
-        record = Record(area, seed, number, path, line, *parts, result, by, seconds, commit)
+        seconds = round(time.monotonic() - begun, 1)
+        cpu = round(processor_time(tree) - used, 1)
+        place = area, seed, number, path, line
+        record = Record(*place, *parts, result, by, seconds, tree.commit, cpu)
         records.append(results, record)
         new.append(record)
         edit = f"{records.one_line(change.before)!r} -> {records.one_line(change.after)!r}"
-        print(f"{seconds:6.1f} s  {result:9} {path}:{line}: {edit}  {by}", flush=True)
+        print(f"{seconds:6.1f} s ({cpu:4.1f})  {result:9} {path}:{line}: {edit}  {by}", flush=True)
     return new
 
 
-def again(tree: Tree, results: Path = RESULTS) -> None:
+def processor_time(tree: Tree) -> float:
+    """Return the seconds that this process, compilers and tests have computed."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime + tree.tested
+
+
+def again(tree: Tree, seconds: float = LONG, results: Path = RESULTS) -> None:
     """Try the survivors of unchanged sources again: the tests may have become better."""
     everything = records.read(results)
     places = {area: list(changes_of_area(ROOT, area)) for area in AREAS}
@@ -62,24 +78,43 @@ def again(tree: Tree, results: Path = RESULTS) -> None:
         text = (ROOT / path).read_text("utf-8")
         if (path, change.line(text), change.after) != (record.path, record.line, record.after):
             continue  # sources that have changed give a number another mutant
-        result, by = try_mutant(tree, path, change.applied(text))
+        known = killers(everything, path)
+        result, by = try_mutant(tree, path, change.applied(text), known, seconds, thorough=True)
         everything[index] = replace(record, result=result, by=by, commit=tree.commit)
+        # Another run may have added some since.
+        everything += records.read(results)[len(everything) :]
         records.write(results, everything)
         print(f"{result:9} {path}:{record.line}  {by}", flush=True)
 
 
-def try_mutant(tree: Tree, path: str, text: str) -> tuple[str, str]:
+def killers(known: list[Record], path: str) -> list[str]:
+    """Return the tests that killed mutants of a file, then of its folder, the latest first."""
+    killed = [record for record in reversed(known) if record.result == "killed"]
+    own = [record.by for record in killed if record.path == path]
+    near = [record.by for record in killed if Path(record.path).parent == Path(path).parent]
+    return [*dict.fromkeys([*own, *near])][:KILLERS]
+
+
+def try_mutant(
+    tree: Tree, path: str, text: str, known: list[str], seconds: float = SHORT,
+    thorough: bool = False,
+) -> tuple[str, str]:  # fmt: skip
     """Return what became of a mutant, and the test that failed.
 
-    It is unclear where that test fails without the change, too.
+    It is unclear where that test fails without the change, too. The tests have so many seconds;
+    `thorough` also compiles one that survives as it would be shipped.
     """
     tests = chosen_tests(path)
+    killer = None
     try:
         (tree.folder / path).write_text(text, "utf-8")
         tree.build(path)
-        killer = tree.first_failure(tests.first)
-        if killer is None and tests.rest:
-            killer = tree.first_failure(tests.rest)
+        end = tree.tested + seconds
+        for chosen in (tests.first, tests.rest):
+            if chosen and killer is None and tree.tested < end:
+                killer = tree.first_failure(chosen, tests.packages, end - tree.tested, known)
+        if killer is None and thorough and tree.is_same_when_optimised(path):
+            return "same", ""
     except Refused:
         return "refused", ""
     except Same:
@@ -88,28 +123,31 @@ def try_mutant(tree: Tree, path: str, text: str) -> tuple[str, str]:
         tree.restore(path)
     if killer is None:
         return "survived", ""
-    if not tree.passes_unchanged(killer):
+    if not tree.passes_unchanged(killer, tests.packages):
         return "unclear", killer
     return "killed", killer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--tree", type=Path, default=FOLDER / "tree", help="the copy's folder")
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run", help="try more mutants")
     runs.add_argument("area", choices=AREAS)
     runs.add_argument("number", type=int)
     runs.add_argument("--seed", type=int, default=1)
-    commands.add_parser("again", help="try those that no test found with the tests as they are now")
+    others = commands.add_parser("again", help="try survivors with the tests as they are now")
+    others.add_argument("--seconds", type=float, default=LONG)
     commands.add_parser("report", help="print the shares, and the mutants that no test found")
     arguments = parser.parse_args()
-    tree = Tree(FOLDER / "tree")
+    tree = Tree(arguments.tree)
     if arguments.command != "report":
         tree.prepare()
     if arguments.command == "again":
-        again(tree)
+        again(tree, arguments.seconds)
     if arguments.command == "run":
         run(tree, arguments.area, arguments.number, arguments.seed)
+    tree.close()
     print(records.report(records.read(RESULTS)))
 
 

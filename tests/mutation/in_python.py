@@ -50,6 +50,11 @@ def parts(node: ast.AST) -> Iterator[ast.AST]:
                 yield from parts(child)
 
 
+def is_type(node: ast.BinOp) -> bool:
+    """Tell whether an expression is `kind | None`, an annotation under a name."""
+    return isinstance(node.right, ast.Constant) and node.right.value is None
+
+
 def replaced_operator(node: ast.AST) -> ast.expr | None:
     """Return a copy of an expression with another operator."""
     other: ast.expr
@@ -57,7 +62,7 @@ def replaced_operator(node: ast.AST) -> ast.expr | None:
         other = copy.deepcopy(node)
         other.ops = [COMPARED[type(node.ops[0])]()]
         return other
-    if isinstance(node, ast.BinOp) and type(node.op) in COMPUTED:
+    if isinstance(node, ast.BinOp) and type(node.op) in COMPUTED and not is_type(node):
         other = copy.deepcopy(node)
         other.op = COMPUTED[type(node.op)]()
         return other

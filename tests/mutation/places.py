@@ -31,6 +31,7 @@ NO_FUNCTIONS = re.compile(r"^__repr__$|^__del__$")
 class Tests(NamedTuple):
     first: tuple[str, ...]  # files, the most likely to fail first
     rest: tuple[str, ...] = ()  # for mutants that pass them
+    packages: tuple[str, ...] = ()  # what they import that takes seconds
 
 
 def of(folder: str, *names: str) -> tuple[str, ...]:
@@ -66,8 +67,17 @@ SHIPPED = of("interop", "options", "layers") + of("project", "docs")
 NUMBERS = of("numerics", "options", "cells", "gradients", "forward", "windows", "trace", "streams")
 PYTHON = Tests(MODEL, QUICK + NUMBERS + of("numerics", "teams", "engines") + of("model", "leaks"))
 
+SHARED = of("interop", "options", "layers", "json_files", "state_dicts", "errors", "bombs")
 ONNX = of("interop/onnx", "nodes", "apart", "save", "refused", "shapes", "chain", "load")
+KERAS = of("interop/keras", "files", "layers", "masks")
+TORCH = of("interop/torch", "weights", "files", "computed", "accelerate", "module", "models")
+TORCH_REST = of("interop/torch", "recording", "bombs") + of("peers", "torch", "options")
+SAFETENSORS = of("interop", "safetensors", "npz", "state_dicts")
+JSON = of("interop", "json_files", "guitarml", "nam", "layers", "options")
 ENGINES = of("numerics", "engines", "teams", "trace")
+WHOLE = of("model", "sequential", "groups", "masked", "losses")
+# One process serves all that use any of them.
+PEERS = ("onnx", "onnxruntime", "h5py", "torch", "keras")
 
 TESTS = [
     (r"core/kernels/activations", Tests(of("numerics", "activations"), QUICK + CELLS)),
@@ -77,7 +87,7 @@ TESTS = [
     (r"core/file_", Tests(of("embed", "safetensors"), NATIVE)),
     (r"core/schedule", Tests(of("embed", "schedule") + QUICK, LONGEST)),
     (
-        r"core/(threads|seats|forks)",
+        r"core/(threads|seats|forks|locks)",
         Tests(of("embed", "pool") + of("numerics", "teams"), LONGEST + of("model", "leaks")),
     ),
     (
@@ -85,38 +95,68 @@ TESTS = [
         Tests(of("model", "configuration", "cell_files", "optim") + QUICK, NATIVE + CORE.rest),
     ),
     (r"core/", CORE),
-    (r"interop/onnx/", Tests(ONNX, of("interop", "layers", "options") + of("peers", "onnx_cells"))),
-    (r"interop/keras/", Tests(of("interop/keras", "files", "layers"), of("interop", "options"))),
     (
-        r"interop/(torch/|torch_names)",
+        r"interop/onnx/",
+        Tests(ONNX, SHARED + of("interop/onnx", "bombs") + of("peers", "onnx_cells"), PEERS),
+    ),
+    (
+        r"interop/keras/",
+        Tests(KERAS, SHARED + of("interop/keras", "bombs"), PEERS),
+    ),
+    (r"interop/(torch/|torch_names)", Tests(TORCH + SAFETENSORS, TORCH_REST + SHARED, PEERS)),
+    (
+        r"interop/rtneural/",
+        Tests(of("interop/rtneural", "read", "refused"), SHARED + of("model", "load"), PEERS),
+    ),
+    (
+        r"interop/(guitarml|nam|json_files|gates|layers|errors|budget)",
         Tests(
-            of("interop", "safetensors") + of("interop/torch", "weights", "accelerate", "models"),
-            of("interop/torch", "module") + of("interop", "options"),
+            JSON,
+            of("interop/rtneural", "read", "refused") + SHARED + ONNX + KERAS + TORCH[:2],
+            PEERS,
         ),
     ),
-    (r"interop/rtneural/", Tests(of("interop/rtneural", "read", "refused"), of("model", "load"))),
+    (r"interop/", Tests(SAFETENSORS + SHARED[:2], SHARED + of("model", "load") + TORCH, PEERS)),
+    (r"clstm/(cli|info)\.", Tests(of("model", "cli"), SHIPPED + MODEL, PEERS)),
+    (r"clstm/tape\.", Tests(NUMBERS[:3] + QUICK, NUMBERS[3:] + WHOLE + MODEL)),
     (
-        r"interop/(guitarml|nam|json_files|gates|layers|errors)",
+        r"clstm/(sequential|layers|chain|rows)",
         Tests(
-            of("interop", "json_files", "guitarml", "nam", "layers", "options"),
-            of("interop/rtneural", "read", "refused") + of("interop/keras", "files"),
+            WHOLE + of("model", "load") + KERAS[1:],
+            of("interop", "layers")
+            + of("interop/torch", "models")
+            + of("interop/onnx", "chain")
+            + KERAS[:1]
+            + of("project", "docs"),
+            PEERS,
         ),
     ),
-    (r"interop/", Tests(of("interop", "safetensors", "options", "layers"), of("model", "load"))),
-    (r"clstm/(cli|info)\.", Tests(of("model", "cli"), SHIPPED + MODEL)),
-    (r"clstm/tape\.", Tests(NUMBERS[:3] + QUICK, NUMBERS[3:] + MODEL)),
-    (r"clstm/losses\.", Tests(of("model", "losses"), of("numerics", "convergence"))),
+    (r"clstm/losses\.", Tests(of("model", "losses", "masked"), of("numerics", "convergence"))),
     (
-        r"clstm/(optim|groups|named_arrays|_boundary/_named_arrays)\.",
-        Tests(of("model", "optim", "groups", "named_arrays"), of("numerics", "convergence")),
+        r"clstm/(optim|groups|parameters|layout|named_arrays|_boundary/_named_arrays)\.",
+        Tests(
+            of("model", "optim", "groups", "named_arrays", "model"),
+            of("numerics", "convergence") + of("model", "interrupts", "leaks") + MODEL,
+        ),
     ),
     (r"clstm/(cell|options|configuration)\.", Tests(MODEL[1:4] + MODEL[:1], PYTHON.rest + SHIPPED)),
-    (r"clstm/(load|state_dict)\.", Tests(of("model", "load", "model"), MODEL + SHIPPED)),
-    (r"clstm/(stream|_boundary/_stream)", Tests(STREAMS[:3], STREAMS[3:] + MODEL)),
+    (
+        r"clstm/(load|state_dict|names)\.",
+        Tests(of("model", "load", "model") + SAFETENSORS, MODEL + SHIPPED, PEERS),
+    ),
+    (r"clstm/(stream|_boundary/_stream)", Tests(STREAMS[:3], STREAMS[3:] + WHOLE + MODEL)),
     (r"clstm/(blas_threads|engine|_blas|threads)", Tests(ENGINES, MODEL + LONGEST[1:2])),
+    (
+        r"_boundary/(locks|_lock|_edit)",
+        Tests(
+            MODEL[:1] + of("numerics", "stream_threads"),
+            of("model", "interrupts", "forks", "leaks", "groups") + MODEL + LONGEST[1:2],
+        ),
+    ),
     (r"clstm/dropout\.", Tests(of("numerics", "dropout", "options"), MODEL)),
+    (r"clstm/lengths\.", Tests(of("numerics", "lengths", "arrays") + WHOLE, MODEL)),
     (r"clstm/windows\.", Tests(of("numerics", "windows"), MODEL)),
-    (r"", PYTHON._replace(rest=PYTHON.rest + SHIPPED)),
+    (r"", PYTHON._replace(rest=PYTHON.rest + WHOLE + SHIPPED)),
 ]
 
 

@@ -26,6 +26,7 @@ class Record:
     by: str = ""  # the test that failed, or hung
     seconds: float = 0
     commit: str = ""
+    cpu: float = 0  # seconds of processor time; `seconds` are those of a clock
 
     @property
     def counts(self) -> bool:

@@ -82,6 +82,8 @@ def total(a: "int | None", b, é=1):
     self.call(a, b)
     return True and count
 
+Kind = tuple[int] | None
+
 def __repr__(a):
     return a + 1
 '''
@@ -155,6 +157,7 @@ class Pretender:
     """A tree in which nothing is compiled: the outcome depends on the text alone."""
 
     commit = "abc"
+    tested = 0.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -163,11 +166,14 @@ class Pretender:
     def build(self, path: str) -> None:
         compile((self.folder / path).read_text(), path, "exec")
 
-    def first_failure(self, tests: tuple[str, ...]) -> str | None:
+    def first_failure(self, tests: tuple[str, ...], *more: object) -> str | None:
         return "tests/a.py::test" if "(2)" in (self.folder / "a.py").read_text() else None
 
-    def passes_unchanged(self, test: str) -> bool:
+    def passes_unchanged(self, test: str, packages: tuple[str, ...]) -> bool:
         return True
+
+    def is_same_when_optimised(self, path: str) -> bool:
+        return False
 
     def restore(self, path: str) -> None:
         (self.folder / path).write_text(PYTHON)
@@ -193,8 +199,8 @@ def test_a_run_continues_the_one_before(sources: Path) -> None:
     with often.open("a") as file:
         file.write('{"area": "pyth')
     run(tree, "python", 3, 5, often)  # type: ignore[arg-type]
-    assert [replace(record, seconds=0) for record in records.read(often)] == [
-        replace(record, seconds=0) for record in whole
+    assert [replace(record, seconds=0, cpu=0) for record in records.read(often)] == [
+        replace(record, seconds=0, cpu=0) for record in whole
     ]
     assert len({(record.line, record.after) for record in whole}) == 9
     assert (sources / "tree" / "a.py").read_text() == PYTHON
@@ -204,12 +210,12 @@ def test_survivors_are_tried_again(sources: Path, monkeypatch: pytest.MonkeyPatc
     """After a test was written; not those of sources that have changed since."""
     tree, results = Pretender(sources / "tree"), sources / "results.jsonl"
     before = run(tree, "python", 9, 5, results)  # type: ignore[arg-type]
-    monkeypatch.setattr(Pretender, "first_failure", lambda self, tests: "tests/a.py::new")
+    monkeypatch.setattr(Pretender, "first_failure", lambda *more: "tests/a.py::new")
     (sources / "a.py").write_text("\n\n" + PYTHON)
-    again(tree, results)  # type: ignore[arg-type]
+    again(tree, 1, results)  # type: ignore[arg-type]
     assert records.read(results) == before
     (sources / "a.py").write_text(PYTHON)
-    again(tree, results)  # type: ignore[arg-type]
+    again(tree, 1, results)  # type: ignore[arg-type]
     after = records.read(results)
     assert {record.result for record in after} == {"killed"}
     old = [record for record in before if record.result == "killed"]

@@ -1,14 +1,11 @@
 """A copy of the sources: built once, changed, built again in part, tested, restored."""
 
 import os
-import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
@@ -16,16 +13,20 @@ from importlib.util import find_spec
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+from tests.mutation.server import SILENCE, TEST, Server
 from tests.support.paths import ROOT
 
-SILENCE = 90  # seconds in which no test ends: a hang; the longest takes 30 on a busy machine
 CORE = "src/clstm/core"
-# setup.py compiles with the same flags. A swap of pointers to different types is an error.
-FLAGS = "-std=gnu11 -O3 -fPIC -fopenmp -fvisibility=hidden -ffp-contract=off -Iinclude"
+# Those of setup.py, but for -O. A swap of pointers to different types is an error.
+RULES = "-std=gnu11 -fPIC -fopenmp -fvisibility=hidden -ffp-contract=off -Iinclude"
 STRICT = "-w -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=return-type"
-# Neither fast nor slow: the modules only pass arrays.
-MODULE_FLAGS = "-O1 -fPIC -fwrapv -fvisibility=hidden -w"
-TEST = re.compile(r"^tests/\S+?::\w+(?:\[.*\])?", re.MULTILINE)
+# The kernels compile in 7 s instead of 15, the passes in 1 instead of 4; tests take half as long
+# again. With -O0 that is 3.5 s, but tests take three times as long.
+QUICK = f"-Og {RULES} {STRICT}"
+SHIPPED = f"-O3 {RULES} {STRICT}"
+# The modules only pass arrays.
+MODULE_FLAGS = "-O0 -fPIC -fwrapv -fvisibility=hidden -w"
+MODULES = ("_core", "_blas")
 
 
 class Refused(Exception):
@@ -54,6 +55,8 @@ class Tree:
         }
         self.passing: set[str] = set()
         self.isa = ""  # the instruction set that the tests use
+        self.tested = 0.0  # seconds of processor time that tests took
+        self.servers: dict[tuple[str, ...], Server] = {}
 
     # ---- Making it ----
 
@@ -72,7 +75,7 @@ class Tree:
         where, self.isa = self.command([sys.executable, "-c", code]).split()
         if not where.startswith(str(self.folder)):
             raise RuntimeError(f"the tests would import {where}, not {self.folder}")
-        self.translate_base()
+        self.build_base()
 
     def command(self, command: Sequence[str], folder: Path | None = None) -> str:
         """Run what must succeed; return what it printed."""
@@ -94,20 +97,58 @@ class Tree:
         return folder
 
     @cached_property
-    def dependents(self) -> dict[str, list[str]]:
-        """The translation units of the core that include a file, themselves included.
-
-        Of the kernels, those that the tests use: compiling the same source for the other
-        instruction sets, too, takes 24 s instead of 10.
-        """
-        found: dict[str, list[str]] = {}
+    def units(self) -> list[Path]:
+        """The translation units of the core; of the kernels, those that the tests use."""
         units = [u for u in (self.folder / CORE).glob("*.c") if not u.stem.startswith("kernels_")]
-        for unit in [*sorted(units), self.folder / CORE / f"kernels_{self.isa}.c"]:
+        return [*sorted(units), self.folder / CORE / f"kernels_{self.isa}.c"]
+
+    @cached_property
+    def dependents(self) -> dict[str, list[str]]:
+        """The translation units of the core that include a file, themselves included."""
+        found: dict[str, list[str]] = {}
+        for unit in self.units:
             command = [*compiler(), "-std=gnu11", "-fopenmp", "-Iinclude", "-MM", str(unit)]
             names = self.command(command).replace("\\\n", " ").split(":", 1)[1].split()
             for name in {(self.folder / name).resolve() for name in names}:
                 found.setdefault(name.relative_to(self.folder).as_posix(), []).append(unit.stem)
         return found
+
+    # ---- The build that mutants differ from ----
+
+    @property
+    def base(self) -> Path:
+        return self.folder / "build" / "base"
+
+    def build_base(self) -> None:
+        """Build everything with the flags of mutants, unless that has been done."""
+        folder = self.folder / "src/clstm"
+        sources = sorted([*folder.rglob("*.[ch]"), *folder.rglob("*.p[xy][dxi]")])
+        inputs = [f"{QUICK} {MODULE_FLAGS}".encode(), *(source.read_bytes() for source in sources)]
+        key = sha256(b"".join(inputs)).hexdigest()
+        stamp = self.base / "key"
+        if not (stamp.exists() and stamp.read_text() == key):
+            shutil.rmtree(self.base, ignore_errors=True)
+            shutil.copytree(self.objects / "core", self.base / "core")
+            self.compile_units([unit.stem for unit in self.units], QUICK, self.base / "core")
+            self.archive(sorted((self.base / "core").glob("*.o")), self.base / "libclstm.a")
+            for name in MODULES:
+                self.translate(name, self.base)
+                self.link(name, self.base / f"{name}.o", self.base / "libclstm.a", self.base)
+            stamp.write_text(key)
+        self.restore_modules()
+
+    def restore_modules(self) -> None:
+        for module in self.base.glob("*.so"):
+            copy = self.folder / "src/clstm" / f"{module.name}.new"
+            shutil.copyfile(module, copy)  # in place, a process that has the old one would crash
+            copy.replace(copy.with_suffix(""))
+        shutil.copyfile(self.base / "libclstm.a", self.folder / "src/clstm/lib/libclstm.a")
+
+    def restore(self, path: str) -> None:
+        """Undo a change, and what was built from it."""
+        shutil.copy2(ROOT / path, self.folder / path)
+        if not path.endswith(".py"):
+            self.restore_modules()
 
     # ---- Building a mutant ----
 
@@ -125,7 +166,7 @@ class Tree:
             built = self.translate(name, made)
             if built.read_bytes() == (self.base / built.name).read_bytes():
                 raise Same
-            self.link(name, built, self.objects / "libclstm.a")
+            self.link(name, built, self.base / "libclstm.a", self.folder / "src/clstm")
 
     def compile(self, flags: str, source: Path, target: Path) -> Path:
         words = [*compiler(), *flags.split(), "-c", str(source), "-o", str(target)]
@@ -134,23 +175,37 @@ class Tree:
             raise Refused(run.stderr.decode(errors="replace")[-500:])
         return target
 
-    def build_core(self, units: list[str], made: Path) -> None:
-        own = self.objects / "core"
-
+    def compile_units(self, units: list[str], flags: str, made: Path) -> list[Path]:
         def build_one(unit: str) -> Path:
-            source = self.folder / CORE / f"{unit}.c"
-            return self.compile(f"{FLAGS} {STRICT}", source, made / f"{unit}.o")
+            return self.compile(flags, self.folder / CORE / f"{unit}.c", made / f"{unit}.o")
 
         with ThreadPool(2) as pool:
-            built = {target.name: target for target in pool.map(build_one, units, 1)}
+            return pool.map(build_one, units, 1)
+
+    def build_core(self, units: list[str], made: Path) -> None:
+        own = self.base / "core"
+        built = {target.name: target for target in self.compile_units(units, QUICK, made)}
         if all(t.read_bytes() == (own / t.name).read_bytes() for t in built.values()):
             raise Same
         objects = [built.get(o.name, o) for o in sorted(own.glob("*.o"))]
-        archive = made / "libclstm.a"
-        self.command(["ar", "rcs", str(archive), *map(str, objects)])
-        shutil.copyfile(archive, self.folder / "src/clstm/lib/libclstm.a")
-        for name in ("_core", "_blas"):
-            self.link(name, self.objects / f"build/cython/src/clstm/{name}.o", archive)
+        self.archive(objects, self.folder / "src/clstm/lib/libclstm.a")
+        for name in MODULES:
+            archive = self.folder / "src/clstm/lib/libclstm.a"
+            self.link(name, self.base / f"{name}.o", archive, self.folder / "src/clstm")
+
+    def is_same_when_optimised(self, path: str) -> bool:
+        """Tell whether a changed file of the core gives the code that is shipped."""
+        units = self.dependents.get(path, []) if path.startswith(CORE) else []
+        made = self.folder / "build" / "mutant"
+        built = self.compile_units(units, SHIPPED, made)
+        own = self.objects / "core"
+        return bool(built) and all(t.read_bytes() == (own / t.name).read_bytes() for t in built)
+
+    def archive(self, objects: Sequence[Path], target: Path) -> None:
+        new = target.with_name("new.a")
+        new.unlink(missing_ok=True)
+        self.command(["ar", "rcs", str(new), *map(str, objects)])
+        new.replace(target)
 
     def translate(self, name: str, made: Path) -> Path:
         """Translate and compile a Cython module."""
@@ -164,30 +219,12 @@ class Tree:
         )
         if run.returncode:
             raise Refused(run.stderr.decode(errors="replace")[-500:])
-        folders = ["include", np.get_include(), sysconfig.get_path("include")]
+        folders = ["include", "src/clstm", np.get_include(), sysconfig.get_path("include")]
         flags = " ".join([MODULE_FLAGS, *(f"-I{folder}" for folder in folders)])
         return self.compile(flags, source, made / f"{name}.o")
 
-    @property
-    def base(self) -> Path:
-        return self.folder / "build" / "base"
-
-    def translate_base(self) -> None:
-        """Build the Cython modules as they are, to compare with, unless that has been done."""
-        sources = sorted((self.folder / "src/clstm").rglob("*.p[xy][dxi]"))
-        inputs = [MODULE_FLAGS.encode(), *(source.read_bytes() for source in sources)]
-        key = sha256(b"".join(inputs)).hexdigest()
-        stamp = self.base / "key"
-        if stamp.exists() and stamp.read_text() == key:
-            return
-        shutil.rmtree(self.base, ignore_errors=True)
-        self.base.mkdir()
-        for name in ("_core", "_blas"):
-            self.translate(name, self.base)
-        stamp.write_text(key)
-
-    def link(self, name: str, compiled: Path, archive: Path) -> None:
-        [target] = (self.folder / "src/clstm").glob(f"{name}.*.so")
+    def link(self, name: str, compiled: Path, archive: Path, folder: Path) -> None:
+        target = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
         new = target.with_name(f"{target.name}.new")
         words = ["-shared", str(compiled), str(archive), "-o", str(new), "-fopenmp", "-pthread"]
         run = subprocess.run([*compiler(), *words, "-lm"], capture_output=True, check=False)
@@ -195,63 +232,51 @@ class Tree:
             raise Refused(run.stderr.decode(errors="replace")[-500:])
         new.replace(target)
 
-    def restore(self, path: str) -> None:
-        """Undo a change, and what was built from it."""
-        shutil.copy2(ROOT / path, self.folder / path)
-        if path.endswith(".py"):
-            return
-        [built] = (self.folder / "build").glob("lib.*")
-        for module in (built / "clstm").glob("*.so"):
-            shutil.copy2(module, self.folder / "src/clstm")
-        shutil.copyfile(self.objects / "libclstm.a", self.folder / "src/clstm/lib/libclstm.a")
-
     # ---- Running tests ----
 
-    def first_failure(self, tests: Sequence[str]) -> str | None:
-        """Run tests until one fails; return its name, or None if all pass.
+    def server(self, packages: tuple[str, ...]) -> Server:
+        """Return the process that has imported the packages, and forks those that run tests."""
+        if packages not in self.servers:
+            self.servers[packages] = Server(packages, self.folder, self.environment)
+        return self.servers[packages]
+
+    def close(self) -> None:
+        for server in self.servers.values():
+            server.close()
+
+    def first_failure(
+        self,
+        tests: Sequence[str],
+        packages: tuple[str, ...] = (),
+        seconds: float = SILENCE,
+        first: Sequence[str] = (),
+    ) -> str | None:
+        """Run tests until one fails; return its name, or None if all pass in so many seconds.
+
+        Seconds are those of processor time. Those of `first` that are among the tests come first.
 
         If none begins, as where a module cannot be imported, that is the first file's.
         """
         peers = "" if find_spec("torch") and find_spec("onnx") else " and not peers"
-        command = [sys.executable, "-u", "-m", "pytest", "-x", "-v", "--tb=no", "-rN"]
+        arguments = ["-x", "-v", "--tb=no", "-rN", "--assert=plain"]
         # After the tests nothing names one: the last name is that of the test that failed.
-        command += ["-o", "console_output_style=classic", "--disable-warnings"]
-        command += ["-p", "no:cacheprovider"]
-        command += ["-m", f"not long{peers}", *tests]
+        arguments += ["-o", "console_output_style=classic", "--disable-warnings"]
+        arguments += ["-p", "no:cacheprovider", "-p", "no:xdist"]
+        arguments += ["-m", f"not long and not builds{peers}", *tests]
         log = self.folder / "build" / "tests.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdout=file,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        try:
-            hangs = waits_in_vain(process, log)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if not hangs and process.returncode in (0, 5):  # 5: every test was left out
+        durations = self.folder / "build" / "durations.json"
+        request = {"arguments": arguments, "first": list(first), "seconds": max(1, int(seconds))}
+        passed, taken = self.server(packages).run(request, log, durations)
+        self.tested += taken
+        if passed:
             return None
         started = TEST.findall(log.read_text("utf-8", "replace"))
         return started[-1] if started else tests[0]
 
-    def passes_unchanged(self, test: str) -> bool:
+    def passes_unchanged(self, test: str, packages: tuple[str, ...] = ()) -> bool:
         """Tell whether a test, or a file's tests, pass without a change; asked once."""
         if test not in self.passing:
-            if self.first_failure([test]) is not None:
+            if self.first_failure([test], packages) is not None:
                 return False
             self.passing.add(test)
         return True
-
-
-def waits_in_vain(process: "subprocess.Popen[bytes]", log: Path) -> bool:
-    """Wait for the end of a process; return True if it prints nothing for too long."""
-    size, since = -1, time.monotonic()
-    while process.poll() is None:
-        time.sleep(0.05)
-        now = log.stat().st_size
-        if now != size:
-            size, since = now, time.monotonic()
-        elif time.monotonic() - since > SILENCE:
-            return True
-    return False
