@@ -21,7 +21,7 @@ NO_FILES = re.compile(
 # Speed alone: prefetches, spins, the choice of windows and tiles. Checks that release builds lack.
 # Of calls that host programs may cancel, when they ask.
 NO_LINES_OF_C = re.compile(
-    r"assert|prefetch|fetch_|TUNE_|[Tt]race|\bspins|clstm_i_pause|clstm_i_poll|poll_work|nontemporal"
+    r"assert|fetch|TUNE_|[Tt]race|\bspins|clstm_i_pause|clstm_i_poll|poll_work|nontemporal"
     r"|next_(row_)?window|\(window\)|tile_rows|tile_width|next_rows|UNROLL|backwards"
 )
 NO_LINES_OF_CYTHON = re.compile(r"\braise\b|SHARED")

@@ -45,9 +45,9 @@ class Tree:
     """The copy, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         self.environment = os.environ | {
-            "PYTHONPATH": str(folder / "src"),
+            "PYTHONPATH": str(self.folder / "src"),
             "PYTHONDONTWRITEBYTECODE": "1",  # two versions of a module may have one time and size
             "PYTHONFAULTHANDLER": "1",
             "HYPOTHESIS_PROFILE": "again",
@@ -62,14 +62,19 @@ class Tree:
 
     def prepare(self) -> None:
         """Copy the files that git knows, and build what has changed since the last run."""
-        for name in ("src", ".hypothesis"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
         listed = self.command(["git", "ls-files", "-z"], ROOT).split("\0")
-        for name in filter(None, listed):
-            if (ROOT / name).is_file():
-                target = self.folder / name
+        names = {name for name in filter(None, listed) if (ROOT / name).is_file()}
+        for name in names:
+            source, target = ROOT / name, self.folder / name
+            if not target.exists() or target.read_bytes() != source.read_bytes():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, target)
+                shutil.copy2(source, target)
+        for folder in ("src", "tests"):  # what has been deleted or renamed since
+            for path in (self.folder / folder).rglob("*.py*"):
+                name = path.relative_to(self.folder).as_posix()
+                if path.suffix != ".pyc" and name not in names:
+                    path.unlink()
         self.command([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], self.folder)
         code = "import clstm; print(clstm.__file__, clstm.config()['isa'], sep='\\n')"
         where, self.isa = self.command([sys.executable, "-c", code]).split()
