@@ -18,8 +18,8 @@ FOLDER = ROOT / "build" / "mutation"
 RESULTS = FOLDER / "results.jsonl"
 
 # Seconds of processor time that the tests of a mutant have. With 8 at most for building, a mutant
-# takes no more than 30; `again` gives survivors more.
-SHORT = 20.0
+# takes no more than 25; `again` gives survivors more.
+SHORT = 12.0
 LONG = 300.0
 KILLERS = 6
 

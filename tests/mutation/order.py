@@ -1,11 +1,13 @@
 """The order of tests that finds most faults in the first seconds, as a plugin of pytest."""
 
 import json
+import signal
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+PATIENCE = 5.0  # seconds of processor time, beside ten times what a test took at most
 UNKNOWN = 1.0  # seconds that a function is taken to last before it has run once
 
 
@@ -46,6 +48,7 @@ class Order:
         self.first = first
         self.path = path
         self.durations = read(path)
+        self.failed = False
         self.taken: dict[str, float] = defaultdict(float)
 
     @pytest.hookimpl(trylast=True)
@@ -54,9 +57,15 @@ class Order:
         names = [item.nodeid for item in items]
         items[:] = [by_name[name] for name in ranked(names, self.first, self.durations)]
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Let SIGPROF end the process if a test of known duration computes for much longer."""
+        known = self.durations.get(function_of(nodeid))
+        signal.setitimer(signal.ITIMER_PROF, 0 if known is None else PATIENCE + 10 * known)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.taken[report.nodeid] += report.duration
-        if report.when == "teardown":
+        self.failed |= not report.passed and not report.skipped
+        if report.when == "teardown" and not self.failed:
             function = function_of(report.nodeid)
             seconds = self.taken.pop(report.nodeid)
             self.durations[function] = round(max(self.durations.get(function, 0), seconds), 3)

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.mutation import order
-
 TEST = re.compile(r"^tests/\S+?::\w+(?:\[.*\])?", re.MULTILINE)
-SILENCE = 90.0  # seconds in which no test ends: a hang; the longest takes 30 on a busy machine
-PATIENCE = 15.0  # seconds for a test of known duration, and as many times that duration
+# Seconds of a clock in which no test ends: a deadlock; the longest takes 30 on a busy machine.
+# `order.py` ends those that compute for too long.
+SILENCE = 90.0
 PASSED = (0, 5)  # of pytest; 5: every test was left out
 
 
@@ -48,7 +47,7 @@ class Server:
         self.process.stdin.write(f"{json.dumps(request)}\n".encode())
         child = int(self.line()[0])
         try:
-            ended = self.wait(log, order.read(durations))
+            ended = self.wait(log)
         finally:
             # Also of one that has ended: a test may have left processes behind.
             with contextlib.suppress(ProcessLookupError):
@@ -56,27 +55,18 @@ class Server:
         code, seconds = self.line()
         return ended and int(code) in (*PASSED, -signal.SIGXCPU), float(seconds)
 
-    def wait(self, log: Path, durations: Mapping[str, float]) -> bool:
-        """Wait until the child ends; return False if it hangs."""
+    def wait(self, log: Path) -> bool:
+        """Wait until the child ends; return False if it prints nothing for too long."""
         size, since = 0, time.monotonic()
-        while True:
-            if select.select([self.process.stdout], [], [], 0.05)[0]:
-                return True
+        while not select.select([self.process.stdout], [], [], 0.05)[0]:
             now = time.monotonic()
             if log.stat().st_size != size:
                 size, since = log.stat().st_size, now
-            elif now - since > PATIENCE and now - since > longest(log, durations):
+            elif now - since > SILENCE:
                 return False
+        return True
 
     def close(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
-
-
-def longest(log: Path, durations: Mapping[str, float]) -> float:
-    """Return the seconds after which the test that runs is taken to hang."""
-    started = TEST.findall(log.read_text("utf-8", "replace"))
-    if not started or order.function_of(started[-1]) not in durations:
-        return SILENCE
-    return PATIENCE + 10 * durations[order.function_of(started[-1])]
