@@ -75,7 +75,7 @@ TORCH_REST = of("interop/torch", "recording", "bombs") + of("peers", "torch", "o
 SAFETENSORS = of("interop", "safetensors", "npz", "state_dicts")
 JSON = of("interop", "json_files", "guitarml", "nam", "layers", "options")
 ENGINES = of("numerics", "engines", "teams", "trace")
-WHOLE = of("model", "sequential", "groups", "masked", "losses")
+WHOLE = of("model", "sequential", "sequential_training", "groups", "masked", "losses")
 # One process serves all that use any of them.
 PEERS = ("onnx", "onnxruntime", "h5py", "torch", "keras")
 
