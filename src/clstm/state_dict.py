@@ -119,12 +119,13 @@ def read_file(
     from safetensors import SafetensorError, safe_open
 
     from .interop.errors import naming
+    from .interop.half import Tensors
 
     with naming(path):
         try:
             with safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors, _ = Tensors(file, path).read(file.keys())
         except SafetensorError as error:
             raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from None
     found = metadata.pop("clstm.format", None)

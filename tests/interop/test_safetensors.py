@@ -1,5 +1,6 @@
 """Models from arrays with PyTorch's names: options told by names and shapes, and their files."""
 
+import json
 import re
 
 import numpy as np
@@ -226,12 +227,57 @@ def test_numbers_that_are_no_weights_are_refused(path):
         torch_names.read(arrays() | {"weight_hh_l0": np.zeros((12, 3), np.int8)})
 
 
-def test_bfloat16_is_refused(path):
-    save_file(arrays() | {"weight_hh_l0": np.zeros((12, 3), np.float16)}, path)
-    path.write_bytes(path.read_bytes().replace(b'"dtype":"F16"', b'"dtype":"BF16"', 1))
-    size = int.from_bytes(path.read_bytes()[:8], "little") + 1
-    path.write_bytes(size.to_bytes(8, "little") + path.read_bytes()[8:])
-    with pytest.raises(ValueError, match="weight_hh_l0 has dtype BF16, expected one of F16, F32"):
+def save_bfloat16(named, path, metadata=None):
+    """Write numbers without their last 16 bits, and the name of this type."""
+    cut = {n: np.ascontiguousarray(a, "<f4").view("<u2")[..., 1::2] for n, a in named.items()}
+    save_file({n: np.ascontiguousarray(a).view(np.float16) for n, a in cut.items()}, path, metadata)
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    header, rest = path.read_bytes()[8 : 8 + size], path.read_bytes()[8 + size :]
+    header = header.strip().replace(b'"F16"', b'"BF16"')
+    path.write_bytes(len(header).to_bytes(8, "little") + header + rest)
+    return {n: (a.astype(np.uint32) << 16).view(np.float32) for n, a in cut.items()}
+
+
+def test_bfloat16_becomes_float32(path):
+    exact = save_bfloat16(arrays("a.") | {"scale": np.ones(3, np.float32)}, path)
+    exact = {name.removeprefix("a."): array for name, array in exact.items()}
+    for model in (safetensors.load(path), clstm.load(path), safetensors.read(path)["a."]):
+        assert model.dtype == np.float32
+        assert model.notes["stored_as"] == "bfloat16"
+        expected = torch_names.read({n: a for n, a in exact.items() if n != "scale"})
+        np.testing.assert_array_equal(model.parameters.flat, expected.parameters.flat)
+    assert safetensors.load(path, dtype=np.float64).dtype == np.float64
+    mixed = arrays() | {"bias_ih_l0": np.zeros(12, np.float16)}
+    save_file(mixed, path)
+    assert safetensors.load(path).notes == {"stored_as": "float16"}
+
+
+def test_files_of_clstm_whose_numbers_were_rounded(path):
+    """Another program may store our tensors in bfloat16, with our metadata."""
+    model = clstm.LSTM(2, 3, num_layers=2, rng=0)
+    metadata = {"clstm.format": "1"}
+    metadata |= {f"clstm.{n}": v for n, v in model._config.to_metadata().items()}
+    exact = save_bfloat16(model.state_dict(), path, metadata)
+    for read in (clstm.LSTM.load(path), clstm.load(path)):
+        for name, array in exact.items():
+            np.testing.assert_array_equal(read.parameters[name], array)
+
+
+def test_many_tensors_of_bfloat16_are_read_in_proportion(path, monkeypatch):
+    """The header is parsed once, not for each of them."""
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or loads(text))
+    save_bfloat16({f"{k}.{n}": a for k in range(3) for n, a in arrays().items()}, path)
+    assert len(safetensors.read(path)) == 3 and len(parsed) == 1
+
+
+def test_numbers_that_numpy_lacks(path):
+    save_file(arrays() | {"weight_hh_l0": np.zeros((12, 3), np.int8)}, path)
+    data = path.read_bytes().replace(b'"dtype":"I8"', b'"dtype":"F8_E4M3"')
+    size = int.from_bytes(data[:8], "little") + len(b"F8_E4M3") - len(b"I8")
+    path.write_bytes(size.to_bytes(8, "little") + data[8:])
+    with pytest.raises(ValueError, match="weight_hh_l0 has dtype F8_E4M3, expected one of F16"):
         safetensors.load(path)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "as_model",
     "joined",
     "layers_of",
+    "merged",
     "only_lstm",
     "require_plain",
     "run",
@@ -73,13 +74,40 @@ def _not_a_layer(value: Any) -> str:
     return kind
 
 
-def as_model(layers: Sequence[Any], notes: Mapping[str, Any] | None = None) -> LSTM | Sequential:
+def as_model(
+    layers: Sequence[Any], notes: Mapping[str, Any] | None = None, batch_first: bool = False
+) -> LSTM | Sequential:
     """Return a list of layers, `joined`, as one LSTM if it is one, else as a `Sequential`."""
     chain = joined(layers)
     if len(chain) > 1 or not isinstance(chain[0], LSTM):
-        return Sequential(chain, notes=notes)
-    chain[0].notes.update(notes or {})
-    return chain[0]
+        return Sequential(chain, batch_first, notes=notes)
+    lstm = chain[0]
+    if batch_first and not lstm.batch_first:
+        lstm = LSTM.from_state(replace(lstm._config, batch_first=True), lstm.state_dict())
+    lstm.notes.update(notes or {})
+    return lstm
+
+
+def merged(layers: Sequence[Any]) -> list[Any]:
+    """Return layers with a bias or an activation that stands alone as part of the `Dense` before."""
+    chain: list[Any] = []
+    for layer in layers:
+        below = chain[-1] if chain else None
+        if isinstance(layer, Skip):
+            chain.append(Skip(tuple(merged(layer.layers)), layer.count))
+        elif not (_is_bare(layer) and isinstance(below, Dense) and not below.activation):
+            chain.append(layer)
+        elif layer.bias is None:
+            chain[-1] = Dense(below.weight, below.bias, layer.activation)
+        elif below.bias is None:
+            chain[-1] = Dense(below.weight, layer.bias, layer.activation)
+        else:
+            chain.append(layer)
+    return chain
+
+
+def _is_bare(layer: Any) -> bool:
+    return isinstance(layer, Dense) and layer.weight is None
 
 
 def joined(layers: Sequence[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """safetensors files with PyTorch's names, of any program, and files of `LSTM.save`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,8 +18,9 @@ from ..state_dict import write_file
 from . import torch_names
 from .budget import Budget
 from .errors import naming
+from .half import Tensors, noted
 
-_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+_FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 def load(
@@ -35,7 +36,7 @@ def load(
     Parameters
     ----------
     path : path
-        A file of any program, with numbers of float16, float32 or float64.
+        A file of any program, with numbers of float16, bfloat16, float32 or float64.
     prefix : str, optional
         The prefix of the LSTM in a larger model: ``"encoder.lstm."``; the rest of the file is not
         read. What all names have in common, such as ``"module."``, may be left out. Without a
@@ -47,7 +48,8 @@ def load(
     batch_first : bool, optional
         Whether the model's sequences are (B, T, .); by default what `LSTM.save` wrote, else False.
     dtype : float32 or float64, optional
-        By default what `LSTM.save` wrote, else float64 if all numbers are, else float32.
+        By default what `LSTM.save` wrote, else float64 if all numbers are, else float32; half
+        precision stands in ``notes["stored_as"]``.
 
     Returns
     -------
@@ -68,11 +70,11 @@ def load(
         if prefix is not None or head is not None or not _is_ours(file):
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
             found = torch_names.find(shapes, prefix, head)
-            arrays = {name: _tensor(file, name) for name in found.names}
+            arrays, kinds = _read(file, Tensors(file, path), found.names)
             model = torch_names.read(
                 arrays, found.prefix, found.head, batch_first=bool(batch_first), dtype=dtype
             )
-            return torch_names.note_others(model, found.others)
+            return noted(torch_names.note_others(model, found.others), kinds)
         if _is_sequential(file):
             if batch_first is not None or dtype is not None:
                 raise ValueError("a Sequential's file has no batch_first= and dtype=: it says both")
@@ -90,13 +92,13 @@ def read(path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> dic
     budget = Budget.of(path)
     with _open(path) as file:
         if not _is_ours(file):
-            models = {}
+            models, tensors = {}, Tensors(file, path)
             for prefix, names in torch_names.names_by_prefix(file.keys()).items():
                 if _is_other_layer(file, names):
                     continue
                 budget.layers()
-                arrays = {name: _tensor(file, name) for name in names}
-                models[prefix] = torch_names.read(arrays, prefix, dtype=dtype)
+                arrays, kinds = _read(file, tensors, names)
+                models[prefix] = noted(torch_names.read(arrays, prefix, dtype=dtype), kinds)
             return models
         if _is_sequential(file):
             raise ValueError("it holds a Sequential: clstm.load reads it")
@@ -161,12 +163,13 @@ def _is_sequential(file: Any) -> bool:
     return (file.metadata() or {}).get("clstm.format") == SEQUENTIAL
 
 
-def _tensor(file: Any, name: str) -> Array:
-    kind = file.get_slice(name).get_dtype()
-    if kind not in _FLOATS:
-        raise ValueError(f"{name} has dtype {kind}, expected one of {', '.join(_FLOATS)}")
-    array: Array = file.get_tensor(name)
-    return array
+def _read(file: Any, tensors: Tensors, names: Sequence[str]) -> tuple[dict[str, Array], set[str]]:
+    """Return tensors by name, and the types of their numbers."""
+    for name in names:
+        kind = file.get_slice(name).get_dtype()
+        if kind not in _FLOATS:
+            raise ValueError(f"{name} has dtype {kind}, expected one of {', '.join(_FLOATS)}")
+    return tensors.read(names)
 
 
 def _changed(lstm: LSTM, batch_first: bool | None, dtype: DTypeLike | None) -> LSTM:

@@ -1,14 +1,16 @@
-"""The zip archive of `torch.save`: its pickle, and the numbers of its tensors, in NumPy."""
+"""The zip archive of `torch.save` and `torch.jit.save`: pickle, code, and numbers in NumPy."""
 
 import math
 import zipfile
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 
 from ...layout import Array
 from ..budget import Budget
+from ..half import widened
 from .pickles import Object, Symbol, Tensor, interpret
 
 _BFLOAT16 = "bfloat16"
@@ -21,13 +23,20 @@ _FLOATS = {
 
 
 class Archive:
-    """A file of `torch.save` that is open for reading.
+    """A file of `torch.save` or `torch.jit.save` that is open for reading.
 
     Parameters
     ----------
     file : binary file
         In the format of PyTorch 1.6 and later.
     budget : Budget
+
+    Attributes
+    ----------
+    is_script : bool
+        Whether it is TorchScript.
+    kinds : set of str
+        The types of the numbers that `array` has read.
 
     Raises
     ------
@@ -45,16 +54,18 @@ class Archive:
                 "it is not a file of torch.save in the format of PyTorch 1.6 and later: with "
                 "PyTorch, torch.save(torch.load(path, weights_only=True), path) writes it anew"
             ) from None
+        self.kinds: set[str] = set()
         self._entries = {entry.filename: entry for entry in entries}
         if len(self._entries) < len(entries):
             raise ValueError("two entries of the archive have the same name")
-        self._check_entries()
         ends = [name for name in self._entries if name.endswith("/data.pkl")]
         if len(ends) != 1:
             raise ValueError(f"it has {len(ends)} entries data.pkl, a file of torch.save has one")
         self._root = ends[0].removesuffix("data.pkl")
+        self.is_script = f"{self._root}constants.pkl" in self._entries
+        self._check_entries()
         self._storages: dict[str, bytes] = {}
-        self._order = "<"
+        self._order: Literal["<", ">"] = "<"
         if f"{self._root}byteorder" in self._entries:
             self._order = ">" if self._read("byteorder") == b"big" else "<"
 
@@ -70,35 +81,57 @@ class Archive:
         """Return what was saved; its tensors are read one by one, by `array`."""
         return interpret(self._read("data.pkl"), self._budget)
 
-    def array(self, tensor: Tensor) -> Array:
-        """Return a copy of a tensor's numbers; bfloat16 becomes float32."""
-        kind, key = _storage(tensor.storage)
+    def constants(self) -> tuple[Any, ...]:
+        """Return the constants of TorchScript's code."""
+        values = interpret(self._read("constants.pkl"), self._budget)
+        if not isinstance(values, tuple):
+            raise ValueError("its constants are no tuple")
+        return tuple(
+            replace(value, folder="constants") if isinstance(value, Tensor) else value
+            for value in values
+        )
+
+    def code(self, name: str) -> str:
+        """Return the text of an entry of TorchScript's code, such as ``__torch__.py``."""
+        return self._read(f"code/{name}").decode("utf-8", "replace")
+
+    def kind_of(self, tensor: Tensor) -> str:
+        """Return the type of a tensor's numbers, by NumPy's name or as bfloat16."""
+        kind, _ = _storage(tensor.storage)
         if kind not in _FLOATS:
             raise ValueError(f"it has numbers of {kind}, expected one of {', '.join(_FLOATS)}")
         name = _FLOATS[kind]
-        dtype = np.dtype(f"{self._order}{'u2' if name == _BFLOAT16 else name}")
-        if key not in self._storages:
-            self._storages[key] = self._read(f"data/{key}")
-        data = self._storages[key]
+        return name if name == _BFLOAT16 else np.dtype(name).name
+
+    def array(self, tensor: Tensor) -> Array:
+        """Return a copy of a tensor's numbers; bfloat16 becomes float32."""
+        kind, (_, key) = self.kind_of(tensor), _storage(tensor.storage)
+        self.kinds.add(kind)
+        words = np.dtype(np.uint16 if kind == _BFLOAT16 else kind)
+        dtype = words.newbyteorder(self._order)
+        place = f"{tensor.folder}/{key}"
+        if place not in self._storages:
+            self._storages[place] = self._read(place)
+        data = self._storages[place]
         room = len(data) // dtype.itemsize
         _check_place(tensor, room)
         self._budget.take(math.prod(tensor.shape) * 8, "its tensors")
         numbers = np.frombuffer(data, dtype, room)[tensor.offset :]
         strides = [stride * dtype.itemsize for stride in tensor.strides]
         view = np.lib.stride_tricks.as_strided(numbers, tensor.shape, strides)
-        if name != _BFLOAT16:
+        if kind != _BFLOAT16:
             return view.astype(dtype.newbyteorder("="))
-        wide: Array = np.left_shift(view, 16, dtype=np.uint32).view(np.float32)
-        return wide
+        return widened(view)
 
     def _check_entries(self) -> None:
-        if any(name.endswith("/constants.pkl") for name in self._entries):
-            raise ValueError(
-                "it is TorchScript, a file of torch.jit.save: write its state dict, "
-                "torch.save(torch.jit.load(path).state_dict(), path), and read that"
-            )
+        code = f"{self._root}code/"
         for name, entry in self._entries.items():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            if self.is_script and name.startswith(code):
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{name!r} is compressed by a method of its own")
+            elif (
+                entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
+            ):
                 raise ValueError(f"{name!r} is compressed, which torch.save never does")
 
     def _read(self, name: str) -> bytes:
@@ -107,7 +140,8 @@ class Archive:
             raise ValueError(f"the archive has no {name!r}")
         self._budget.take(entry.file_size, "its entries")
         try:
-            return self._zip.read(entry)
+            with self._zip.open(entry) as file:
+                return file.read(entry.file_size)  # what is deflated may hold much more
         except Exception as error:  # zipfile raises various types for malformed files
             raise ValueError(f"the archive's {name!r} cannot be read: {error}") from None
 

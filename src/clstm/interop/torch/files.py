@@ -1,7 +1,8 @@
-"""Files of `torch.save`: written by PyTorch, and read without it and without running anything."""
+"""PyTorch's files: written by it, and read without it and without running anything."""
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,16 @@ from ...layout import Array
 from ...lstm import LSTM as Model
 from ...names import FIRST
 from ...parameters import listed
+from ...sequential import Sequential
 from .. import torch_names
 from ..budget import Budget
 from ..errors import naming
+from ..half import noted
+from . import modules, script
 from .archive import Archive
 from .convert import import_torch, to_torch
+from .pickled import Pickled, is_module, tensors_of
 from .pickles import Object, Symbol, Tensor
-
-_MODULES = ("torch.nn.modules.rnn.LSTM", "torch.nn.modules.rnn.LSTMCell")
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def save(lstm: Model, path: str | os.PathLike[str]) -> None:
@@ -51,11 +53,11 @@ def load(
     key: str | None = None,
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
-) -> Model:
-    """Read a file of `torch.save`: a state dict, or a whole `torch.nn.LSTM` or `LSTMCell`.
+) -> Model | Sequential:
+    """Read a file of `torch.save` or `torch.jit.save`: a state dict, a whole module, TorchScript.
 
     PyTorch is not needed, and nothing in the file is run: its pickle is only interpreted as far as
-    it describes tensors.
+    it describes tensors and modules, and TorchScript's code as far as it says what becomes of x.
 
     Parameters
     ----------
@@ -63,34 +65,55 @@ def load(
         In the format of PyTorch 1.6 and later, with numbers of float16, bfloat16, float32 or
         float64.
     head, prefix : str, optional
-        As in `from_torch`. Without a prefix the file must hold one LSTM; the only linear layer
-        that takes what the LSTM gives becomes the head. Weights say nothing else about what is
-        computed: all other names stand in ``notes["not_read"]``. A GRU or RNN is another layer;
-        its shapes tell it apart.
+        As in `from_torch`: the weights of one LSTM are read by their names, and of one linear
+        layer, whatever the file says about the rest. Of a state dict without a prefix, the file
+        must hold one LSTM; the only linear layer that takes what the LSTM gives becomes the head.
+        Weights say nothing else about what is computed: all other names stand in
+        ``notes["not_read"]``. A GRU or RNN is another layer; its shapes tell it apart.
     key : str, optional
-        Of a checkpoint, the place of the state dict: ``"model.state_dict"``. By default the only
-        mapping at any depth that has the names of an LSTM.
+        Of a checkpoint, the place of the state dict or module: ``"model.state_dict"``. By default
+        the only mapping at any depth that has the names of an LSTM.
     batch_first, dtype
-        As in `from_torch`; float16 and bfloat16 become float32 by default.
+        As in `from_torch`; by default what a module or TorchScript says. float16 and bfloat16
+        become float32 by default, and stand in ``notes["stored_as"]``.
+
+    Returns
+    -------
+    LSTM or Sequential
+        A whole module is an `nn.LSTM`, an `nn.LSTMCell`, or an `nn.Sequential` of Embedding,
+        Linear, Dropout, Tanh, Sigmoid, ReLU, ELU and Softmax that ends with an LSTM. TorchScript is
+        any module whose `forward` sends x through such layers, in whatever classes; also y at the
+        last step, h of the last layer, sums with what an LSTM takes, products with numbers, and
+        initial states that are zeros or parameters.
 
     Raises
     ------
     ValueError
-        For any other file, and as `from_torch` does; the message names the file.
+        For any other file, and as `from_torch` does; the message names the file, and of
+        TorchScript the line of its code.
     OSError
         If it cannot be read.
     """
     budget = Budget.of(path)
     with open(path, "rb") as file, naming(path, ArithmeticError, MemoryError):
         with Archive(file, budget) as archive:
-            tensors, first = _named(_chosen(archive.content(), key))
+            by_name = prefix is not None or head is not None
+            if archive.is_script and not by_name and key is None:
+                options = {"batch_first": batch_first, "dtype": dtype}
+                return noted(script.model_of(archive, budget, options), archive.kinds)
+            content = _chosen(archive.content(), key)
+            if is_module(content) and not archive.is_script and not by_name:
+                tree = Pickled(content, partial(_array, archive))
+                return noted(modules.model_of(tree, batch_first, dtype), archive.kinds)
+            tensors = _named(content, archive.is_script)
             found = torch_names.find({n: _shape(t) for n, t in tensors.items()}, prefix, head)
             arrays = {name: _array(archive, name, tensors[name]) for name in found.names}
         if dtype is None:
             _check_one_dtype(arrays)
-        chosen = first if batch_first is None else batch_first
-        model = torch_names.read(arrays, found.prefix, found.head, batch_first=chosen, dtype=dtype)
-        return torch_names.note_others(model, found.others)
+        model = torch_names.read(
+            arrays, found.prefix, found.head, batch_first=bool(batch_first), dtype=dtype
+        )
+        return noted(torch_names.note_others(model, found.others), archive.kinds)
 
 
 def _chosen(content: Any, key: str | None) -> Any:
@@ -133,26 +156,20 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _named(content: Any) -> tuple[Mapping[str, Any], bool]:
-    """Return what a file holds by name, and whether sequences are (B, T, .)."""
-    if isinstance(content, dict):
-        if any(not isinstance(name, str) for name in content):
-            raise ValueError("it is not a state dict: some keys are not strings")
-        return content, False
-    if not isinstance(content, Object) or content.maker not in _MODULES:
+def _named(content: Any, is_script: bool) -> Mapping[str, Any]:
+    """Return what a file holds by name."""
+    if is_script and isinstance(content, Object):
+        return script.tensors_of(content)
+    if is_module(content):
+        return tensors_of(content)
+    if not isinstance(content, dict):
         raise ValueError(
-            f"it holds {_kind(content)}, expected model.state_dict() alone, or a torch.nn.LSTM"
+            f"it holds {_kind(content)}, expected model.state_dict() alone, a torch.nn.LSTM, or an "
+            f"nn.Sequential that ends with one: {modules.SAVE_INSTEAD}"
         )
-    module = content.state
-    if not content.is_instance or not isinstance(module, dict):
-        raise ValueError(f"it calls {content.maker}, which would draw weights: it holds none")
-    if hooks := [name for name in _HOOKS if module.get(name)]:
-        raise ValueError(f"its module has {hooks[0]}: write its state dict, which has none")
-    tensors = module.get("_parameters")
-    if not isinstance(tensors, dict) or any(not isinstance(name, str) for name in tensors):
-        raise ValueError(f"it holds a {content.maker} without parameters")
-    given = {name: value for name, value in tensors.items() if value is not None}
-    return given, module.get("batch_first") is True
+    if any(not isinstance(name, str) for name in content):
+        raise ValueError("it is not a state dict: some keys are not strings")
+    return content
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The pickle in a file of `torch.save`, interpreted: nothing is imported, looked up or called.
+"""The pickle in a file of PyTorch, interpreted: nothing is imported, looked up or called.
 
 A pickle is a program for a stack machine that names functions and calls them. Here a name stays a
 `Symbol` and a call an `Object` with its arguments. Tensors alone are understood, from the functions
@@ -39,6 +39,7 @@ class Tensor:
     offset: Any
     shape: Any
     strides: Any
+    folder: str = "data"
 
 
 class _Key:

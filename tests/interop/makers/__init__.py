@@ -1,0 +1,1 @@
+"""Makers of the sample files in `samples/`: by the real programs, or in their documented layout."""
