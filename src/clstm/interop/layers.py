@@ -89,7 +89,7 @@ def as_model(
 
 
 def merged(layers: Sequence[Any]) -> list[Any]:
-    """Return layers with a bias or an activation that stands alone as part of the `Dense` before."""
+    """Return layers with a bias or an activation that stands alone in the `Dense` before it."""
     chain: list[Any] = []
     for layer in layers:
         below = chain[-1] if chain else None

@@ -20,7 +20,13 @@ from .module import LSTM
 # Methods that decide what a call computes; a subclass may have others of its own.
 _CALL = ("__call__", "_call_impl", "forward", "permute_hidden", "_update_flat_weights")
 _KNOWN_HOOKS = (WeightNorm, SpectralNorm, BasePruningMethod)
-_BASES: tuple[type[torch.nn.Module], ...] = (torch.nn.LSTM, torch.nn.LSTMCell, torch.nn.Linear)
+_BASES: tuple[type[torch.nn.Module], ...] = (
+    *(torch.nn.LSTM, torch.nn.LSTMCell, torch.nn.Linear, torch.nn.Embedding, torch.nn.Sequential),
+    *(torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.ReLU, torch.nn.ELU, torch.nn.Softmax),
+    *(torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d),
+    *(torch.nn.AlphaDropout, torch.nn.FeatureAlphaDropout, torch.nn.Identity),
+    torch.nn.DataParallel,
+)
 
 
 def weights_of(module: torch.nn.Module, names: Iterable[str], what: str) -> dict[str, Any]:
@@ -28,7 +34,7 @@ def weights_of(module: torch.nn.Module, names: Iterable[str], what: str) -> dict
 
     Parameters
     ----------
-    module : torch.nn.LSTM, torch.nn.LSTMCell or torch.nn.Linear
+    module : torch.nn.LSTM, torch.nn.LSTMCell, torch.nn.Linear or torch.nn.Embedding
     names : iterable of str
         Of the weights, in the order in which a call reads them.
     what : str
@@ -39,8 +45,7 @@ def weights_of(module: torch.nn.Module, names: Iterable[str], what: str) -> dict
     ValueError
         If the module may compute something else than its class in PyTorch.
     """
-    _check_call(module, what)
-    _check_hooks(module, what)
+    check(module, what)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         twin = _twin(module)
         for hook in twin._forward_pre_hooks.values():
@@ -49,6 +54,17 @@ def weights_of(module: torch.nn.Module, names: Iterable[str], what: str) -> dict
             twin._update_flat_weights()
             return dict(zip(names, twin._flat_weights, strict=True))
         return {name: getattr(twin, name) for name in names}
+
+
+def base_of(module: torch.nn.Module) -> type[torch.nn.Module] | None:
+    """Return the class of PyTorch that a module is one of, None if it is none that is known."""
+    return next((base for base in _BASES if isinstance(module, base)), None)
+
+
+def check(module: torch.nn.Module, what: str) -> None:
+    """Raise ValueError if the module may compute something else than its class in PyTorch."""
+    _check_call(module, what)
+    _check_hooks(module, what)
 
 
 def _twin(module: torch.nn.Module) -> torch.nn.Module:
@@ -69,7 +85,8 @@ def _twin(module: torch.nn.Module) -> torch.nn.Module:
 
 def _check_call(module: torch.nn.Module, what: str) -> None:
     """Raise if the class or the object has another `forward` than PyTorch's."""
-    base = next(base for base in _BASES if isinstance(module, base))
+    base = base_of(module)
+    assert base is not None
     kinds = (base, LSTM) if base is torch.nn.LSTM else (base,)
     for name in _CALL:
         known = [getattr(kind, name, None) for kind in kinds]

@@ -1,15 +1,20 @@
 """Models from and to `torch.nn.LSTM`, and from `torch.nn.LSTMCell` and state dicts."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ...layers import Dense
 from ...layout import Array
 from ...lstm import LSTM as Model
 from ...names import locate
+from ...sequential import Sequential
 from .. import torch_names
+from ..budget import Budget
+from ..half import noted
 from ..layers import require_plain
 
 _HEAD = "head: "  # prefix of a Linear's parameters in messages; no state dict has it
@@ -35,13 +40,15 @@ def from_torch(
     prefix: str = "",
     batch_first: bool | None = None,
     dtype: DTypeLike | None = None,
-) -> Model:
+) -> Model | Sequential:
     """Return a model with the weights of a PyTorch one: copies, with both biases added up.
 
     Parameters
     ----------
-    source : torch.nn.LSTM, torch.nn.LSTMCell, or mapping from name to tensor or array
-        A module gives the weights that its next call computes with, also those that
+    source : module, or mapping from name to tensor or array
+        A `torch.nn.LSTM` or `torch.nn.LSTMCell`; a `torch.nn.Sequential` of Embedding, Linear,
+        Dropout, Tanh, Sigmoid, ReLU, ELU and Softmax that ends with an LSTM; or TorchScript, as
+        `load` reads it from a file. A module gives the weights that its next call computes with, also those that
         normalisation, pruning or parametrizations compute; it stays unchanged. A mapping is a state
         dict, of an LSTM, an LSTMCell or a model of ours; its names and shapes give the options.
     head : torch.nn.Linear or str, optional
@@ -58,7 +65,7 @@ def from_torch(
 
     Returns
     -------
-    LSTM
+    LSTM or Sequential
         A module's `dropout` is not part of it: that is an argument of `LSTM.record`.
 
     Raises
@@ -81,6 +88,10 @@ def from_torch(
     LSTM(input_size=3, hidden_size=8, output_size=1)
     """
     torch = import_torch()
+    if isinstance(source, (torch.nn.Sequential, torch.nn.DataParallel, torch.jit.ScriptModule)):
+        if prefix:
+            raise ValueError("prefix is for state dicts: give the module's state_dict()")
+        return _from_modules(torch, source, head, batch_first, dtype)
     tensors, first = tensors_of(torch, source)
     prefix, place = locate(tensors, prefix, head if isinstance(head, str) else None)
     starts = (prefix,) if place is None else (prefix, place)
@@ -88,11 +99,41 @@ def from_torch(
     if head is not None and place is None:
         taken |= {f"{_HEAD}{name}": value for name, value in _linear(torch, head).items()}
         place = _HEAD
-    arrays = {name: _array(torch, name, value) for name, value in taken.items()}
+    arrays = {name: array_of_tensor(torch, name, value) for name, value in taken.items()}
     if dtype is None:
         _check_one_dtype(arrays)
     first = first if batch_first is None else batch_first
     return torch_names.read(arrays, prefix, place, batch_first=first, dtype=dtype)
+
+
+def _from_modules(
+    torch: Any, source: Any, head: Any, batch_first: bool | None, dtype: DTypeLike | None
+) -> Model | Sequential:
+    """Return a module that holds others as a model, with a linear layer behind it."""
+    if isinstance(source, torch.jit.ScriptModule):
+        if head is not None:
+            raise ValueError("head is for an LSTM and for state dicts: TorchScript says all of it")
+        return _from_script(torch, source, {"batch_first": batch_first, "dtype": dtype})
+    from . import modules
+    from .live import Live  # late: it imports PyTorch
+
+    more = []
+    if head is not None:
+        linear = {name: array_of_tensor(torch, name, t) for name, t in _linear(torch, head).items()}
+        more = [Dense(linear["weight"].copy(), linear["bias"].copy() if "bias" in linear else None)]
+    return modules.model_of(Live(source), batch_first, dtype, more)
+
+
+def _from_script(torch: Any, source: Any, options: dict[str, Any]) -> Model | Sequential:
+    """Return what TorchScript computes, by the file that PyTorch writes of it."""
+    from . import script
+    from .archive import Archive
+
+    buffer = io.BytesIO()
+    torch.jit.save(source, buffer)
+    budget = Budget(buffer.tell())
+    with Archive(buffer, budget) as archive:
+        return noted(script.model_of(archive, budget, options), archive.kinds)
 
 
 def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
@@ -117,8 +158,6 @@ def _hint(torch: Any, value: Any) -> str:
     """Return what to give instead of what PyTorch has made of a float module."""
     if "quantized" in _kind(value) or isinstance(value, torch.ScriptObject):
         return "; quantised weights are not supported: give the float module it was made from"
-    if isinstance(value, torch.jit.ScriptModule):
-        return "; of TorchScript give its state_dict()"
     return ""
 
 
@@ -145,7 +184,7 @@ def _weights_of(module: Any, names: Sequence[str], what: str) -> dict[str, Any]:
     return weights_of(module, names, what)
 
 
-def _array(torch: Any, name: str, value: Any) -> Array:
+def array_of_tensor(torch: Any, name: str, value: Any) -> Array:
     """Return a tensor's own memory as an array, or the array itself."""
     if isinstance(value, np.ndarray):
         return value
