@@ -117,7 +117,7 @@ def checkpoints() -> Iterator[Sample]:
     rest = {"epoch": 3, "optimizer": adam.state_dict(), "loss": torch.tensor(0.5)}
     content = {"model": {"weights": model.state_dict()}} | rest
     yield of_saved("checkpoint", content, model, numbers(5, 2, 3), True)
-    content |= {"ema": average.state_dict()}
+    content = content | {"ema": average.state_dict()}
     x = numbers(5, 2, 3)
     yield of_saved("checkpoint_of_two", content, average, x, True, key="ema")
     pair = nn.ModuleDict({"encoder": model, "decoder": average})

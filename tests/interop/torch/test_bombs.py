@@ -2,75 +2,35 @@
 
 import io
 import pickle
+import re
 import struct
 import zipfile
 
 import numpy as np
 import pytest
 
+import clstm
 from clstm.interop import torch as interop
 from tests.interop.bombs import CALLED, GOOD, assert_bounded, needs_fork
+from tests.interop.torch.pickles import (
+    LSTM,
+    NUMBERS,
+    START,
+    archive,
+    call,
+    integer,
+    sequence,
+    state,
+    storage,
+    symbol,
+    tensor,
+    text,
+)
+from tests.interop.torch.scripts import GOOD_CODE, HEAD, WEIGHTS, forward, module, script
 
 pytestmark = needs_fork
 
 MANY = 400_000
-START = b"\x80\x02"
-
-
-def text(value):
-    data = value.encode("utf-8", "surrogatepass")
-    return b"X" + struct.pack("<I", len(data)) + data
-
-
-def integer(value):
-    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-    if len(data) < 256:
-        return b"\x8a" + bytes([len(data)]) + data
-    return b"\x8b" + struct.pack("<i", len(data)) + data
-
-
-def symbol(module, name):
-    return f"c{module}\n{name}\n".encode()
-
-
-def sequence(*items):
-    return b"(" + b"".join(items) + b"t"
-
-
-def call(module, name, *arguments):
-    return symbol(module, name) + sequence(*arguments) + b"R"
-
-
-def state(entries):
-    return b"}(" + b"".join(text(name) + value for name, value in entries.items()) + b"u"
-
-
-def storage(key="0", count=4, kind="FloatStorage"):
-    parts = (text("storage"), symbol("torch", kind), text(key), text("cpu"), integer(count))
-    return sequence(*parts) + b"Q"
-
-
-def tensor(shape, strides=None, offset=0, source=None):
-    if strides is None:
-        strides = [int(np.prod(shape[k + 1 :])) for k in range(len(shape))]
-    axes = [sequence(*map(integer, sizes)) for sizes in (shape, strides)]
-    own = storage() if source is None else source
-    rest = (b"\x89", call("collections", "OrderedDict"))
-    return call("torch._utils", "_rebuild_tensor_v2", own, integer(offset), *axes, *rest)
-
-
-LSTM = {"weight_ih_l0": tensor((4, 1)), "weight_hh_l0": tensor((4, 1))}
-NUMBERS = {"a/data/0": bytes(16)}
-
-
-def archive(content, entries=None):
-    """A file of `torch.save` with this pickle; further entries replace the numbers."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("a/data.pkl", START + content + b".")
-        for name, data in (NUMBERS if entries is None else entries).items():
-            file.writestr(name, data)
-    return buffer.getvalue()
 
 
 def calls(folder):
@@ -243,3 +203,272 @@ def check_mutations(path, count):
             assert str(path) in str(error)
             refused += 1
     assert count // 4 < refused < count
+
+
+# ---- TorchScript ----
+
+
+def codes():
+    """Code that is large, deep, without an end, or none."""
+    n = 100_000
+    calls = "".join(
+        f"def f{k}(x: Tensor) -> Tensor:\n  a = __torch__.f{k - 1}(x, )\n"
+        f"  return __torch__.f{k - 1}(a, )\n"
+        for k in range(1, 60)
+    )
+    return {
+        "lines": "a\n" * n,
+        "a list": f"x = {'a,' * n}\n",
+        "numbers": f"x = {'1,' * n}\n",
+        "signs": f"x = {'-' * n}1\n",
+        "nots": f"x = {'not ' * n}1\n",
+        "brackets": "x = " + "(" * n,
+        "lists": f"x = {'[' * 90}1{']' * 90}\n" * 1000,
+        "attributes": f"x = a{'.a' * n}\n",
+        "parts": f"x = a{'[0]' * n}\n",
+        "calls of results": f"x = a{'()' * n}\n",
+        "powers": f"x = {'9**' * n}9\n",
+        "shifts": "x = 1 << 10 ** 10\n",
+        "functions without names": f"x = {'lambda: ' * n}1\n",
+        "a long integer": f"x = {'9' * n}\n",
+        "a long hexadecimal": f"x = 0x{'f' * n}\n",
+        "a long text": f"x = '{'x' * n}'\n",
+        "escapes": "x = '" + "\\d" * n + "'\n",
+        "names of characters": "x = '" + "\\N{DIGIT ONE}" * 9000 + "'\n",
+        "formatted text": "x = " + "f'{a}'" * n + "\n",
+        "conditions": "if a:\n pass\n" + "elif a:\n pass\n" * 20_000,
+        "indentation": "".join(" " * k + "if a:\n" for k in range(1000)),
+        "classes": "class M(Module):\n  a = 1\n" * 20_000,
+        "decorators": "@a\n" * n + "def f(): pass\n",
+        "zeros": b"\0" * n,
+        "no UTF-8": b"\xff\xfe" * n,
+        "a mark of order": b"\xef\xbb\xbf" + GOOD_CODE.encode(),
+        "nothing": "",
+        "blanks": " " * (1 << 20),
+        "ends of lines": "\r" * (1 << 20),
+        "calls of calls": calls + "def f0(x: Tensor) -> Tensor:\n  return x\n"
+        + forward("y = __torch__.f59(y, )"),
+        "a call of itself": HEAD + "  def forward(self, x: Tensor):\n    self.forward(x)\n",
+        "many arguments": HEAD + f"  def forward(self{', x: Tensor' * 9000}): return x\n",
+        "many other arguments": "def f(" + ",".join(f"a{k}=1" for k in range(3000))
+        + "):\n  return a0\n" + forward(*["__torch__.f()"] * 2000),
+    }  # fmt: skip
+
+
+def statements():
+    """Code in whose `forward` values grow."""
+    lines = {
+        "layers": ["y = torch.relu(y)"] * 2000,
+        "layers that are kept": [f"y{k + 1} = torch.relu(y{k})" for k in range(-1, 2000)],
+        "no layers": ["y = torch.dropout(y, 0.5, False)"] * 2000,
+        "doubled lists": ["a = [1]", *["a = [a, a]"] * 200, "y = torch.view(y, a)"],
+        "doubled parts": ["y = torch.cat([y, y], 2)"] * 200,
+        "doubled sizes": ["a = torch.size(y, 0)", *["a = torch.mul(a, a)"] * 100],
+        "doubled numbers": ["a = 3", *["a = torch.mul(a, a)"] * 100, "y = torch.mul(y, a)"],
+        "doubled texts": ["a = 'aa'", *["a = torch.add(a, a)"] * 100],
+        "doubled sums": ["y = torch.add(y, y)"] * 100,
+        "axes": ["y = torch.unsqueeze(y, 0)"] * 3000,
+        "a view": [f"y = torch.view(y, [{'1, ' * 9000}])"],
+        "an order": [f"y = torch.permute(y, [{'0, ' * 9000}])"],
+        "many parts": [f"y = torch.cat([{'y, ' * 9000}], 2)"],
+        "a gain of infinity": ["y = torch.mul(y, 1e999)"],
+        "a large gain": [f"y = torch.mul(y, 0x{'f' * 9000})"],
+        "a division by nothing": ["y = torch.div(y, 0)"],
+        "a floor of nothing": ["a = torch.floordiv(1, 0)"],
+        "a large axis": [f"y = torch.select(y, 0x{'f' * 9000}, 0)"],
+        "a large index": [f"y = torch.select(y, 0, 0x{'f' * 9000})"],
+        "a large end": [f"y = torch.slice(y, 2, 0, 0x{'f' * 9000})"],
+        "weights": ["y = torch.linear(y, self.w)"] * 500,
+        "LSTMs": [
+            "y, h, c = torch.lstm(y, [_0, _0], [self.w, self.r], False, 1, 0., False, False, False)"
+        ] * 500,
+        "layers of an LSTM": [
+            "y, h, c = torch.lstm(x, [_0, _0], [self.w, self.r], False, 1000000000, 0., False, "
+            "False, False)"
+        ],
+        "lists of weights": ["a = self.many"] * 2000,
+        "an unknown constant": ["y = torch.mul(y, CONSTANTS.c0)"],
+        "a far constant": ["y = torch.mul(y, CONSTANTS.c99999999999)"],
+        "a module as a number": ["y = torch.mul(y, self)"],
+        "a loop": ["for k in range(1000000000):", "  y = torch.relu(y)"],
+        "no end": ["while True:", "  pass"],
+        "an import": ["import os"],
+        "a product": ["a = 9 ** 9 ** 9"],
+        "a list of a range": ["a = [k for k in range(1000000000)]"],
+        "an exception": ["ops.prim.RaiseException('" + "x" * 9000 + "')"],
+        "a lower class": ["y = (self.__class__).__subclasses__(y, )"],
+        "a name of Python": ["y = getattr(self, '__class__')"],
+        "an unknown function": ["y = __import__('os')"],
+        "another entry": ["y = __torch__.other.f(y, )"],
+    }  # fmt: skip
+    return {name: forward(*parts) for name, parts in lines.items()}
+
+
+def runs(folder):
+    """Code that Python would run to its end, and to an effect."""
+    touch = f"open({str(folder / CALLED)!r}, 'w')"
+    return {
+        "a call at the top": f"{touch}\n{GOOD_CODE}",
+        "a call in a class": f"class M(Module):\n  a = {touch}\n{GOOD_CODE.partition(chr(10))[2]}",
+        "a call in a default": GOOD_CODE.replace("x: Tensor", f"x: Tensor = {touch}"),
+        "a call in a type": GOOD_CODE.replace("x: Tensor", f"x: {touch}"),
+        "a call in forward": forward(touch),
+        "a call by exec": forward(f"exec({touch!r})"),
+    }
+
+
+def contents():
+    """Pickles beside good code, and archives."""
+    many = {f"a{k}": tensor((4, 1)) for k in range(2000)}
+    refs = WEIGHTS["w"] + b"q\0" + b"0](" + b"h\0" * 20_000 + b"e"
+    inner = module({"w": WEIGHTS["w"]}) + b"q\1" + b"0h\1"
+    constants = b"(" + b"N" * 100_000 + b"t"
+    return {
+        "many weights": script(GOOD_CODE, module(WEIGHTS | many)),
+        "a list of weights": script(
+            forward(*["a = self.many"] * 2000), module(WEIGHTS | {"many": refs})
+        ),
+        "a module in itself": script(
+            forward("a = self.m.m.m.m"), module(WEIGHTS | {"m": inner})
+        ),
+        "no module": script(GOOD_CODE, b"N"),
+        "a class without code": script(GOOD_CODE, module(WEIGHTS, "N")),
+        "no state": script(GOOD_CODE, symbol("__torch__", "M") + b")\x81"),
+        "a call of the class": script(GOOD_CODE, symbol("__torch__", "M") + b")R"),
+        "other attributes": script(GOOD_CODE, module({"w": b"N", "r": b"]"})),
+        "a large matrix": script(GOOD_CODE, module(WEIGHTS | {"w": tensor((2**40, 2**20))})),
+        "many constants": script(GOOD_CODE, constants=constants),
+        "no constants": script(forward("y = torch.mul(y, CONSTANTS.c0)"), constants=b"N"),
+        "a call in the constants": script(
+            forward("y = torch.mul(y, CONSTANTS.c0)"), constants=call("os", "abort") + b"\x85"
+        ),
+        "code that unpacks to much": script("#" * (200 << 20)),
+        "code of another method": script(GOOD_CODE, entries={"a/code/b.py": b"x"}).replace(
+            b"a/code/__torch__.py", b"a/code/__torch__.pz"
+        ),
+    }  # fmt: skip
+
+
+def test_scripts(tmp_path):
+    """Code is followed, never run, and bounded before it is parsed."""
+    texts = codes() | statements() | runs(tmp_path)
+    files = {name: script(code) for name, code in texts.items()} | contents()
+    files = {name: data for name, data in files.items() if len(data) <= 1 << 20}
+    assert len(files) >= 85
+    assert_bounded("torch", files | {GOOD: script(GOOD_CODE)}, tmp_path)
+
+
+# ---- Modules ----
+
+
+def nested(depth, inner):
+    """A Sequential in a Sequential, each with its inner one twice."""
+    begin = symbol("torch.nn.modules.container", "Sequential") + b")\x81"
+    names = (text("_modules"), text("0"), text("1"))
+    for _ in range(depth):
+        place = b"q\1" + names[1] + inner + b"q\2" + names[2] + b"h\2"
+        inner = begin + b"}" + names[0] + b"}(" + place.removeprefix(b"q\1") + b"usb"
+    return inner
+
+
+def pickled(kind, entries):
+    module_name, _, name = kind.rpartition(".")
+    return symbol(f"torch.nn.modules.{module_name}", name) + b")\x81" + state(entries) + b"b"
+
+
+def pickled_modules(folder):
+    """Modules that are many, deep, or say what their weights do not hold."""
+    sizes = {"input_size": integer(1), "hidden_size": integer(1), "num_layers": integer(1)}
+    sizes |= {"bidirectional": b"\x89", "batch_first": b"\x89"}
+    lstm = pickled("rnn.LSTM", {"_parameters": state(LSTM)} | sizes)
+    tanh = pickled("activation.Tanh", {})
+
+    def chain(parts):
+        return pickled("container.Sequential", {"_modules": state(parts)})
+
+    def with_sizes(**changed):
+        given = {"_parameters": state(LSTM)} | sizes | changed
+        return chain({"0": pickled("rnn.LSTM", given)})
+
+    called = {name: chain({"0": value, "1": lstm}) for name, value in calls(folder).items()}
+    large = pickled("linear.Linear", {"_parameters": state({"weight": tensor((9**9, 1))})})
+    more = {
+        "large sizes": with_sizes(hidden_size=integer(10**9)),
+        "many layers": with_sizes(num_layers=integer(10**9)),
+        "another size": with_sizes(input_size=integer(2)),
+        "two directions": with_sizes(bidirectional=b"\x88"),
+        "no size": with_sizes(hidden_size=b"N"),
+        "many activations": chain({**{str(k): tanh for k in range(8000)}, "x": lstm}),
+        "an activation of many places": chain(
+            {"0": tanh + b"q\1", **{str(k): b"h\1" for k in range(1, 60_000)}, "x": lstm}
+        ),
+        "doubled": nested(35, tanh),
+        "deep": nested(300, lstm),
+        "no modules": pickled("container.Sequential", {"_modules": b"N"}),
+        "a list of modules": pickled("container.Sequential", {"_modules": b"]"}),
+        "numbers as modules": chain({"0": integer(7), "1": lstm}),
+        "names that are none": pickled("container.Sequential", {"_modules": b"}N" + lstm + b"s"}),
+        "no state": symbol("torch.nn.modules.container", "Sequential") + b")\x81",
+        "a call": symbol("torch.nn.modules.container", "Sequential") + b")R",
+        "parameters that are none": chain(
+            {"0": pickled("linear.Linear", {"_parameters": integer(1)}), "1": lstm}
+        ),
+        "a linear layer without a weight": chain({"0": pickled("linear.Linear", {}), "1": lstm}),
+        "a large linear layer": chain({"0": large, "1": lstm}),
+        "a hook": chain({"0": lstm, "_forward_hooks": tanh}),
+        "a forward of its own": chain(
+            {"0": pickled("activation.Tanh", {"forward": symbol("os", "abort")}), "1": lstm}
+        ),
+        "an unknown class": chain({"0": pickled("activation.Nothing", {}), "1": lstm}),
+        "a long place": chain({"x" * 400_000: tanh, "1": pickled("rnn.GRU", {})}),
+        "controls": chain({"\x1b[31m": pickled("rnn.GRU", {})}),
+        "itself": b"}q\0" + text("_modules") + b"h\0s0" + chain({"0": b"h\0"}),
+    }  # fmt: skip
+    good = chain({"0": tanh, "1": lstm})
+    counts = {f"{k} activations": {str(n): tanh for n in range(k)} for k in range(1, 12)}
+    more |= {name: chain(parts | {"x": lstm}) for name, parts in counts.items()}
+    return called | more, good
+
+
+def test_modules(tmp_path):
+    contents, good = pickled_modules(tmp_path)
+    files = {name: archive(content) for name, content in contents.items()}
+    files = {name: data for name, data in files.items() if len(data) <= 1 << 20}
+    assert_bounded("torch", files | {GOOD: archive(good)}, tmp_path)
+
+
+def test_mutated_scripts_and_modules(tmp_path):
+    """ValueError with the file's name, or a model that runs."""
+    check_other_mutations(tmp_path / "model.pt", 500)
+
+
+@pytest.mark.long
+def test_many_mutated_scripts_and_modules(tmp_path):
+    check_other_mutations(tmp_path / "model.pt", 50_000)
+
+
+def check_other_mutations(path, count):
+    """Half of them in a pickle or in code, by bytes; half in code, by words."""
+    rng, refused = np.random.default_rng(1), 0
+    _, good = pickled_modules(path.parent)
+    code = forward("y = torch.relu(torch.select(y, 0, -1))").encode()
+    words = [b"torch", b"y", b"x", b"h", b"c", b"self", b"0", b"1", b"-1", b"2", b"None", b"True"]
+    words += [b"_0", b"[y, y]", b"(y, h)", b"size", b"cat", b"view", b"add", b"mul", b"w", b"1e9"]
+    for _ in range(count):
+        changed = bytearray(good)
+        changed[int(rng.integers(len(good)))] = rng.choice([rng.integers(256), *b"}](t)RQbu.0N"])
+        first = archive(bytes(changed))
+        parts = re.split(rb"(\w+|\W)", code)
+        for _ in range(rng.integers(1, 4)):
+            parts[int(rng.integers(len(parts)))] = words[int(rng.integers(len(words)))]
+        for data in (first, script(b"".join(parts))):
+            path.write_bytes(data)
+            try:
+                model = clstm.load(path)
+            except ValueError as error:
+                assert str(path) in str(error)
+                refused += 1
+            else:
+                with np.errstate(all="ignore"):
+                    model(np.ones((3, model.input_size)))
+    assert count // 2 < refused < 2 * count

@@ -142,6 +142,16 @@ def scripted_module():
         return torch.jit.script(torch.nn.Sequential(torch.nn.LSTM(3, 4)))
 
 
+def before_an_lstm(module):
+    return torch.nn.Sequential(module, torch.nn.LSTM(3, 4))
+
+
+def hooked():
+    module = torch.nn.Tanh()
+    module.register_forward_hook(print)
+    return module
+
+
 def replaced(change):
     state = dict(pair()[0].state_dict())
     return state | {"weight_hh_l0": change(state["weight_hh_l0"])}
@@ -152,7 +162,23 @@ def replaced(change):
     [
         (lambda: torch.nn.GRU(3, 4), None, r"got torch\.nn\.modules\.rnn\.GRU"),
         (quantised, None, r"got torch\..*quantized\..*LSTM; quantised weights are not supported"),
-        (lambda: torch.nn.Sequential(torch.nn.LSTM(3, 4)), None, "a prefix"),
+        (lambda: torch.nn.ModuleDict({"a": torch.nn.LSTM(3, 4)}), None, "a prefix"),
+        (
+            lambda: torch.nn.Sequential(torch.nn.LSTM(3, 4), torch.nn.LSTM(4, 4)),
+            None,
+            r"0 is an LSTM before the last layer: it gives a tuple, .* torch\.jit\.script",
+        ),
+        (lambda: torch.nn.Sequential(torch.nn.Linear(3, 4)), None, "no LSTM, it is 0 .*Linear"),
+        (lambda: before_an_lstm(torch.nn.GELU()), None, r"0 is .*GELU, .* save its state_dict\(\)"),
+        (lambda: before_an_lstm(torch.nn.ELU(2.0)), None, "0 has alpha=2.0, expected 1"),
+        (lambda: before_an_lstm(torch.nn.Softmax(1)), None, "0 has dim=1, expected -1 or 2"),
+        (
+            lambda: before_an_lstm(torch.nn.Embedding(4, 3, max_norm=1.0)),
+            None,
+            "0 has max_norm, by which a call changes its weight",
+        ),
+        (lambda: before_an_lstm(hooked()), None, "0 has the forward hook print"),
+        (lambda: before_an_lstm(torch.nn.Linear(3, 3).double()), None, "1.weight_ih_l0 has dtype"),
         (lambda: [1], None, "got list"),
         (lambda: quantised().state_dict(), None, "ScriptObject, .* quantised weights are not supp"),
         (
@@ -160,7 +186,7 @@ def replaced(change):
             quantised_head,
             r"head .* got .*quantized.*Linear; quantised",
         ),
-        (scripted_module, None, r"RecursiveScriptModule; of TorchScript give its state_dict\(\)"),
+        (scripted_module, lambda: torch.nn.Linear(4, 1), "head is for an LSTM and for state dicts"),
         (
             lambda: replaced(torch.Tensor.to_sparse),
             None,
@@ -185,6 +211,87 @@ def replaced(change):
 def test_refusals_name_the_tensor(source, head, message):
     with pytest.raises(ValueError, match=message):
         interop.from_torch(source(), None if head is None else head())
+
+
+# ---- Modules that hold others ----
+
+
+def sequential():
+    torch.manual_seed(0)
+    inner = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    parts = (torch.nn.Embedding(7, 3), torch.nn.Dropout(0.5), inner, torch.nn.Softmax(-1))
+    lstm = torch.nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True)
+    return torch.nn.Sequential(*parts, lstm, torch.nn.Identity()).eval()
+
+
+@pytest.mark.parametrize("kind", ["as it is", "accelerated", "parallel", "scripted", "normed"])
+def test_a_sequential(kind, tmp_path):
+    """A live module and its file."""
+    module, x = sequential(), torch.arange(10).reshape(2, 5) % 7
+    if kind == "accelerated":
+        module = interop.accelerate(module)
+    elif kind == "parallel":
+        module = torch.nn.DataParallel(module)
+    elif kind == "normed":
+        torch.nn.utils.parametrizations.weight_norm(module[2][0])
+    with torch.no_grad():
+        expected = module(x)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = torch.jit.script(module) if kind == "scripted" else module
+    models = [interop.from_torch(source)]
+    if kind not in ("normed", "scripted"):  # PyTorch pickles neither
+        torch.save(module, tmp_path / "model.pt")
+        models.append(clstm.load(tmp_path / "model.pt"))
+        named = clstm.load(
+            tmp_path / "model.pt", prefix="module.4." if kind == "parallel" else "4."
+        )
+        assert named.num_layers == 2 and named.input_size == 3
+    for model in models:
+        assert isinstance(model, clstm.Sequential) and model.batch_first
+        torch.testing.assert_close(torch.tensor(model(x.numpy())[0]), expected, atol=4e-6, rtol=0)
+
+
+def test_a_sequential_with_a_head_another_dtype_and_order():
+    module, head = sequential(), torch.nn.Linear(8, 2)
+    x = torch.arange(10).reshape(2, 5) % 7
+    model = interop.from_torch(module, head, batch_first=False, dtype=np.float64)
+    with torch.no_grad():
+        expected = head(module(x)[0]).double()
+    y = torch.tensor(model(x.T.numpy())[0]).transpose(0, 1)
+    torch.testing.assert_close(y, expected, atol=4e-6, rtol=0)
+    with pytest.raises(ValueError, match="prefix is for state dicts"):
+        interop.from_torch(module, prefix="4.")
+
+
+class Wrapper(torch.nn.Module):
+    """A class that no reader can know."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = torch.nn.LSTM(3, 4), torch.nn.Linear(4, 2)
+
+
+def test_a_class_that_is_not_known_is_read_by_names(tmp_path):
+    model = Wrapper()
+    torch.save(model, tmp_path / "model.pt")
+    words = (
+        r"it holds .*Wrapper, which .* save its state_dict\(\), .* torch\.jit\.script .* prefix="
+    )
+    with pytest.raises(ValueError, match=words):
+        clstm.load(tmp_path / "model.pt")
+    for options in ({"prefix": "rnn.", "head": "out."}, {"head": "out."}):
+        lstm = clstm.load(tmp_path / "model.pt", **options)
+        expected = interop.from_torch(model.rnn, model.out)
+        np.testing.assert_array_equal(lstm.parameters.flat, expected.parameters.flat)
+
+
+def test_a_module_whose_sizes_are_not_its_weights(tmp_path):
+    module = torch.nn.LSTM(3, 4)
+    module.hidden_size = 7
+    torch.save(module, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="the module has hidden_size=7, its weights 4"):
+        clstm.load(tmp_path / "model.pt")
 
 
 # ---- To PyTorch ----
@@ -338,14 +445,16 @@ def test_files_that_are_refused(write, message, tmp_path):
     assert len(str(error.value)) < 600
 
 
-def test_torchscript_is_read_by_its_state_dict(tmp_path):
-    module = torch.nn.LSTM(5, 7)
+def test_torchscript_that_was_traced_in_training_mode(tmp_path):
+    module = torch.nn.LSTM(5, 7, 2, dropout=0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.trace(module, torch.ones(2, 1, 5)).save(tmp_path / "script.pt")
-        state = torch.jit.load(tmp_path / "script.pt").state_dict()
-    torch.save(state, tmp_path / "state.pt")
-    assert_computes(interop.load(tmp_path / "state.pt"), module)
+        torch.jit.trace(module, torch.ones(2, 1, 5), check_trace=False).save(tmp_path / "a.pt")
+        torch.jit.script(module).save(tmp_path / "b.pt")
+    with pytest.raises(ValueError, match=r"a\.pt: .*training mode with dropout: .*model\.eval\(\)"):
+        interop.load(tmp_path / "a.pt")
+    assert_computes(interop.load(tmp_path / "a.pt", prefix=""), module.eval())
+    assert_computes(interop.load(tmp_path / "b.pt"), module.eval())  # its code asks for the mode
 
 
 def test_nothing_in_a_file_is_run(tmp_path):

@@ -48,9 +48,10 @@ def from_torch(
     source : module, or mapping from name to tensor or array
         A `torch.nn.LSTM` or `torch.nn.LSTMCell`; a `torch.nn.Sequential` of Embedding, Linear,
         Dropout, Tanh, Sigmoid, ReLU, ELU and Softmax that ends with an LSTM; or TorchScript, as
-        `load` reads it from a file. A module gives the weights that its next call computes with, also those that
-        normalisation, pruning or parametrizations compute; it stays unchanged. A mapping is a state
-        dict, of an LSTM, an LSTMCell or a model of ours; its names and shapes give the options.
+        `load` reads it from a file. A module gives the weights that its next call computes with,
+        also those that normalisation, pruning or parametrizations compute; it stays unchanged. A
+        mapping is a state dict, of an LSTM, an LSTMCell or a model of ours; its names and shapes
+        give the options.
     head : torch.nn.Linear or str, optional
         A linear layer after the LSTM, which becomes the readout; for a state dict also the prefix
         of its names: ``"decoder."`` for ``decoder.weight`` and ``decoder.bias``. If only one of the

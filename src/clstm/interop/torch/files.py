@@ -1,7 +1,7 @@
 """PyTorch's files: written by it, and read without it and without running anything."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,14 @@ from .. import torch_names
 from ..budget import Budget
 from ..errors import naming
 from ..half import noted
+from . import arrays as numpy_arrays
 from . import modules, script
 from .archive import Archive
 from .convert import import_torch, to_torch
 from .pickled import Pickled, is_module, tensors_of
 from .pickles import Object, Symbol, Tensor
+
+_DEEPEST = 100  # mappings in mappings
 
 
 def save(lstm: Model, path: str | os.PathLike[str]) -> None:
@@ -62,8 +65,8 @@ def load(
     Parameters
     ----------
     path : str or path
-        In the format of PyTorch 1.6 and later, with numbers of float16, bfloat16, float32 or
-        float64.
+        In the format of PyTorch 1.6 and later, with tensors or NumPy arrays of float16, bfloat16,
+        float32 or float64.
     head, prefix : str, optional
         As in `from_torch`: the weights of one LSTM are read by their names, and of one linear
         layer, whatever the file says about the rest. Of a state dict without a prefix, the file
@@ -103,11 +106,11 @@ def load(
                 return noted(script.model_of(archive, budget, options), archive.kinds)
             content = _chosen(archive.content(), key)
             if is_module(content) and not archive.is_script and not by_name:
-                tree = Pickled(content, partial(_array, archive))
+                tree = Pickled(content, partial(_array, archive, budget), budget)
                 return noted(modules.model_of(tree, batch_first, dtype), archive.kinds)
             tensors = _named(content, archive.is_script)
             found = torch_names.find({n: _shape(t) for n, t in tensors.items()}, prefix, head)
-            arrays = {name: _array(archive, name, tensors[name]) for name in found.names}
+            arrays = {name: _array(archive, budget, name, tensors[name]) for name in found.names}
         if dtype is None:
             _check_one_dtype(arrays)
         model = torch_names.read(
@@ -135,25 +138,37 @@ def _chosen(content: Any, key: str | None) -> Any:
 
 
 def _state_dicts(content: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each mapping with the names of an LSTM, and its place: ``model.state_dict``.
+    """Yield each mapping with the names of an LSTM, and its place: ``models.0.state_dict``.
 
     A mapping that a file holds in many places is looked at once.
     """
-    seen, waiting = {id(content)}, [("", content)]
+    seen: set[int] = {id(content)}
+    waiting: list[tuple[str, Any]] = [("", content)]
     while waiting:
         place, values = waiting.pop()
-        named = {n: _shape(v) for n, v in values.items() if isinstance(n, str) and _is_tensor(v)}
+        if place.count(".") > _DEEPEST:
+            raise ValueError("its mappings and lists are nested too deeply")
+        named = {}
+        if isinstance(values, dict):
+            named = {n: _shape(v) for n, v in _parts(values) if _is_tensor(v)}
         if any(FIRST.search(n) and torch_names.kind_of(named, n) == "LSTM" for n in named):
             yield place, values
             continue
-        for name, value in reversed(values.items()):
-            if isinstance(value, dict) and isinstance(name, str) and id(value) not in seen:
+        for name, value in reversed(list(_parts(values))):
+            if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
                 seen.add(id(value))
                 waiting.append((f"{place}.{name}" if place else name, value))
 
 
+def _parts(values: Any) -> Iterable[tuple[str, Any]]:
+    """Return what a mapping holds by strings, or a list or tuple by numbers."""
+    if isinstance(values, dict):
+        return ((name, value) for name, value in values.items() if isinstance(name, str))
+    return ((str(k), value) for k, value in enumerate(values))
+
+
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
+    return isinstance(value, Tensor) or numpy_arrays.is_array(value)
 
 
 def _named(content: Any, is_script: bool) -> Mapping[str, Any]:
@@ -179,14 +194,18 @@ def _kind(value: Any) -> str:
     return f"the name {value.name}" if isinstance(value, Symbol) else type(value).__name__
 
 
-def _array(archive: Archive, name: str, value: Any) -> Array:
-    if not isinstance(value, Tensor):
+def _array(archive: Archive, budget: Budget, name: str, value: Any) -> Array:
+    if not _is_tensor(value):
         raise ValueError(
             f"{name} is {_kind(value)}, expected a tensor. If the checkpoint holds more than a "
             "state dict, give the state dict to from_torch"
         )
     try:
-        return archive.array(value)
+        if isinstance(value, Tensor):
+            return archive.array(value)
+        array = numpy_arrays.numbers_of(value, budget)
+        archive.kinds.add(array.dtype.name)
+        return array
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -203,6 +222,8 @@ def _check_one_dtype(arrays: Mapping[str, Array]) -> None:
 
 def _shape(value: Any) -> tuple[int, ...]:
     """Return a tensor's shape as the file claims it; an empty one for what has none."""
-    shape = value.shape if isinstance(value, Tensor) else ()
+    shape: Any = ()
+    if _is_tensor(value):
+        shape = value.shape if isinstance(value, Tensor) else numpy_arrays.shape_of(value)
     fits = isinstance(shape, tuple) and len(shape) <= 2 and all(type(n) is int for n in shape)
     return shape if fits else ()

@@ -1,8 +1,8 @@
 """Whole modules of PyTorch, live ones and pickled ones, as layers: what each of them computes.
 
 A `Tree` says what a module is without calling it: an `nn.LSTM`, an `nn.LSTMCell`, or an
-`nn.Sequential` of known layers with an LSTM at the end. PyTorch's LSTM gives a tuple, which no other
-layer takes.
+`nn.Sequential` of known layers with an LSTM at the end. PyTorch's LSTM gives a tuple, which no
+other layer takes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...layout import Array
+from ..budget import Budget
 from .modules import KINDS, LSTM_KINDS
 from .pickles import Object, Tensor
 
@@ -19,12 +20,19 @@ class Pickled:
     content : Object
     read : callable
         Returns a tensor's numbers, given its name and place in the file.
+    budget : Budget
     """
 
     def __init__(
-        self, content: Object, read: Callable[[str, Any], Array], place: str = "", depth: int = 0
+        self,
+        content: Object,
+        read: Callable[[str, Any], Array],
+        budget: Budget,
+        place: str = "",
+        depth: int = 0,
     ) -> None:
         self._content, self._read, self._place, self._depth = content, read, place, depth
+        self._budget = budget
         self.kind = content.maker
 
     def option(self, name: str) -> Any:
@@ -52,7 +60,9 @@ class Pickled:
                 continue
             if not isinstance(value, Object):
                 raise ValueError(f"{start}{name} is no module")
-            found.append((name, Pickled(value, self._read, start + name, self._depth + 1)))
+            self._budget.layers()
+            inner = Pickled(value, self._read, self._budget, start + name, self._depth + 1)
+            found.append((name, inner))
         return found
 
     def check(self, place: str) -> None:

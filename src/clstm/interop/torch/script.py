@@ -5,6 +5,7 @@ what does not say it in a known way is refused with its place in the code.
 """
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,14 @@ from .script_ops import AXES, OPERATIONS, Given, Restart, flow_of
 from .script_values import FEATURES, FIRST, SECOND, UNKNOWN, Flow, State, Unknown, Weight
 
 _DEEPEST = 40  # calls in calls
+_FLOW, _LAYER = 500, 16  # bytes of a `Flow`, and for each layer of its chain
 _LISTS = ("torch.jit._pickle.restore_type_tag", "torch.jit._pickle.build_tensorlist")
+_MANGLED = re.compile(r"___torch_mangle_[0-9]+[.]")
+_REFUSED = re.compile(
+    r"__torch__[.]torch[.](ao[.])?nn[.](quantized[.].*|modules[.](conv|transformer)[.].*"
+    r"|modules[.](rnn[.](GRU|RNN)|activation[.]MultiheadAttention).*)"
+)
+_CASTS = {"int": int, "float": float, "bool": bool}
 _KEEP = ("annotate", "unchecked_cast", "unchecked_unwrap_optional")
 
 
@@ -46,7 +54,7 @@ class Module:
         return self._value(self.attributes[name], f"{self.place}.{name}" if self.place else name)
 
     def _value(self, value: Any, place: str) -> Any:
-        while isinstance(value, Object) and value.maker in _LISTS and value.arguments:
+        if isinstance(value, Object) and value.maker in _LISTS and value.arguments:
             value = value.arguments[0]
         if isinstance(value, Tensor):
             return Weight(place, value)
@@ -125,8 +133,11 @@ def tensors_of(content: Object) -> dict[str, Tensor]:
 def _as_model(result: Any, options: Mapping[str, Any]) -> LSTM | Sequential:
     """Return the model that gives what `forward` returns."""
     first, *rest = _leaves(result)
-    flow = flow_of(first)
-    chain = flow.settled()
+    try:
+        flow = flow_of(first)
+        chain = flow.settled()
+    except ValueError as error:
+        raise ValueError(f"the result of its forward: {error}") from None
     lstms = [layer for layer in chain if isinstance(layer, LSTM)]
     if not flow.time:
         raise ValueError("its forward computes no LSTM")
@@ -185,6 +196,7 @@ class Script:
         # A scripted LSTM has one for tensors, and one for packed sequences.
         name = "forward" if self._code.has(content.maker, "forward") else "forward__0"
         function = self._code.method(content.maker, name)
+        _check_kind(module)
         given: list[Any] = [module]
         parameters = function.args.args[1:]
         required = len(parameters) - len(function.args.defaults)
@@ -241,9 +253,12 @@ class Script:
     def attribute(self, module: Module, name: str) -> Any:
         """Return an attribute of a module, or a constant of its class."""
         try:
-            return module[name]
+            value = module[name]
         except KeyError:
             pass
+        else:
+            self.count(len(value) if isinstance(value, list) else 1)
+            return value
         try:
             return self._code.constant(module.content.maker, name)
         except KeyError:
@@ -253,6 +268,7 @@ class Script:
         self, module: Module, name: str, given: Sequence[Any], named: Mapping[str, Any]
     ) -> Any:
         """Return the result of a method of a module."""
+        _check_kind(module)
         function = self._code.method(module.content.maker, name)
         place = f"{_shown(module)}.{name}"
         return self._call(function, [module, *given], named, place)
@@ -265,9 +281,12 @@ class Script:
         if operation is None:
             raise ValueError(f"{name:.80} is none of the layers and operations that clstm knows")
         try:
-            return operation(Given(given, named, self._numbers, self._dtype))
+            result = operation(Given(given, named, self._numbers, self._dtype))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+        if isinstance(result, Flow):
+            self._budget.take(_FLOW + _LAYER * len(result.chain), "the layers in its code")
+        return result
 
     def _numbers(self, weight: Weight) -> Array:
         try:
@@ -277,9 +296,9 @@ class Script:
         self._budget.layers()
         return array
 
-    def count(self) -> None:
-        """Count a step."""
-        self._budget.count(1, "the number of steps in its code")
+    def count(self, number: int = 1) -> None:
+        """Count steps."""
+        self._budget.count(number, "the number of steps in its code")
 
 
 class Frame:
@@ -312,6 +331,8 @@ class Frame:
             return True, None if statement.value is None else self.value(statement.value)
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             self._assign(statement.targets[0], self.value(statement.value))
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            self._assign(statement.target, self.value(statement.value))
         elif isinstance(statement, ast.Expr):
             self.value(statement.value)
         elif isinstance(statement, ast.If):
@@ -326,6 +347,7 @@ class Frame:
         if type(test) is not bool:
             if not isinstance(test, Unknown):
                 raise ValueError("it decides by what is no condition")
+            self._script.count(len(statement.body) + len(statement.orelse))
             raising = [_raises(statement.body), _raises(statement.orelse)]
             if raising[0] == raising[1]:
                 raise ValueError("x decides what it computes")
@@ -344,6 +366,7 @@ class Frame:
             if len(value) == 3 and len(target.elts) == 2 and isinstance(value, list):
                 raise Restart(True, True)  # B, T = x.shape
             raise ValueError(f"it takes {len(target.elts)} of {len(value)} values")
+        self._script.count(len(value))
         for part, inner in zip(target.elts, value, strict=True):
             self._assign(part, inner)
 
@@ -371,6 +394,8 @@ class Frame:
                 return self._item(self.value(inner), self.value(index))
             case ast.Call(func=ast.Name(id=name), args=[*_, inner]) if name in _KEEP:
                 return self.value(inner)  # the type before it is no value
+            case ast.Call(func=ast.Name(id="uninitialized")):
+                return UNKNOWN  # what is returned before it gets a value
             case ast.Call(func=function, args=parts, keywords=named):
                 given = [self.value(part) for part in parts]
                 return self._call(function, given, {n.arg: self.value(n.value) for n in named})
@@ -423,8 +448,9 @@ class Frame:
             return self._script.call(known.name, given, named)
         if name == "getattr" and len(given) == 2 and isinstance(given[0], Module):
             return self._script.attribute(given[0], str(given[1]))
-        if name in ("int", "float", "bool") and len(given) == 1:
-            return given[0]
+        if name in _CASTS and len(given) == 1:
+            value = given[0]
+            return _CASTS[name](value) if type(value) in _CASTS.values() else value
         raise ValueError(f"it calls {name:.80}, which is no function that clstm knows")
 
 
@@ -437,6 +463,16 @@ def _raises(body: Sequence[ast.stmt]) -> bool:
         and part.value.func.attr == "RaiseException"
         for part in body
     )
+
+
+def _check_kind(module: Module) -> None:
+    """Refuse a layer of PyTorch by its name, before an operation in its code is refused."""
+    kind = _MANGLED.sub("", module.content.maker)
+    if _REFUSED.fullmatch(kind):
+        words = "quantised " if ".quantized." in kind else ""
+        place = f"{module.place:.80} is" if module.place else "it is"
+        name = kind.rpartition(".")[2]
+        raise ValueError(f"{place} a {words}{name:.80}, which clstm does not compute")
 
 
 def _shown(module: Module) -> str:

@@ -31,11 +31,13 @@ from .script_values import (
     permuted,
     place_of,
     reshaped,
+    shown,
     state_axes,
 )
 
 _FLOAT_TYPES = (6, 7)  # PyTorch's numbers of float32 and float64
 _INTEGER_TYPES = (3, 4)
+_MOST = 16  # axes, or parts of a sequence
 
 
 class Restart(Exception):
@@ -111,7 +113,7 @@ def _on_features(flow: Flow, size: Any) -> None:
     if not flow.axes or flow.axes[-1] != (FEATURES,):
         raise ValueError("it takes features that are not the last axis")
     if width not in (None, size):
-        raise ValueError(f"it takes {size!r:.20} features, and is given {width}")
+        raise ValueError(f"it takes {shown(size)} features, and is given {width}")
 
 
 def _embedding(given: Given) -> Flow:
@@ -261,7 +263,8 @@ def _multiply(given: Given) -> Any:
 
 def _product(first: int | Size, second: int | Size) -> Any:
     if isinstance(first, Size) and isinstance(second, Size):
-        return Size(first.labels + second.labels)
+        labels = first.labels + second.labels
+        return Size(labels) if len(labels) <= _MOST else UNKNOWN
     if isinstance(first, Size) or isinstance(second, Size):
         return second if first == 1 else first if second == 1 else UNKNOWN
     return first * second if abs(first) < HUGE and abs(second) < HUGE else UNKNOWN
@@ -321,7 +324,7 @@ def _model(given: Given, weights: Any, count: Any, both: Any) -> LSTM:
     if not isinstance(weights, list) or not all(isinstance(w, Weight) for w in weights):
         raise ValueError("the weights of its LSTM are no tensors of the file")
     if type(count) is not int or type(both) is not bool or not 0 < count <= len(weights):
-        raise ValueError(f"its LSTM has {count!r:.20} layers and {len(weights)} weights")
+        raise ValueError(f"its LSTM has {shown(count)} layers and {len(weights)} weights")
     parts = count * (1 + both)
     kinds = {
         2: ("weight_ih", "weight_hh"),
@@ -417,6 +420,8 @@ def _of(given: Given) -> Flow | State:
 
 def _with_axes(value: Flow | State, axes: Axes) -> Flow | State:
     """Return a view; an axis of features that a squeeze has removed comes back at the end."""
+    if len(axes) > _MOST:
+        raise ValueError(f"it makes {len(axes)} axes")
     if isinstance(value, State):
         return value.with_axes(axes)
     lost = not any(FEATURES in axis for axis in (*value.axes, *axes))
@@ -502,7 +507,7 @@ def _select_state(state: State, axis: tuple[str, ...], axes: Axes, index: Any) -
     sizes = state.sizes()
     length = _length(axis, sizes)
     if type(length) is not int or type(index) is not int or not -length <= index < length:
-        raise ValueError(f"it takes number {index!r:.20} of an axis of h or c")
+        raise ValueError(f"it takes number {shown(index)} of an axis of h or c")
     index %= length
     directions = sizes[DIRECTIONS] if DIRECTIONS in axis else 1
     assert isinstance(directions, int)
@@ -571,8 +576,8 @@ def _slice(given: Given) -> Any:
 def _concatenate(given: Given) -> Flow:
     """Return pieces of one sequence, joined in the axis of features."""
     parts = given.get(0, "tensors")
-    if not isinstance(parts, list) or not parts:
-        raise ValueError("it joins what is no list")
+    if not isinstance(parts, list) or not 0 < len(parts) <= _MOST:
+        raise ValueError("it joins what is no list, or a long one")
     flows = [flow_of(part) for part in parts]
     first, axis = flows[0], flows[0].axes[place_of(flows[0].axes, given.get(1, "dim", 0))]
     same = all(
@@ -587,6 +592,8 @@ def _concatenate(given: Given) -> Flow:
         for f in flows
         for piece in f.pieces
     )
+    if len(pieces) > _MOST:
+        raise ValueError(f"it joins {len(pieces)} parts of one sequence")
     return replace(first, pieces=pieces, memory=Memory())
 
 
@@ -621,11 +628,10 @@ def _expand(given: Given) -> Weight:
 
 def _repeat(given: Given) -> Weight:
     value, shape = given.get(0, "self"), given.get(1, "repeats")
-    known = isinstance(value, Weight) and isinstance(shape, list)
-    if known and len(value.shape) == len(shape) == 3:
-        first, _, last = shape
-        if first == last == 1:
-            return value
+    if not isinstance(value, Weight) or not isinstance(shape, list) or len(shape) != 3:
+        raise ValueError("it repeats what is no learned initial state")
+    if len(value.shape) == 3 and shape[0] == shape[2] == 1:
+        return value
     raise ValueError("it repeats what is no learned initial state (L D, 1, .)")
 
 
@@ -692,7 +698,8 @@ def _is_not(given: Given) -> Any:
 
 def _contains(given: Given) -> Any:
     values, value = given.get(0, "l"), given.get(1, "item")
-    if isinstance(values, list) and type(value) is int and all(type(v) is int for v in values):
+    short = isinstance(values, list) and len(values) <= _MOST
+    if short and type(value) is int and all(type(v) is int for v in values):
         return value in values
     return UNKNOWN
 
@@ -704,8 +711,8 @@ def _length_of(given: Given) -> Any:
 
 def _raise(given: Given) -> Any:
     message = given.get(0, "msg")
-    shown = f" {message!r:.200}" if isinstance(message, str) else ""
-    raise ValueError(f"its forward raises an error for every x{shown}")
+    words = f" {message[:200]!r}" if isinstance(message, str) else ""
+    raise ValueError(f"its forward raises an error for every x{words}")
 
 
 _LAYERS: dict[str, Callable[[Given], Any]] = {

@@ -3,12 +3,12 @@
 An axis is a tuple of labels, those of the axes that were merged to one; of one element it is empty.
 """
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ...layers import Last
-from ...layout import Array
 from ...lstm import LSTM
 from .pickles import Tensor
 
@@ -132,8 +132,8 @@ class Flow:
             half = width // 2
             if pieces == [Piece("last", 0, half), Piece("first", half, width)]:
                 return (*self.chain, Last(ends=True))
-        shown = ", ".join(f"{p.begin}:{p.end} of the {p.step} step(s)" for p in self.pieces)
-        raise ValueError(f"it takes the features {shown}: expected all steps, the last, or h")
+        parts = ", ".join(f"{p.begin}:{p.end} of the {p.step} step(s)" for p in self.pieces)
+        raise ValueError(f"it takes the features {parts}: expected all steps, the last, or h")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +194,7 @@ def state_axes(lstm: LSTM, batch: Axis) -> Axes:
 def place_of(axes: Sequence[Any], number: Any) -> int:
     """Return an axis's number from 0."""
     if type(number) is not int or not -len(axes) <= number < len(axes):
-        raise ValueError(f"axis {number!r:.80} is none of {len(axes)}")
+        raise ValueError(f"axis {shown(number)} is none of {len(axes)}")
     return number % len(axes)
 
 
@@ -202,7 +202,7 @@ def permuted(axes: Axes, order: Iterable[Any]) -> Axes:
     """Return axes in another order."""
     places = [place_of(axes, number) for number in order]
     if sorted(places) != list(range(len(axes))):
-        raise ValueError(f"the order {places!r:.80} of axes is no permutation of {len(axes)}")
+        raise ValueError(f"the order {shown(places)} of axes is no permutation of {len(axes)}")
     return tuple(axes[place] for place in places)
 
 
@@ -246,12 +246,12 @@ def _taken(
 
 
 def _no_view(shape: Sequence[Any]) -> ValueError:
-    shown = ", ".join(
-        " * ".join(size.labels) if isinstance(size, Size) else f"{size!r:.20}" for size in shape
+    sizes = (" * ".join(n.labels) if isinstance(n, Size) else shown(n) for n in shape[:20])
+    return ValueError(
+        f"the axes of the view ({', '.join(sizes)}) are not known, or fixed by tracing"
     )
-    return ValueError(f"the axes of the view ({shown:.200}) are not known, or fixed by tracing")
 
 
-def as_array(array: Array, transposed: bool) -> Array:
-    """Return a matrix as PyTorch's linear layers have it."""
-    return array.T if transposed else array
+def shown(value: Any) -> str:
+    """Return a value for a message, in few words: a list that holds another twice may be large."""
+    return reprlib.repr(value)
