@@ -17,8 +17,17 @@ pytestmark = pytest.mark.peers
 PART = 4  # every fourth sample
 
 
+def test_a_part_of_the_samples_made_anew(tmp_path):
+    assert_made_anew(0, tmp_path)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("first", range(PART))
-def test_samples_made_anew(first, tmp_path):
+def test_all_samples_made_anew(first, tmp_path):
+    assert_made_anew(first, tmp_path)
+
+
+def assert_made_anew(first, tmp_path):
     """The same model, and the same result of the program."""
     every = [sample for maker in makers.MAKERS for sample in maker.samples()]
     assert [sample.name for sample in every] == [line["file"] for line in read_index()]

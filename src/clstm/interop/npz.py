@@ -10,9 +10,11 @@ from numpy.typing import DTypeLike
 
 from ..layout import Array
 from ..lstm import LSTM
+from ..sequential import Sequential
 from . import torch_names
 from .budget import Budget
 from .errors import naming
+from .half import noted
 from .layers import require_plain
 
 _SUFFIX = ".npy"
@@ -64,7 +66,16 @@ def load(
         model = torch_names.read(
             arrays, found.prefix, found.head, batch_first=batch_first, dtype=dtype
         )
-        return torch_names.note_others(model, found.others)
+        kinds = {array.dtype.name for array in arrays.values()}
+        return noted(torch_names.note_others(model, found.others), kinds)
+
+
+def read(
+    path: str | os.PathLike[str], *, batch_first: bool = False, dtype: DTypeLike | None = None
+) -> Sequential:
+    """Read a file as `load` does, always as a Sequential."""
+    lstm = load(path, batch_first=batch_first, dtype=dtype)
+    return Sequential([lstm], batch_first=batch_first, notes=lstm.notes)
 
 
 def save(lstm: LSTM, path: str | os.PathLike[str], *, torch_names: bool = False) -> None:

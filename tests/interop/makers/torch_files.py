@@ -1,5 +1,6 @@
 """Files that PyTorch writes: state dicts, checkpoints, modules, TorchScript; safetensors, .npz."""
 
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ def samples() -> Iterator[Sample]:
     """Yield all samples of this file."""
     yield from state_dicts()
     yield from checkpoints()
+    yield from training_programs()
     yield from half_precision()
     yield from modules()
     yield from scripts()
@@ -122,6 +124,39 @@ def checkpoints() -> Iterator[Sample]:
     yield of_saved("checkpoint_of_two", content, average, x, True, key="ema")
     pair = nn.ModuleDict({"encoder": model, "decoder": average})
     yield of_saved("two_lstms", pair.state_dict(), average, x, True, prefix="decoder.")
+
+
+def training_programs() -> Iterator[Sample]:
+    """Yield checkpoints with the layout of programs for training, and dictionaries of arrays."""
+    model, x = seeded(models.Flattened), numbers(2, 5, 3)
+
+    def linear(x: torch.Tensor) -> torch.Tensor:
+        return model.decoder(model.rnn(x)[0])
+
+    adam = torch.optim.Adam(model.parameters())
+    linear(x).sum().backward()
+    adam.step()
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    rest = {"epoch": 3, "optimizer_states": [adam.state_dict()], "hyper_parameters": {"size": 4}}
+    rest |= {"lr_schedulers": [], "callbacks": {"best": {"score": torch.tensor(0.5)}}}
+    first = {"batch_first": True}
+    yield of_saved("lightning_layout", {"state_dict": state} | rest, linear, x, True, **first)
+    content = {"models": [{"epoch": 3, "weights": state}]}
+    yield of_saved("checkpoint_in_a_list", content, linear, x, True, **first)
+    arrays = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    yield of_saved("numpy_arrays", {"weights": arrays}, linear, x, True, **first)
+
+    def dump(path: Path) -> None:
+        path.write_bytes(pickle.dumps(arrays, protocol=4))
+
+    y = result(linear, x)
+    yield Sample("torch/numpy_arrays.pkl", PROGRAM, dump, x.numpy(), y, True, first)
+    halves = {name: array.astype(np.float16) for name, array in arrays.items()}
+
+    def save(path: Path) -> None:
+        np.savez(path, **halves)
+
+    yield Sample("npz/float16.npz", PROGRAM, save, x.numpy(), y, True, first, HALF[torch.float16])
 
 
 def half_precision() -> Iterator[Sample]:

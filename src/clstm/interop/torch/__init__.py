@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import convert
 from .convert import from_torch, to_torch
-from .files import load, save
+from .files import load, read, save
 
 if TYPE_CHECKING:
     from .module import LSTM, accelerate
 
-__all__ = ["LSTM", "accelerate", "from_torch", "load", "save", "to_torch"]
+__all__ = ["LSTM", "accelerate", "from_torch", "load", "read", "save", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,10 @@ from ..budget import Budget
 from ..half import widened
 from .pickles import Object, Symbol, Tensor, interpret
 
+OLD = (
+    "it is not a file of torch.save in the format of PyTorch 1.6 and later: with PyTorch, "
+    "torch.save(torch.load(path, weights_only=True), path) writes it anew"
+)
 _BFLOAT16 = "bfloat16"
 _FLOATS = {
     "torch.FloatStorage": "f4",
@@ -50,10 +54,7 @@ class Archive:
             self._zip = zipfile.ZipFile(file)
             entries = self._zip.infolist()
         except Exception:  # BadZipFile, and others for malformed files
-            raise ValueError(
-                "it is not a file of torch.save in the format of PyTorch 1.6 and later: with "
-                "PyTorch, torch.save(torch.load(path, weights_only=True), path) writes it anew"
-            ) from None
+            raise ValueError(OLD) from None
         self.kinds: set[str] = set()
         self._entries = {entry.filename: entry for entry in entries}
         if len(self._entries) < len(entries):

@@ -7,27 +7,44 @@ import numpy as np
 
 from ...layout import Array
 from ..budget import Budget
-from .pickles import Object
+from .archive import OLD
+from .pickles import Object, Tensor, interpret
 
 _MAKERS = ("numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct")
+_BUFFERS = ("numpy._core.numeric._frombuffer", "numpy.core.numeric._frombuffer")  # protocol 5
 _FLOATS = ("f2", "f4", "f8")
 _ORDERS = ("<", ">", "=", "|")
 
 
 def is_array(value: Any) -> bool:
     """Tell whether an object of a file is an array of NumPy, of any type."""
-    known = isinstance(value, Object) and value.maker in _MAKERS
-    return known and isinstance(value.state, tuple) and len(value.state) == 5
+    return _fields(value) is not None
+
+
+def _fields(value: Any) -> tuple[Any, Any, Any, Any] | None:
+    """Return an array's shape, dtype, whether it is in Fortran's order, and its bytes."""
+    if not isinstance(value, Object) or value.is_instance:
+        return None
+    if value.maker in _MAKERS and isinstance(value.state, tuple) and len(value.state) == 5:
+        _, shape, dtype, is_fortran, data = value.state
+        return shape, dtype, is_fortran, data
+    if value.maker in _BUFFERS and len(value.arguments) == 4:
+        data, dtype, shape, order = value.arguments
+        return shape, dtype, order == "F", data
+    return None
 
 
 def shape_of(value: Object) -> Any:
-    """Return the shape as the file claims it."""
-    return value.state[1]
+    """Return the shape of an array as the file claims it."""
+    fields = _fields(value)
+    return () if fields is None else fields[0]
 
 
 def numbers_of(value: Object, budget: Budget) -> Array:
     """Return the numbers; ValueError if they are of another type, or not as many as claimed."""
-    _, shape, kind, is_fortran, data = value.state
+    fields = _fields(value)
+    assert fields is not None
+    shape, kind, is_fortran, data = fields
     dtype = _dtype(kind)
     if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError("its shape is no tuple of sizes")
@@ -58,7 +75,7 @@ def _dtype(kind: Any) -> np.dtype[Any]:
 
 def _bytes(data: Any, budget: Budget) -> bytes:
     """Return bytes, which older protocols hold as a text of the characters 0 to 255."""
-    if isinstance(data, Object) and data.maker == "_codecs.encode":
+    if isinstance(data, Object) and data.maker == "_codecs.encode" and not data.is_instance:
         text = data.arguments[0] if data.arguments else None
         if isinstance(text, str):
             budget.take(len(text), "its arrays")
@@ -66,6 +83,28 @@ def _bytes(data: Any, budget: Budget) -> bytes:
                 return text.encode("latin-1")
             except UnicodeEncodeError:
                 pass
-    if not isinstance(data, bytes):
+    if not isinstance(data, (bytes, bytearray)):
         raise ValueError("its numbers are no bytes")
-    return data
+    return bytes(data)
+
+
+class Plain:
+    """A file of `pickle.dump` that is read; in place of an `Archive`, which `torch.save` writes."""
+
+    is_script = False
+
+    def __init__(self, data: bytes, budget: Budget) -> None:
+        self._data = data
+        self._budget = budget
+        self.kinds: set[str] = set()
+
+    def content(self) -> Any:
+        """Return what was pickled."""
+        content = interpret(self._data, self._budget)
+        if type(content) is int:
+            raise ValueError(OLD)
+        return content
+
+    def array(self, tensor: Tensor) -> Array:
+        """Raise ValueError: a pickle alone has no storages."""
+        raise ValueError("its numbers are not in the file, which pickle.dump wrote")

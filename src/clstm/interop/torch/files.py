@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,6 +21,7 @@ from ..half import noted
 from . import arrays as numpy_arrays
 from . import modules, script
 from .archive import Archive
+from .arrays import Plain
 from .convert import import_torch, to_torch
 from .pickled import Pickled, is_module, tensors_of
 from .pickles import Object, Symbol, Tensor
@@ -58,6 +60,8 @@ def load(
     dtype: DTypeLike | None = None,
 ) -> Model | Sequential:
     """Read a file of `torch.save` or `torch.jit.save`: a state dict, a whole module, TorchScript.
+
+    A dictionary of NumPy arrays, written by `pickle.dump`, is a state dict, too.
 
     PyTorch is not needed, and nothing in the file is run: its pickle is only interpreted as far as
     it describes tensors and modules, and TorchScript's code as far as it says what becomes of x.
@@ -99,9 +103,9 @@ def load(
     """
     budget = Budget.of(path)
     with open(path, "rb") as file, naming(path, ArithmeticError, MemoryError):
-        with Archive(file, budget) as archive:
+        with _opened(file, budget) as archive:
             by_name = prefix is not None or head is not None
-            if archive.is_script and not by_name and key is None:
+            if isinstance(archive, Archive) and archive.is_script and not by_name and key is None:
                 options = {"batch_first": batch_first, "dtype": dtype}
                 return noted(script.model_of(archive, budget, options), archive.kinds)
             content = _chosen(archive.content(), key)
@@ -117,6 +121,28 @@ def load(
             arrays, found.prefix, found.head, batch_first=bool(batch_first), dtype=dtype
         )
         return noted(torch_names.note_others(model, found.others), archive.kinds)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    batch_first: bool | None = None,
+    dtype: DTypeLike | None = None,
+) -> Sequential:
+    """Read a file as `load` does, always as a Sequential."""
+    model = load(path, batch_first=batch_first, dtype=dtype)
+    if isinstance(model, Sequential):
+        return model
+    return Sequential([model], batch_first=model.batch_first, notes=model.notes)
+
+
+def _opened(file: BinaryIO, budget: Budget) -> AbstractContextManager[Archive | Plain]:
+    """Return what reads a file: an archive, or a pickle alone."""
+    start = file.read(2)
+    file.seek(0)
+    if start[:1] != b"\x80":
+        return Archive(file, budget)
+    return nullcontext(Plain(file.read(), budget))
 
 
 def _chosen(content: Any, key: str | None) -> Any:
@@ -194,7 +220,7 @@ def _kind(value: Any) -> str:
     return f"the name {value.name}" if isinstance(value, Symbol) else type(value).__name__
 
 
-def _array(archive: Archive, budget: Budget, name: str, value: Any) -> Array:
+def _array(archive: Archive | Plain, budget: Budget, name: str, value: Any) -> Array:
     if not _is_tensor(value):
         raise ValueError(
             f"{name} is {_kind(value)}, expected a tensor. If the checkpoint holds more than a "
