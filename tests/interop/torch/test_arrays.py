@@ -1,4 +1,4 @@
-"""NumPy's arrays in pickles of torch.save and pickle.dump, and where a state dict is. No PyTorch."""
+"""NumPy's arrays in pickles, and where a state dict stands in one; read without PyTorch."""
 
 import pickle
 
@@ -73,7 +73,7 @@ def test_a_state_dict_in_lists_and_tuples(path):
     with pytest.raises(ValueError, match=r"weights\.pkl: key 'b' is no .*: a\.1\.0\.weights"):
         clstm.load(path, key="b")
     several = [ARRAYS, {name: array.copy() for name, array in ARRAYS.items()}]
-    with pytest.raises(ValueError, match="key must be 'x.0' or 'x.1'"):
+    with pytest.raises(ValueError, match=r"key must be 'x\.0' or 'x\.1'"):
         load(path, {"x": several})
 
 

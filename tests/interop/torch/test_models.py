@@ -198,7 +198,11 @@ def replaced(change):
             r"weight_hh_l0 is quantised, .*\.dequantize\(\)",
         ),
         (lambda: torch.nn.LSTM(3, 4, device="meta"), None, "weight_ih_l0 is on meta"),
-        (lambda: torch.nn.LSTM(3, 4).half(), None, r"weight_ih_l0 has dtype torch\.float16"),
+        (
+            lambda: {n: t.int() for n, t in torch.nn.LSTM(3, 4).state_dict().items()},
+            None,
+            r"weight_ih_l0 has dtype torch\.int32",
+        ),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.ReLU(), "head must be .* got .*ReLU"),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(5, 1), r"head: weight has shape"),
         (lambda: torch.nn.LSTM(3, 4), lambda: torch.nn.Linear(4, 1).double(), "dtype"),
@@ -221,7 +225,7 @@ def sequential():
     inner = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
     parts = (torch.nn.Embedding(7, 3), torch.nn.Dropout(0.5), inner, torch.nn.Softmax(-1))
     lstm = torch.nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True)
-    return torch.nn.Sequential(*parts, lstm, torch.nn.Identity()).eval()
+    return torch.nn.Sequential(*parts, lstm).eval()
 
 
 @pytest.mark.parametrize("kind", ["as it is", "accelerated", "parallel", "scripted", "normed"])
@@ -262,6 +266,19 @@ def test_a_sequential_with_a_head_another_dtype_and_order():
     torch.testing.assert_close(y, expected, atol=4e-6, rtol=0)
     with pytest.raises(ValueError, match="prefix is for state dicts"):
         interop.from_torch(module, prefix="4.")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    """Weights are widened without rounding, and noted: a module, a state dict, a Sequential."""
+    lstm = torch.nn.LSTM(3, 4).to(dtype)
+    sources = (lstm, lstm.state_dict(), torch.nn.Sequential(lstm))
+    wide = torch.nn.LSTM(3, 4)
+    wide.load_state_dict(lstm.state_dict())
+    for source in sources:
+        model = interop.from_torch(source)
+        assert model.notes == {"stored_as": str(dtype).removeprefix("torch.")}
+        assert_computes(model, wide)
 
 
 class Wrapper(torch.nn.Module):
@@ -416,7 +433,7 @@ def expanded():
     [
         (lambda path: path.write_bytes(b""), "not a file of torch.save"),
         (lambda path: path.write_bytes(b"PK\3\4 and more"), "not a file of torch.save"),
-        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "not a file of torch.save"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "a is int, expected a tensor"),
         (old_format, r"not a file of torch\.save in the format of PyTorch 1\.6"),
         (compressed, "is compressed"),
         (scripted, "its forward computes no LSTM"),

@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from ...layers import Dense
@@ -16,6 +15,7 @@ from .. import torch_names
 from ..budget import Budget
 from ..half import noted
 from ..layers import require_plain
+from .tensors import array_of_tensor, hint_of, kind_of, kinds_of
 
 _HEAD = "head: "  # prefix of a Linear's parameters in messages; no state dict has it
 _CELL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -62,7 +62,8 @@ def from_torch(
     batch_first : bool, optional
         By default that of the module; False for a state dict, which does not hold it.
     dtype : float32 or float64, optional
-        By default that of the weights.
+        By default that of the weights; float16 and bfloat16 become float32, and stand in
+        ``notes["stored_as"]``.
 
     Returns
     -------
@@ -73,8 +74,8 @@ def from_torch(
     ------
     ValueError
         For another module, one with a `forward` of its own or with forward hooks, which may compute
-        something else; for a tensor that is not on the CPU, not of float32 or float64, or of
-        another dtype than the others; for a name or shape that does not fit. The message names it.
+        something else; for a tensor that is not on the CPU or not of floating point, or some of
+        float64 beside others; for a name or shape that does not fit. The message names it.
     ImportError
         Without PyTorch.
 
@@ -104,7 +105,8 @@ def from_torch(
     if dtype is None:
         _check_one_dtype(arrays)
     first = first if batch_first is None else batch_first
-    return torch_names.read(arrays, prefix, place, batch_first=first, dtype=dtype)
+    model = torch_names.read(arrays, prefix, place, batch_first=first, dtype=dtype)
+    return noted(model, kinds_of(taken.values()))
 
 
 def _from_modules(
@@ -122,7 +124,8 @@ def _from_modules(
     if head is not None:
         linear = {name: array_of_tensor(torch, name, t) for name, t in _linear(torch, head).items()}
         more = [Dense(linear["weight"].copy(), linear["bias"].copy() if "bias" in linear else None)]
-    return modules.model_of(Live(source), batch_first, dtype, more)
+    model = modules.model_of(Live(source), batch_first, dtype, more)
+    return noted(model, kinds_of(source.parameters()))
 
 
 def _from_script(torch: Any, source: Any, options: dict[str, Any]) -> Model | Sequential:
@@ -147,33 +150,19 @@ def tensors_of(torch: Any, source: Any) -> tuple[Mapping[str, Any], bool]:
         return _weights_of(source, names, "the LSTMCell"), False
     if isinstance(source, Mapping):
         return source, False
-    hint = _hint(torch, source)
+    hint = hint_of(torch, source)
     if not hint and isinstance(source, torch.nn.Module):
         hint = "; of a larger model give the LSTM inside it, or its state_dict() and a prefix"
     raise ValueError(
-        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got {_kind(source)}{hint}"
+        f"expected a torch.nn.LSTM, a torch.nn.LSTMCell or a state dict, got {kind_of(source)}"
+        f"{hint}"
     )
-
-
-def _hint(torch: Any, value: Any) -> str:
-    """Return what to give instead of what PyTorch has made of a float module."""
-    if "quantized" in _kind(value) or isinstance(value, torch.ScriptObject):
-        return "; quantised weights are not supported: give the float module it was made from"
-    return ""
-
-
-def _kind(value: Any) -> str:
-    """Return a type's name, with its module: PyTorch has several LSTM and Linear."""
-    kind = type(value)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _linear(torch: Any, head: Any) -> dict[str, Any]:
     if not isinstance(head, torch.nn.Linear):
-        hint = _hint(torch, head)
-        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {_kind(head)}{hint}")
+        hint = hint_of(torch, head)
+        raise ValueError(f"head must be a torch.nn.Linear or a prefix, got {kind_of(head)}{hint}")
     parts = head._parameters  # reading an attribute may compute it, and change the module
     names = ["weight"] if "bias" in parts and parts["bias"] is None else ["weight", "bias"]
     return _weights_of(head, names, "head")
@@ -183,37 +172,6 @@ def _weights_of(module: Any, names: Sequence[str], what: str) -> dict[str, Any]:
     from .computed import weights_of  # late: it imports PyTorch
 
     return weights_of(module, names, what)
-
-
-def array_of_tensor(torch: Any, name: str, value: Any) -> Array:
-    """Return a tensor's own memory as an array, or the array itself."""
-    if isinstance(value, np.ndarray):
-        return value
-    if not isinstance(value, torch.Tensor):
-        hint = _hint(torch, value)
-        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor or array{hint}")
-    if type(value) not in (torch.Tensor, torch.nn.Parameter):
-        raise ValueError(
-            f"{name} is a {_kind(value)}, expected a torch.Tensor itself, whose memory is its value"
-        )
-    if value.is_meta:
-        raise ValueError(f"{name} is on meta, where tensors have no values: load its weights first")
-    if value.device.type != "cpu":
-        raise ValueError(f"{name} is on {value.device}, expected the CPU: give a copy by .cpu()")
-    if value.is_quantized:
-        raise ValueError(
-            f"{name} is quantised, expected plain numbers: give a copy by .dequantize()"
-        )
-    if value.layout != torch.strided:
-        raise ValueError(
-            f"{name} is {value.layout}, expected a dense tensor: give it by .to_dense()"
-        )
-    if value.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"{name} has dtype {value.dtype}, expected float32 or float64: convert it by .float()"
-        )
-    array: Array = value.detach().resolve_neg().numpy()
-    return array
 
 
 def _check_one_dtype(arrays: Mapping[str, Array]) -> None:

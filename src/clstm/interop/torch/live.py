@@ -7,7 +7,7 @@ import torch
 
 from ...layout import Array
 from .computed import base_of, check, weights_of
-from .convert import array_of_tensor
+from .tensors import array_of_tensor
 
 
 class Live:
