@@ -8,7 +8,7 @@ import pytest
 
 import clstm
 from clstm.layers import Dense, Gain, Last, Skip
-from tests.interop.torch.pickles import storage, tensor
+from tests.interop.torch.pickles import state, storage, symbol, tensor
 from tests.interop.torch.scripts import FORWARD, HEAD, PLAIN, WEIGHTS, forward, module, script
 
 
@@ -181,6 +181,39 @@ def test_a_state_that_the_caller_gives(path):
     code += PLAIN.replace("[_0, _0]", "[a, b]").replace("    y,", "    a, b = s\n    y,")
     model = load(path, code + "    return (y, (h, c))\n")
     assert kinds(model) == [L] and not model.learn_state
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "number"), [("LongStorage", "<i8", 3), ("DoubleStorage", "<f8", 0.25)]
+)
+def test_a_number_of_the_code_that_tracing_made_a_tensor(kind, dtype, number, path):
+    constants = b"(" + tensor((), source=storage("0", 1, kind)) + b"t"
+    entries = {"a/constants/0": np.array(number, dtype).tobytes()}
+    code = forward("y = torch.mul(y, CONSTANTS.c0)")
+    path.write_bytes(script(code, constants=constants, entries=entries))
+    model = clstm.load(path)
+    assert kinds(model) == [L, Gain] and model.layers[1].value == number
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("rnn.GRU", "GRU"), ("rnn.___torch_mangle_3.RNN", "RNN"), ("conv.Conv1d", "")],
+)
+def test_other_layers_are_refused_by_name(kind, name, path):
+    """Before an operation in their code is."""
+    maker = f"__torch__.torch.nn.modules.{kind}"
+    inner = symbol(maker.rpartition(".")[0], kind.rpartition(".")[2]) + b")\x81" + state({}) + b"b"
+    code = forward("y = (self.inner).forward(y, )")
+    words = rf"line \d+ of its code: inner is a {name or 'Conv1d'}, which clstm does not compute"
+    with pytest.raises(ValueError, match=words):
+        load(path, code, module(WEIGHTS | {"inner": inner}))
+
+
+def test_numbers_types_and_names_without_values(path):
+    lines = ["z = uninitialized(Tensor)", "a : int = 1", "if bool(a):", "  z = y", "else:"]
+    lines += ["  z = torch.relu(y)", "y = torch.mul(z, float(a))", "y = torch.mul(y, int(2.5))"]
+    model = load(path, forward(*lines))
+    assert kinds(model) == [L, Gain, Gain] and model.layers[2].value == 2
 
 
 def test_steps_of_the_first_axis_or_the_second(path):

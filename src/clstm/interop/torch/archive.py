@@ -24,6 +24,7 @@ _FLOATS = {
     "torch.HalfStorage": "f2",
     "torch.BFloat16Storage": _BFLOAT16,
 }
+_INTEGERS = {"torch.LongStorage": "i8", "torch.IntStorage": "i4"}
 
 
 class Archive:
@@ -99,9 +100,10 @@ class Archive:
     def kind_of(self, tensor: Tensor) -> str:
         """Return the type of a tensor's numbers, by NumPy's name or as bfloat16."""
         kind, _ = _storage(tensor.storage)
-        if kind not in _FLOATS:
+        known = _FLOATS | _INTEGERS if tensor.shape == () else _FLOATS  # 2 in y * 2, traced
+        if kind not in known:
             raise ValueError(f"it has numbers of {kind}, expected one of {', '.join(_FLOATS)}")
-        name = _FLOATS[kind]
+        name = known[kind]
         return name if name == _BFLOAT16 else np.dtype(name).name
 
     def array(self, tensor: Tensor) -> Array:
