@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .dropout import Dropout, Masks
-from .layers import Embedding, Last, Layer, Masking, Skip
+from .layers import Embedding, Last, Layer, Masking, Reverse, Skip
 from .layout import Array, Layout, State, layout_of
 from .lengths import Ragged
 from .lstm import LSTM
@@ -54,7 +54,9 @@ def _after(layer: Any, name: str, at: _Checked, first: bool) -> _Checked:
     """Return what a layer gives; raise ValueError if it cannot stand here."""
     if not isinstance(layer, (LSTM, Layer)):
         raise TypeError(f"{name} must be a clstm.LSTM or one of clstm.layers, got {kind(layer)}")
-    if not at.has_steps and isinstance(layer, (LSTM, Last, Masking, Skip, Embedding)):
+    if not at.has_steps and isinstance(
+        layer, (LSTM, Last, Masking, Reverse, Skip, Embedding)
+    ):
         raise ValueError("it needs steps, but a Last stands before it")
     if isinstance(layer, Skip):
         return _after_skip(layer, name, at)
@@ -66,6 +68,8 @@ def _after(layer: Any, name: str, at: _Checked, first: bool) -> _Checked:
         if layer.ends and not at.directions:
             raise ValueError("ends=True needs the directions of the LSTM right before it")
         return replace(at, has_steps=False)
+    if isinstance(layer, Reverse):
+        return replace(at, directions="")
     mixes = bool(layer.parameters)
     return _Checked(
         layer.features(at.features),

@@ -1,4 +1,4 @@
-"""Layers around LSTMs in a `Sequential`: embedding, dense, last step, skip, gain and masking.
+"""Layers around LSTMs in a `Sequential`: embedding, dense, last step, reversal, skip, gain, mask.
 
 A layer is a function of sequences, in NumPy. Its arrays are read-only; `Sequential.edit` changes
 those of the layers of a model.
@@ -15,7 +15,7 @@ from .lstm import LSTM
 from .options import real_number
 from .rows import Rows
 
-__all__ = ["Dense", "Embedding", "Gain", "Last", "Masking", "Skip"]
+__all__ = ["Dense", "Embedding", "Gain", "Last", "Masking", "Reverse", "Skip"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,
@@ -219,6 +219,21 @@ class Last(Layer):
         rows.put(dx[..., :split], rows.last_steps(), dy[:, :split])
         rows.put(dx[..., split:], rows.first_steps(), dy[:, split:])
         return dx, []
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Reverse(Layer):
+    """y_t = x_{T-1-t}: the steps of each row in the opposite order, padding aside.
+
+    Keras gives a sequence so by ``go_backwards=True``. As there, masked steps keep their numbers: a
+    mask is not reversed with x.
+    """
+
+    def forward(self, x: Array, rows: Rows) -> tuple[Array, Rows]:
+        return rows.reverse(x), rows
+
+    def backward(self, x: Array, y: Array, rows: Rows, dy: Array) -> tuple[Array, list[Array]]:
+        return rows.reverse(dy), []
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)

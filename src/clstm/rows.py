@@ -91,6 +91,15 @@ class Rows:
         index, valid = where
         x[tuple(axis[valid] for axis in index)] = values[valid]
 
+    def reverse(self, x: Array) -> Array:
+        """Return x with the steps of each row in the opposite order."""
+        if self.lengths is None:
+            return np.ascontiguousarray(x[::-1])
+        lengths = self.lengths.astype(np.intp)
+        first_and_last = 2 * np.cumsum(lengths) - lengths - 1  # the sum of both positions
+        y: Array = x[np.repeat(first_and_last, lengths) - np.arange(len(x))]
+        return y
+
     # ---- Masks ----
 
     def kept(self) -> tuple[Array, Array]:

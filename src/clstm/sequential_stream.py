@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _core
 from .chain import lstms_in, takes
-from .layers import Embedding, Last, Masking, Skip
+from .layers import Embedding, Last, Masking, Reverse, Skip
 from .layout import Array, State, as_array, cast, check_out
 from .lstm import LSTM
 from .rows import Rows
@@ -244,7 +244,7 @@ def width_of(layers: Sequence[Any]) -> int:
 def check_causal(layers: Sequence[Any], what_gives: str) -> None:
     """Raise if y at a step is not there after that step; LSTMs check their direction themselves."""
     for layer in layers:
-        if isinstance(layer, (Last, Masking)) or getattr(layer, "mask_zero", False):
+        if isinstance(layer, (Last, Masking, Reverse)) or getattr(layer, "mask_zero", False):
             raise ValueError(f"{what_gives} y at every step, which a model with {layer!r} does not")
         if isinstance(layer, Skip):
             check_causal(layer.layers, what_gives)

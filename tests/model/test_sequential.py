@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm.layers import Dense, Embedding, Gain, Last, Masking, Skip
+from clstm.layers import Dense, Embedding, Gain, Last, Masking, Reverse, Skip
 from tests.support.chains import (
     CHAINS,
     FORMS,
@@ -52,6 +52,8 @@ def formula(layers, x, mask=None):
             if layer.ends:
                 y[split:] = x[steps[0], split:]
             x = y
+        elif isinstance(layer, Reverse):
+            x = x[::-1]
         elif isinstance(layer, Skip):
             x = formula(layer.layers, x, mask) + x[..., : layer.count]
         else:
@@ -171,6 +173,8 @@ def test_a_model_has_copies_of_its_layers():
         ([lstm(3), Embedding(np.ones((3, 5)))], "it can only be the first layer"),
         ([lstm(3), Last(), lstm(5)], "it needs steps, but a Last stands before it"),
         ([lstm(3, bidirectional=True), dense(2, 10), Last(ends=True)], "needs the directions"),
+        ([lstm(3, bidirectional=True), Reverse(), Last(ends=True)], "needs the directions"),
+        ([lstm(3), Last(), Reverse()], "it needs steps, but a Last stands before it"),
         ([Skip([lstm(3), Last()])], "cannot hold Last"),
         ([Skip([lstm(3)], count=2)], "count=2 must be 1 or the 5 features"),
         ([Masking(), lstm(3, bidirectional=True, output_size=2)], "a Dense after it"),
