@@ -54,9 +54,7 @@ def _after(layer: Any, name: str, at: _Checked, first: bool) -> _Checked:
     """Return what a layer gives; raise ValueError if it cannot stand here."""
     if not isinstance(layer, (LSTM, Layer)):
         raise TypeError(f"{name} must be a clstm.LSTM or one of clstm.layers, got {kind(layer)}")
-    if not at.has_steps and isinstance(
-        layer, (LSTM, Last, Masking, Reverse, Skip, Embedding)
-    ):
+    if not at.has_steps and isinstance(layer, (LSTM, Last, Masking, Reverse, Skip, Embedding)):
         raise ValueError("it needs steps, but a Last stands before it")
     if isinstance(layer, Skip):
         return _after_skip(layer, name, at)

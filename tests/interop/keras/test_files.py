@@ -11,7 +11,7 @@ import pytest
 
 import clstm
 from clstm.interop import keras as interop
-from tests.interop.keras.models import architecture, arrays, entry, lstm
+from tests.interop.keras.models import FEATURES, architecture, arrays, entry, lstm
 
 pytestmark = pytest.mark.peers
 h5py = pytest.importorskip("h5py", reason="install bench/requirements.txt for this tier")
@@ -78,15 +78,19 @@ def sequential(*layers, **changes):
         ("[]", "config.json is not a JSON object"),
         ("[" * 100_000, "config.json is not JSON"),
         ('{"class_name": NaN}', "config.json is not JSON: it contains NaN"),
-        (sequential(class_name="Functional"), "it is a 'Functional' model"),
-        (sequential(class_name=None), "it is a None model"),
-        (sequential(config=[]), "config.layers is not a list"),
+        (sequential(class_name="Functional"), "a functional model has no valid inputs"),
+        (sequential(class_name="Own"), "it is a 'Own' model, only Sequential and functional"),
+        (sequential(module="own"), "Sequential of own is not a layer of Keras"),
+        (sequential(class_name=None), "None of keras is not a layer of Keras"),
+        (sequential(config=[]), "it has no LSTM, its layers are: none"),
+        (sequential(config=7), "config.layers is not a list"),
         (sequential(config={"layers": {}}), "config.layers is not a list"),
         (architecture(7), r"layers\[0\] is not a layer"),
         (architecture({"class_name": "LSTM", "config": []}), r"layers\[0\] is not a layer"),
         (architecture(lstm() | {"module": "own"}), r"layers\[0\] \(rnn\): LSTM of own is no"),
         (architecture(lstm() | {"class_name": []}), r"layers\[0\] \(rnn\): \[\] of"),
         (architecture(lstm() | {"class_name": "GRU"}), "class GRU are not supported"),
+        (architecture(lstm(), lstm() | {"class_name": "GRU"}), r"layers\[1\] \(rnn\): layers of"),
         (architecture(lstm(units=3)), r"kernel has shape \(3, 8\).*expected \(I, 12\)"),
         (architecture(lstm(units=0)), "units is 0, expected a positive integer"),
         (architecture(lstm(units=True)), "units is True"),
@@ -101,15 +105,21 @@ def sequential(*layers, **changes):
         (architecture(lstm(activation=None)), "activation=None is not supported"),
         (architecture(lstm(recurrent_activation="swish")), "recurrent_activation='swish'"),
         (architecture(lstm(time_major=True)), "time_major=True of LSTM is not supported"),
-        (architecture(lstm(dtype="float16")), "dtype 'float16' is neither"),
-        (architecture(lstm(dtype={"class_name": "Own", "config": {}})), "dtype 'Own' is neither"),
-        (architecture(lstm(dtype=[])), r"dtype \[\] is neither"),
+        (architecture(lstm(dtype="int8")), "dtype 'int8' is not supported"),
+        (
+            architecture(lstm(dtype={"class_name": "Own", "config": {}})),
+            "dtype 'Own' is not supported",
+        ),
+        (architecture(lstm(dtype=[1])), r"dtype \[1\] is not supported"),
         (architecture(lstm(), lstm()), "there is no layers/lstm_1"),
-        (architecture(lstm(return_sequences=False), lstm()), "has return_sequences=False"),
+        (
+            architecture(lstm(return_sequences=False), lstm()),
+            "only one step, for example by return_seq",
+        ),
         (architecture(entry("Bidirectional", layer=7)), r"\.layer is not a layer"),
         (architecture(entry("Bidirectional", layer=lstm())), r"\.backward_layer is not a layer"),
         (architecture(lstm(), entry("Dense", units=2)), "there is no layers/dense"),
-        (architecture(), "more than an LSTM with a linear readout: layer 0 is missing"),
+        (architecture(), "it has no LSTM, its layers are: none"),
     ],
 )
 def test_bad_configurations(config, words, path):
@@ -276,20 +286,143 @@ def test_what_is_no_layer_of_keras_is_named(monkeypatch):
     ):
         with pytest.raises(ValueError, match=f"layer must be a built layer .* got {kind}: {hint}"):
             interop.from_keras(value)
-    with pytest.raises(ValueError, match=rf"Keras 3 are supported, this one is of {__name__}"):
+    with pytest.raises(
+        ValueError, match=rf"layers of Keras are supported, this one is of {__name__}"
+    ):
         interop.from_keras(Imitation())
 
 
-@pytest.mark.parametrize("attribute", ["model_config", "layer_names", None])
-def test_the_legacy_format_is_named(attribute, tmp_path):
-    """Keras 3 writes it, too: model.save("model.h5")."""
-    path = tmp_path / "model.h5"
+def legacy(path, groups, version="2.15.0", config=None, root="model_weights"):
+    """A file in the layout of .h5; no `root` is that of weights alone."""
     with h5py.File(path, "w") as file:
-        if attribute:
-            file.attrs[attribute] = "{}"
-        else:
-            file.create_group("model_weights/lstm")
-    refused(path, r"it has Keras's legacy format, \.h5: .* model\.save\('model\.keras'\)")
+        if config is not None:
+            file.attrs["model_config"] = config
+        if version is not None:
+            file.attrs["keras_version"] = version
+        if not root:
+            file.attrs["layer_names"] = ["rnn"]
+        for name, array in groups.items():
+            file[f"{root}/{name}"] = array
+    return path
+
+
+KERNELS = dict(zip(("kernel:0", "recurrent_kernel:0", "bias:0"), arrays(), strict=True))
+
+
+def under(folder, names=KERNELS):
+    return {f"{folder}/{name}": array for name, array in names.items()}
+
+
+@pytest.mark.parametrize("place", ["", "lstm_1", "rnn/lstm_cell_3", "model/rnn/lstm_cell"])
+@pytest.mark.parametrize("end", [":0", ""])
+def test_the_names_of_variables_differ_from_version_to_version(place, end, tmp_path):
+    named = {name.removesuffix(":0") + end: array for name, array in KERNELS.items()}
+    path = legacy(
+        tmp_path / "model.h5", under(f"rnn/{place}", named), config=architecture(lstm()).encode()
+    )
+    np.testing.assert_array_equal(clstm.load(path).parameters["weight_ih_l0"], arrays()[0].T)
+    alone = legacy(tmp_path / "alone.h5", under(f"rnn/{place}", named), root="")
+    read = clstm.load(alone, architecture=architecture(lstm()))
+    np.testing.assert_array_equal(read.parameters["bias_l0"], arrays()[2])
+    with pytest.raises(
+        ValueError, match=r"alone\.h5: it has weights without .* give architecture="
+    ):
+        clstm.load(alone)
+
+
+def test_the_hard_sigmoid_of_keras_2_is_another_one(tmp_path):
+    config = architecture(lstm(recurrent_activation="hard_sigmoid"))
+    for version, alpha in (("2.15.0", 0.2), ("2.2.4-tf", 0.2), ("3.5.0", 1 / 6)):
+        path = legacy(tmp_path / "model.h5", under("rnn/rnn"), version, config)
+        assert clstm.load(path).cell.gate.alpha == alpha
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_configuration_of_early_keras_2(listed, tmp_path):
+    """A Sequential's was a list; its first layer had the shape of the input."""
+    layers = [{"class_name": "LSTM", "config": lstm(batch_input_shape=[None, 4, 3])["config"]}]
+    layers[0]["config"] |= {"implementation": 1, "unit_forget_bias": True, "recurrent_dropout": 0.1}
+    whole = {"class_name": "Sequential", "config": layers if listed else {"layers": layers}}
+    path = legacy(tmp_path / "model.h5", under("rnn/rnn"), "2.0.8", json.dumps(whole))
+    assert isinstance(clstm.load(path), clstm.LSTM)
+
+
+def nested(*names):
+    """A model in a model, both of two layers."""
+    inner = json.loads(architecture(*(lstm(name=name) for name in names)))
+    inner["config"]["name"] = "inner"
+    return json.dumps({"class_name": "Sequential", "config": {"layers": [inner]}})
+
+
+@pytest.mark.parametrize("names", [("inner", "b"), ("a", "inner"), ("a", "b")])
+def test_arrays_of_a_model_in_a_model_are_told_apart_by_their_names(names, tmp_path):
+    """Also where a layer has the name of its model."""
+    arrays_of = [arrays(2, FEATURES, seed=1), arrays(2, 2, seed=2)]
+    groups = {}
+    for name, values in zip(names, arrays_of, strict=True):
+        groups |= under(f"inner/inner/{name}/cell", dict(zip(KERNELS, values, strict=True)))
+    path = legacy(tmp_path / "model.h5", groups, config=nested(*names))
+    read = interop.read(path)
+    for layer, values in zip(read, arrays_of, strict=True):
+        np.testing.assert_array_equal(layer.parameters["weight_hh_l0"], values[1].T)
+
+
+@pytest.mark.parametrize(
+    ("groups", "options", "words"),
+    [
+        (under("rnn/x"), {"version": None}, "keras_version is None, expected 2.x or 3.x"),
+        (under("rnn/x"), {"version": "1.2.2"}, r"Keras 1 is not supported; load it with Keras 2"),
+        (under("rnn/x"), {"version": "4.0.0"}, "keras_version is '4.0.0', expected 2.x or 3.x"),
+        (under("rnn/x"), {"config": "{"}, "model_config is not JSON"),
+        (under("rnn/x"), {"config": "[]"}, "model_config is not a JSON object"),
+        (under("rnn/x"), {"config": None}, "weights without the model's configuration"),
+        (under("other/x"), {}, "there is no model_weights/rnn"),
+        (under("rnn/x") | under("rnn/y"), {}, "model_weights/rnn has 2 groups of arrays, expected"),
+        (under("rnn/x", {"kernel": arrays()[0]}), {}, r"\(rnn\) has 1 weights, expected 3"),
+        (under("rnn/x", KERNELS | {"more": arrays()[0]}), {}, "rnn/x has an array 'more'"),
+        (under("rnn/x", KERNELS | {"bias": arrays()[2]}), {}, "rnn/x has two arrays 'bias'"),
+        (under("rnn/x/" * 40), {}, "has groups in groups, more than 32 deep"),
+        (under("inner/a/x"), {"config": nested("a", "b")}, "has 0 groups of arrays of b, expected"),
+    ],
+)
+def test_bad_files_of_the_legacy_layout(groups, options, words, tmp_path):
+    given = {"config": architecture(lstm())} | options
+    refused(legacy(tmp_path / "model.h5", groups, **given), words)
+
+
+@pytest.mark.parametrize("link", [h5py.SoftLink("/x"), h5py.ExternalLink("other.h5", "/x")])
+def test_links_in_the_legacy_layout_are_refused(link, tmp_path):
+    groups = under("rnn/x") | {"rnn/y": link}
+    path = legacy(tmp_path / "model.h5", groups, config=architecture(lstm()))
+    refused(path, "model_weights/rnn/y is a link")
+
+
+def test_the_layout_of_early_files_of_version_3(path):
+    """Keras 2.12 named the group of layers otherwise."""
+    early = "_layer_checkpoint_dependencies/lstm/cell/vars"
+    data = weights(lambda file: file.move("layers", "_layer_checkpoint_dependencies"))
+    assert early in h5py.File(io.BytesIO(data))
+    metadata = '{"keras_version": "2.12.0"}'
+    model = clstm.load(archive(path, data=data, metadata=metadata))
+    np.testing.assert_array_equal(model.parameters["bias_l0"], arrays()[2])
+
+
+def test_one_layer_by_its_name(path):
+    """What stands beside it need not be supported."""
+    other = entry("Conv1D", name="conv", filters=3)
+    whole = json.loads(architecture(other, lstm(name="mine", return_sequences=False)))
+    archive(path, json.dumps(whole | {"class_name": "Functional"}))
+    model = clstm.load(path, layer="mine")
+    np.testing.assert_array_equal(model.parameters["bias_l0"], arrays()[2])
+    assert isinstance(model, clstm.LSTM) and model.batch_first
+    for name, words in (
+        ("conv", r"layers\[0\] \(conv\) is a layer of class Conv1D, not an LSTM"),
+        ("none", "it has 0 layers 'none', expected one; its recurrent layers are 'mine'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            clstm.load(path, layer=name)
+    with pytest.raises(TypeError, match="layer must be the name of a layer, got int"):
+        clstm.load(path, layer=0)
 
 
 @pytest.mark.parametrize(
@@ -299,9 +432,9 @@ def test_the_legacy_format_is_named(attribute, tmp_path):
         ({"config": ""}, "it has no config.json"),
         ({"data": ""}, "it has no model.weights.h5"),
         ({"data": b"PK"}, "it is not a valid HDF5 file"),
-        ({"metadata": "{}"}, "keras_version is None, expected 3"),
-        ({"metadata": '{"keras_version": "2.15.0"}'}, "keras_version is '2.15.0', expected 3"),
-        ({"metadata": '{"keras_version": 3}'}, "keras_version is 3, expected 3"),
+        ({"metadata": "{}"}, "metadata.json: keras_version is None, expected 2.x or 3.x"),
+        ({"metadata": '{"keras_version": "1.0.0"}'}, "Keras 1 is not supported"),
+        ({"metadata": '{"keras_version": 3}'}, "keras_version is 3, expected 2"),
     ],
 )
 def test_bad_archives(options, words, path):

@@ -1,18 +1,18 @@
-"""Keras 3: from and to its layers, and its files, .keras and .weights.h5, without Keras.
+"""Keras 2 and 3: from and to its models and layers, and its files, without Keras.
 
-Files need h5py, live layers need Keras itself with any backend. Models from Keras have
-``batch_first=True``. Options that only matter in training are dropped: ``dropout``, initializers,
-regularizers. So are ``stateful`` and ``return_state``: a model here always returns its state, and
-continues from the state that the next call is given.
+Files are .keras, .h5 and .weights.h5; they need h5py, live models need Keras itself with any
+backend. Models from Keras have ``batch_first=True``, and compute what Keras's ``predict`` does.
+Options that only matter in training are dropped: ``dropout``, initializers, regularizers. So are
+``stateful`` and ``return_state``: a model here always returns its states, and continues from the
+states that the next call is given.
 
-Two options of Keras change which part of the output Keras returns:
+What Keras computes around its LSTMs:
 
-- ``return_sequences=False``: only the last step of each direction. Of a forward LSTM it is
-  ``y[:, -1]`` here, also with a readout. A reverse direction ends at the first step of y, so
-  `load` and `from_keras` refuse Bidirectional layers and ``go_backwards=True`` then; `read` returns
-  layers that compute it.
-- ``go_backwards=True`` is ``direction="reverse"``. y has the order of time; Keras leaves the steps
-  in reversed order: its output with ``return_sequences=True`` is ``y[:, ::-1]``.
+- ``return_sequences=False`` is a `clstm.layers.Last`: the last step of each direction.
+- ``go_backwards=True`` is ``direction="reverse"``, and a `clstm.layers.Reverse` behind it, because
+  Keras leaves the steps in the order of computation.
+- ``merge_mode`` "sum" and "ave" are a `clstm.layers.Dense` of zeros and ones, or halves.
+- A mask, of an Embedding or a Masking, is that of `clstm.layers.Masking`.
 """
 
 from .reader import from_keras, load, read

@@ -11,8 +11,8 @@ from ..json_files import count_json
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the size of others is only known afterwards
 
 
-def read_archive(data: bytes, budget: Budget) -> tuple[str, bytes]:
-    """Return the configuration and the weights, an HDF5 file, of a .keras archive."""
+def read_archive(data: bytes, budget: Budget) -> tuple[dict[str, Any], str, bytes]:
+    """Return the metadata, the configuration, and the weights, an HDF5 file, of an archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: info for info in archive.infolist()}
@@ -27,10 +27,8 @@ def read_archive(data: bytes, budget: Budget) -> tuple[str, bytes]:
         raise ValueError(str(error)) from None
     except Exception as error:  # zipfile raises various types for malformed files
         raise ValueError(f"it is not a valid zip archive: {error}") from None
-    version = json_object(parts[0], "metadata.json", budget).get("keras_version")
-    if not isinstance(version, str) or not version.startswith("3."):
-        raise ValueError(f"metadata.json: keras_version is {version!r}, expected 3.x")
-    return parts[1].decode("utf-8", "replace"), parts[2]
+    metadata = json_object(parts[0], "metadata.json", budget)
+    return metadata, parts[1].decode("utf-8", "replace"), parts[2]
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget) -> bytes:
@@ -52,15 +50,31 @@ def json_object(text: str | bytes, place: str, budget: Budget) -> dict[str, Any]
     return value
 
 
+def major_version(text: Any, place: str) -> int:
+    """Return 2 or 3 of a version of Keras; ValueError for another one."""
+    found = text.split(".")[0] if isinstance(text, str) else None
+    if found in ("2", "3"):
+        return int(found)
+    if found in ("0", "1"):
+        raise ValueError(
+            f"{place} is {text!r}: Keras 1 is not supported; load it with Keras 2, and save it "
+            "again there"
+        )
+    raise ValueError(f"{place} is {text!r}, expected 2.x or 3.x")
+
+
 def _no_number(constant: str) -> None:
     raise ValueError(f"it contains {constant}")
 
 
 def archive_bytes(architecture: str, weights: bytes, metadata: str) -> bytes:
-    """Return a .keras archive."""
+    """Return a .keras archive, the same for the same content."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("metadata.json", metadata)
-        archive.writestr("config.json", architecture)
-        archive.writestr("model.weights.h5", weights)
+        for name, content in (
+            ("metadata.json", metadata),
+            ("config.json", architecture),
+            ("model.weights.h5", weights),
+        ):
+            archive.writestr(zipfile.ZipInfo(name), content)  # of 1980, not of now
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""HDF5 files of weights as Keras 3 lays them out, by h5py alone."""
+"""HDF5 files of Keras, by h5py alone: their configuration, and the arrays of both layouts."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -7,10 +7,13 @@ from typing import Any
 from ...layout import Array
 from ..budget import Budget
 from .datasets import read_dataset
+from .specs import shown
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-_LEGACY = {"layer_names", "model_config"}  # attributes of files in the format before .weights.h5
+_DEEPEST = 32  # groups in groups
+_ORDER = ("kernel", "recurrent_kernel", "bias", "embeddings")
+"""The names of a layer's variables, in Keras's order of weights."""
 
 
 def h5py() -> Any:
@@ -25,10 +28,11 @@ def h5py() -> Any:
 
 
 class WeightsFile:
-    """The arrays of an HDF5 file that Keras 3 wrote."""
+    """An HDF5 file that Keras wrote."""
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         self.budget = budget
+        self._listed: dict[str, dict[str, dict[str, str]]] = {}
         self._file = self._try(lambda: h5py().File(io.BytesIO(data), "r"))
 
     def __enter__(self) -> "WeightsFile":
@@ -37,44 +41,100 @@ class WeightsFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def architecture(self) -> str | None:
-        """Return the configuration that `save` put there; Keras's own files have none."""
+    def text(self, name: str) -> str | None:
+        """Return an attribute of the file that is a single string."""
 
         def read() -> Any:
             attributes = self._file.attrs
-            if "architecture" not in attributes or attributes.get_id("architecture").shape != ():
+            if name not in attributes:
+                return None
+            handle = attributes.get_id(name)
+            if handle.shape != ():
                 return None  # the strings of an array may all be one long string of the file
-            return attributes["architecture"]
+            self.budget.take(handle.get_storage_size(), f"its attribute {name}")
+            return attributes[name]
 
-        text = self._try(read)
-        return text if isinstance(text, str) else None
+        value = self._try(read)
+        if isinstance(value, bytes):  # of a fixed length, as h5py writes bytes
+            return value.decode("utf-8", "replace")
+        return value if isinstance(value, str) else None
 
-    def groups(self) -> list[str]:
-        """Return the names of the groups of layers with weights, sorted."""
-        if not self._try(lambda: "layers" in self._file):
-            if self._try(lambda: "model_weights" in self._file or _LEGACY & {*self._file.attrs}):
-                raise ValueError(
-                    "it has Keras's legacy format, .h5: load it with Keras, then write "
-                    "model.save('model.keras') or model.save_weights('model.weights.h5')"
-                )
-            raise ValueError("it has no group 'layers', as weights that Keras 3 saved have")
-        names: list[str] = self._try(lambda: self._names("layers"))
+    def has_attribute(self, name: str) -> bool:
+        """Return whether the file has an attribute."""
+        return bool(self._try(lambda: name in self._file.attrs))
+
+    def has_group(self, path: str) -> bool:
+        """Return whether there is something by this path."""
+        return bool(self._try(lambda: path in self._file))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a group."""
+
+        def read() -> list[str]:
+            group = self._group(folder)
+            self.budget.count(len(group), f"the names in {folder}")
+            return list(group)
+
+        names: list[str] = self._try(read)
         return names
 
-    def weights_of(self, folder: str) -> Callable[[str], list[Array]]:
-        """Return a function that returns the arrays of a part by its name."""
-        return lambda part: self._read(f"{folder}/{part}/vars" if part else f"{folder}/vars")
-
-    def _read(self, folder: str) -> list[Array]:
-        names = sorted(self._try(lambda: self._names(folder)))
+    def numbered(self, folder: str) -> list[Array]:
+        """Return the arrays 0, 1, ... of a group."""
+        names = sorted(self.names(folder))
         if names != [str(k) for k in range(len(names))]:
             raise ValueError(f"{folder} has {names}, expected 0, 1, ...")
         return [self._array(f"{folder}/{name}") for name in names]
 
-    def _names(self, folder: str) -> list[str]:
-        group = self._group(folder)
-        self.budget.count(len(group), f"the names in {folder}")
-        return list(group)
+    def named(self, folder: str, names: Sequence[str]) -> list[Array]:
+        """Return the arrays of the only group below a folder to which these names lead.
+
+        The names are in the path in this order, maybe among others; the last but one of a
+        direction, "forward" or "backward", stands for all that begin with it.
+        """
+        if folder not in self._listed:
+            found: dict[str, dict[str, str]] = {}
+            self._list(folder, "", found, 0)
+            self._listed[folder] = found
+        counts = {
+            path: _occurrences(path.split("/"), names)
+            for path in self._listed[folder]
+            if _leads(path.split("/"), names)
+        }
+        paths = [path for path, count in counts.items() if count == max(counts.values())]
+        if len(paths) != 1:
+            wanted = f" of {shown('/'.join(names))}" if names else ""
+            raise ValueError(f"{folder} has {len(paths)} groups of arrays{wanted}, expected 1")
+        arrays = self._listed[folder][paths[0]]
+        if unknown := sorted(arrays.keys() - set(_ORDER)):
+            raise ValueError(f"{folder}/{paths[0]} has an array {shown(unknown[0])!r}")
+        return [self._array(arrays[name]) for name in _ORDER if name in arrays]
+
+    def _list(self, root: str, inner: str, found: dict[str, dict[str, str]], depth: int) -> None:
+        """Find the groups below a folder that hold arrays, and the paths of these by name."""
+        if depth > _DEEPEST:
+            raise ValueError(f"{root} has groups in groups, more than {_DEEPEST} deep")
+        folder = f"{root}/{inner}".rstrip("/")
+        for name in self.names(folder):
+            path = f"{folder}/{name}"
+            self.budget.take(len(path), f"the paths in {root}")
+            if self._is_group(path):
+                self._list(root, f"{inner}/{name}".lstrip("/"), found, depth + 1)
+            else:
+                variable = name.removesuffix(":0")
+                arrays = found.setdefault(inner, {})
+                if variable in arrays:
+                    raise ValueError(f"{folder} has two arrays {shown(variable)!r}")
+                arrays[variable] = path
+
+    def _is_group(self, path: str) -> bool:
+        """Return whether a path is that of a group, not of an array; raise for a link."""
+
+        def read() -> bool:
+            if not isinstance(self._file.get(path, getlink=True), h5py().HardLink):
+                raise ValueError(f"{path} is a link")
+            return bool(self._file.get(path, getclass=True) is h5py().Group)
+
+        return bool(self._try(read))
 
     def _group(self, folder: str) -> Any:
         group = self._file
@@ -117,11 +177,27 @@ class WeightsFile:
             raise ValueError(f"it is not a valid HDF5 file: {error}") from None
 
 
-def hdf5_bytes(groups: Sequence[tuple[str, Sequence[Array]]], architecture: str) -> bytes:
-    """Return an HDF5 file: the arrays of each group, and the configuration."""
+def _leads(path: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether names are in a path in their order."""
+    steps = iter(path)
+    return all(any(_is(step, name) for step in steps) for name in names)
+
+
+def _is(step: str, name: str) -> bool:
+    return step == name or (name in ("forward", "backward") and step.startswith(f"{name}_"))
+
+
+def _occurrences(path: Sequence[str], names: Sequence[str]) -> int:
+    """Return how often a path has one of the names: a model may have the name of its layer."""
+    return sum(any(_is(step, name) for name in names) for step in path)
+
+
+def hdf5_bytes(groups: Sequence[tuple[str, Sequence[Array]]], attributes: dict[str, str]) -> bytes:
+    """Return an HDF5 file: the arrays of each group, and strings."""
     buffer = io.BytesIO()
     with h5py().File(buffer, "w") as file:
-        file.attrs["architecture"] = architecture
+        for name, text in attributes.items():
+            file.attrs[name] = text
         file.create_group("vars")
         for name, arrays in groups:
             group = file.create_group(f"{name}/vars")

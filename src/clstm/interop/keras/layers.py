@@ -1,267 +1,193 @@
-"""Keras's layers as ours, from their configurations and weights."""
+"""A chain of Keras's layers as ours, from their configurations and weights."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...cell import Activation, Cell
-from ...configuration import Configuration
-from ...layout import Array
+from ...layers import ACTIVATIONS, Dense, Embedding, Masking, Reverse
 from ...lstm import LSTM
-from ..layers import ACTIVATIONS, Dense
+from .. import layers as shared
+from . import recurrent
+from .specs import LayerSpec
 
-LSTM_ACTIVATIONS = {
-    "sigmoid": Activation("sigmoid"),
-    "tanh": Activation("tanh"),
-    "relu": Activation("relu"),
-    "hard_sigmoid": Activation("hard_sigmoid", 1 / 6, 0.5),  # Keras 2 had alpha = 0.2
-    "linear": Activation("affine", 1.0, 0.0),
-    "leaky_relu": Activation("leaky_relu", 0.2),
-    "elu": Activation("elu"),
-    "softsign": Activation("softsign"),
-    "softplus": Activation("softplus"),
+_IDENTITIES = {
+    *("InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise"),
+    *("AlphaDropout", "ActivityRegularization"),
 }
-"""The activations that both Keras's LSTM and `Cell` have, by Keras's names."""
+"""Layers that only act in training."""
 
-_IDENTITIES = {"InputLayer", "Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise"}
-_COMMON = {"name", "trainable", "dtype", "activity_regularizer"} | {
-    f"{what}_{kind}"
-    for what in ("kernel", "recurrent", "bias")
-    for kind in ("initializer", "regularizer", "constraint")
+
+class _Chain:
+    """The layers so far, and what the next one is given."""
+
+    def __init__(self) -> None:
+        self.layers: list[Any] = []
+        self.width = 0  # of the next layer's input; 0 before the first layer
+        self.has_steps = True
+        self.mask: int | None = None  # the number of the layer that masks
+        self.zeroes: list[bool] = []  # of the recurrent layers behind the mask
+        self.mask_value = 0.0
+
+    def add(self, spec: LayerSpec) -> None:
+        """Append a layer."""
+        spec.check_options()
+        read = _READERS.get(spec.kind)
+        if spec.kind not in recurrent.KINDS and (spec.outputs != (0,) or spec.merged):
+            raise ValueError(f"{spec.place}: {spec.kind} has one output, the next layer takes more")
+        if read is not None:
+            read(self, spec)
+        elif spec.kind not in _IDENTITIES:
+            raise ValueError(f"{spec.place}: layers of class {spec.kind} are not supported")
+
+    def append_recurrent(self, spec: LayerSpec) -> None:
+        self.needs_steps(spec)
+        one = recurrent.read(spec, self.width)
+        if spec.merged and self.mask is not None and one.has_steps:
+            raise ValueError(f"{spec.place}: sequences behind a mask, joined, are not supported")
+        self.layers += [*one.lstms, *one.after]
+        self.width, self.has_steps = one.width, one.has_steps
+        if self.mask is not None:
+            self.zeroes.append(one.zero_masked)
+
+    def append_embedding(self, spec: LayerSpec) -> None:
+        if self.layers:
+            raise ValueError(f"{spec.place}: an Embedding can only be the first layer")
+        spec.only("sparse", False)
+        shape = spec.size("input_dim"), spec.size("output_dim")
+        weight = np.array(spec.arrays("", embeddings=shape)[0], spec.dtype())
+        mask = spec.flag("mask_zero", False)
+        self.layers, self.width = [Embedding(weight, mask_zero=mask)], shape[1]
+        self.mask = 0 if mask else None
+
+    def append_masking(self, spec: LayerSpec) -> None:
+        self.needs_steps(spec)
+        if self.mask is not None:
+            raise ValueError(f"{spec.place}: a second mask is not supported")
+        self.mask, self.mask_value = len(self.layers), spec.number("mask_value", 0.0)
+        self.layers.append(Masking(self.mask_value))
+
+    def append_dense(self, spec: LayerSpec) -> None:
+        part = ""
+        if spec.kind == "TimeDistributed":
+            self.needs_steps(spec)
+            spec, part = spec.inner("layer"), "layer"
+            if spec.kind != "Dense":
+                raise ValueError(f"{spec.place}: TimeDistributed of {spec.kind} is not supported")
+        units, bias = spec.size("units"), spec.flag("use_bias", True)
+        shapes: dict[str, tuple[int, ...]] = {"kernel": (self.width, units)}
+        arrays = spec.arrays(part, **shapes | ({"bias": (units,)} if bias else {}))
+        arrays = [np.array(array, spec.dtype()) for array in arrays]
+        activation = self.activation(spec)
+        self.layers.append(Dense(arrays[0].T.copy(), arrays[1] if bias else None, activation))
+        self.width = units
+
+    def append_activation(self, spec: LayerSpec) -> None:
+        spec.dtype()
+        self.apply(self.activation(spec))
+
+    def append_softmax(self, spec: LayerSpec) -> None:
+        spec.only("axis", -1)
+        if self.mask is not None and self.has_steps:
+            raise ValueError(f"{spec.place}: a Softmax layer behind a mask is not supported")
+        self.apply("softmax")
+
+    def append_relu(self, spec: LayerSpec) -> None:
+        spec.only("negative_slope", 0)
+        spec.only("threshold", 0)
+        if spec.config.get("max_value") is not None:
+            raise ValueError(f"{spec.place}: max_value of ReLU is not supported")
+        self.apply("relu")
+
+    def append_elu(self, spec: LayerSpec) -> None:
+        spec.only("alpha", 1)
+        self.apply("elu")
+
+    def apply(self, activation: str) -> None:
+        """Apply a function, in the linear layer before it if there is one."""
+        last = self.layers[-1] if self.layers else None
+        if isinstance(last, Dense) and last.activation == "":
+            self.layers[-1] = replace(last, activation=activation)
+        elif activation:
+            self.layers.append(Dense(activation=activation))
+
+    def needs_steps(self, spec: LayerSpec) -> None:
+        """Refuse a layer that takes a sequence where there is none."""
+        if not self.has_steps:
+            raise ValueError(
+                f"{spec.place}: it takes a sequence, but the recurrent layer before it gives only "
+                "one step, for example by return_sequences=False"
+            )
+
+    @staticmethod
+    def activation(spec: LayerSpec) -> str:
+        """Return the activation of a layer by our name."""
+        name = spec.config.get("activation", "linear")
+        activation = "" if name == "linear" else name
+        if not isinstance(activation, str) or activation not in ACTIVATIONS or name == "":
+            raise ValueError(f"{spec.place}: activation={name!r} is not supported in a {spec.kind}")
+        return activation
+
+    def finished(self) -> list[Any]:
+        """Return the layers; the one that masks says what the last LSTM gives at masked steps."""
+        if self.mask is None:
+            return self.layers
+        if len(set(self.zeroes)) > 1 and any(isinstance(x, Reverse) for x in self.layers):
+            raise ValueError(
+                "behind a mask, it has a layer with go_backwards=True, and layers with different "
+                "zero_output_for_mask: that is not supported"
+            )
+        if not self.zeroes and isinstance(self.layers[self.mask], Masking) and self.mask_value:
+            raise ValueError("it has a Masking that no LSTM follows: that is not supported")
+        if self.zeroes and self.zeroes[-1]:
+            self.layers[self.mask] = replace(self.layers[self.mask], zero_masked=True)
+        return self.layers
+
+
+_READERS: dict[str, Callable[[_Chain, LayerSpec], None]] = {
+    **dict.fromkeys(recurrent.KINDS, _Chain.append_recurrent),
+    "Embedding": _Chain.append_embedding,
+    "Masking": _Chain.append_masking,
+    "Dense": _Chain.append_dense,
+    "TimeDistributed": _Chain.append_dense,
+    "Activation": _Chain.append_activation,
+    "Softmax": _Chain.append_softmax,
+    "ReLU": _Chain.append_relu,
+    "ELU": _Chain.append_elu,
 }
-_LSTM_TRAINING = {"unit_forget_bias", "dropout", "recurrent_dropout", "seed"}
-_LSTM_CALL = {"return_state", "stateful", "unroll", "zero_output_for_mask", "use_cudnn"}
-_LSTM = {"units", "activation", "recurrent_activation", "use_bias", "go_backwards"} | {
-    "return_sequences"
-}
-_KEYS = {
-    "LSTM": _COMMON | _LSTM_TRAINING | _LSTM_CALL | _LSTM,
-    "Dense": _COMMON | {"units", "activation", "use_bias"},
-    "Bidirectional": {"name", "trainable", "dtype", "merge_mode", "layer", "backward_layer"},
-    "TimeDistributed": {"name", "trainable", "dtype", "layer"},
-}
-
-
-@dataclass(frozen=True)
-class Last:
-    """Keras's output with ``return_sequences=False``: the last h of each direction."""
-
-    bidirectional: bool
-    reverse: bool
-
-    @property
-    def formula(self) -> str:
-        """What it computes from y (B, T, O), for messages."""
-        if self.bidirectional:
-            return "np.concatenate([y[:, -1, :H], y[:, 0, H:]], axis=-1)"
-        return "y[:, 0]" if self.reverse else "y[:, -1]"
-
-    def __call__(self, y: Array) -> Array:
-        first, last = y[..., 0, :], y[..., -1, :]
-        if not self.bidirectional:
-            return first if self.reverse else last
-        half = y.shape[-1] // 2
-        return np.concatenate([last[..., :half], first[..., half:]], axis=-1)
-
-
-@dataclass(frozen=True)
-class Reversed:
-    """Keras's output with ``go_backwards=True``: the last step of the input comes first."""
-
-    def __call__(self, y: Array) -> Array:
-        return y[..., ::-1, :]
-
-
-@dataclass(frozen=True)
-class LayerSpec:
-    """One layer of a Keras model."""
-
-    place: str  # for messages
-    kind: str  # the name of its class
-    config: dict[str, Any]
-    weights: Callable[[str], list[Array]]  # by part: "" for the layer itself, "cell", ...
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.config, dict):
-            raise ValueError(f"{self.place}: its config is not a dictionary")
-        for key, value in self.config.items():
-            if key not in _KEYS.get(self.kind, self.config) and value is not None:
-                raise ValueError(f"{self.place}: {key}={value!r} of {self.kind} is not supported")
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.config.get(key, default)
-        if not isinstance(value, bool):
-            raise ValueError(f"{self.place}: {key} is {value!r}, expected true or false")
-        return value
-
-    def units(self) -> int:
-        value = self.config.get("units")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{self.place}: units is {value!r}, expected a positive integer")
-        return value
-
-    def inner(self, key: str) -> "LayerSpec":
-        """Return the layer inside a wrapper."""
-        layer, place = self.config.get(key), f"{self.place}.{key}"
-        if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
-            raise ValueError(f"{place} is not a layer")
-        inner = LayerSpec(place, str(layer.get("class_name")), layer["config"], self.weights)
-        _check_origin(layer, place)
-        return inner
-
-    def dtype(self) -> np.dtype[Any]:
-        """Return the dtype of weights and arithmetic, float32 or float64."""
-        policy = self.config.get("dtype", "float32")
-        if isinstance(policy, dict) and isinstance(policy.get("config"), dict):
-            plain = policy.get("class_name") == "DTypePolicy"
-            policy = policy["config"].get("name") if plain else policy.get("class_name")
-        if policy not in ("float32", "float64"):
-            raise ValueError(f"{self.place}: dtype {policy!r} is neither float32 nor float64")
-        return np.dtype(str(policy))
-
-    def arrays(self, part: str, **shapes: tuple[int, ...]) -> list[Array]:
-        """Return the weights of a part after a check of their shapes; 0 allows any size."""
-        arrays = self.weights(part)
-        if len(arrays) != len(shapes):
-            raise ValueError(f"{self.place} has {len(arrays)} weights, expected {len(shapes)}")
-        for array, (name, shape) in zip(arrays, shapes.items(), strict=True):
-            pairs = zip(array.shape, shape, strict=False)
-            fits = array.ndim == len(shape) and all(a > 0 and s in (0, a) for a, s in pairs)
-            if not fits or array.dtype.kind != "f":
-                expected = str(shape).replace("0,", "I,") if 0 in shape else str(shape)
-                raise ValueError(
-                    f"{self.place}: {name} has shape {array.shape} of {array.dtype}, expected "
-                    f"{expected} of floating-point numbers"
-                )
-        return arrays
-
-
-@dataclass(frozen=True)
-class _Direction:
-    """An LSTM layer, alone or one of two."""
-
-    options: dict[str, Any]  # of the Configuration, but for input_size
-    arrays: list[Array]  # kernel, recurrent kernel, and a bias if there is one
-    return_sequences: bool
-
-    def state(self) -> dict[str, Array]:
-        """Return the parameters by our names; Keras's order of gates, i, f, c, o, is ours."""
-        suffix = "_reverse" if self.options["direction"] == "reverse" else ""
-        named = zip(("weight_ih", "weight_hh", "bias"), self.arrays, strict=False)
-        return {f"{name}_l0{suffix}": array.T for name, array in named}
 
 
 def read_layers(specs: Iterable[LayerSpec]) -> list[Any]:
-    """Return a Keras model as a list of `LSTM`, `Dense`, `Last` and `Reversed`.
+    """Return a chain of Keras's layers as layers of a `Sequential`.
 
     Layers that only act in training are left out.
     """
-    layers: list[Any] = []
-    width = 0  # of the next layer's input; 0 before the first layer
+    chain = _Chain()
+    kinds = []
     for spec in specs:
-        if spec.kind in _IDENTITIES:
-            continue
-        if spec.kind in ("LSTM", "Bidirectional"):
-            if any(isinstance(layer, Last) for layer in layers):
-                raise ValueError(f"{spec.place}: the LSTM before it has return_sequences=False")
-            lstm, *last = _lstm(spec, width)
-            layers += [lstm, *last]
-            width = lstm.hidden_size * (1 + lstm.bidirectional)
-        elif spec.kind in ("Dense", "TimeDistributed"):
-            dense, width = _dense(spec, width)
-            layers.append(dense)
-        else:
-            raise ValueError(f"{spec.place}: layers of class {spec.kind} are not supported")
-    return layers
+        kinds.append(spec.kind)
+        chain.add(spec)
+    if not any(isinstance(layer, LSTM) for layer in chain.layers):
+        found = ", ".join(dict.fromkeys(kinds)) or "none"
+        raise ValueError(f"it has no LSTM, its layers are: {found}")
+    return chain.finished()
 
 
-def _lstm(spec: LayerSpec, width: int) -> list[Any]:
-    """Return the model of a layer, and `Last` or `Reversed` if Keras applies it to y."""
-    if spec.kind == "LSTM":
-        one = _direction(spec, "cell", width)
-        options, state = one.options, one.state()
-    else:
-        one, back = _two_directions(spec, width)
-        options, state = one.options | _BOTH, one.state() | back.state()
-    config = Configuration(**options, input_size=one.arrays[0].shape[0], batch_first=True)
-    lstm = LSTM.from_state(config, state)
-    reverse = lstm.direction == "reverse"
-    if one.return_sequences:
-        return [lstm, Reversed()] if reverse else [lstm]
-    return [lstm, Last(lstm.bidirectional, reverse)]
+def simplified(layers: list[Any]) -> list[Any]:
+    """Return the same model with consecutive LSTMs, and a linear Dense behind them, as one LSTM.
+
+    Behind a mask nothing is joined: an LSTM holds y at masked steps, a Dense is computed there.
+    """
+    masks = any(isinstance(x, Masking) or getattr(x, "mask_zero", False) for x in layers)
+    return layers if masks else shared.joined(layers)
 
 
-_BOTH = {"bidirectional": True, "direction": "forward"}
-
-
-def _two_directions(spec: LayerSpec, width: int) -> tuple[_Direction, _Direction]:
-    if (mode := spec.config.get("merge_mode", "concat")) != "concat":
-        raise ValueError(f"{spec.place}: merge_mode={mode!r} is not supported, only 'concat'")
-    parts = {"layer": "forward_layer/cell", "backward_layer": "backward_layer/cell"}
-    inner = [spec.inner(key) for key in parts]
-    for layer in inner:
-        if layer.kind != "LSTM":
-            raise ValueError(f"{layer.place}: Bidirectional of {layer.kind} is not supported")
-    forward, back = (_direction(x, p, width) for x, p in zip(inner, parts.values(), strict=True))
-    directions = forward.options["direction"], back.options["direction"]
-    if directions != ("forward", "reverse"):
-        raise ValueError(f"{spec.place}: go_backwards of its layers is not False and True")
-    if (
-        forward.options | _BOTH != back.options | _BOTH
-        or forward.return_sequences != back.return_sequences
-        or forward.arrays[0].shape != back.arrays[0].shape
-    ):
-        raise ValueError(f"{spec.place}: its two layers differ in more than go_backwards")
-    return forward, back
-
-
-def _direction(spec: LayerSpec, part: str, width: int) -> _Direction:
-    units, bias = spec.units(), spec.flag("use_bias", True)
-    activation = _activation(spec, "activation", "tanh")
-    gate = _activation(spec, "recurrent_activation", "sigmoid")
-    options = {
-        "hidden_size": units,
-        "direction": "reverse" if spec.flag("go_backwards", False) else "forward",
-        "bias": bias,
-        "cell": Cell(gate=gate, cell=activation, hidden=activation),
-        "dtype": spec.dtype(),
-    }
-    shapes: dict[str, tuple[int, ...]] = {
-        "kernel": (width, 4 * units),
-        "recurrent_kernel": (units, 4 * units),
-    }
-    arrays = spec.arrays(part, **shapes | ({"bias": (4 * units,)} if bias else {}))
-    return _Direction(options, arrays, spec.flag("return_sequences", False))
-
-
-def _activation(spec: LayerSpec, key: str, default: str) -> Activation:
-    name = spec.config.get(key, default)
-    if not isinstance(name, str) or name not in LSTM_ACTIVATIONS:
-        raise ValueError(f"{spec.place}: {key}={name!r} is not supported in an LSTM")
-    return LSTM_ACTIVATIONS[name]
-
-
-def _dense(spec: LayerSpec, width: int) -> tuple[Dense, int]:
-    part = ""
-    if spec.kind == "TimeDistributed":
-        spec, part = spec.inner("layer"), "layer"
-        if spec.kind != "Dense":
-            raise ValueError(f"{spec.place}: TimeDistributed of {spec.kind} is not supported")
-    units, bias = spec.units(), spec.flag("use_bias", True)
-    name = spec.config.get("activation", "linear")
-    activation = "" if name == "linear" else name
-    if not isinstance(activation, str) or activation not in ACTIVATIONS or name == "":
-        raise ValueError(f"{spec.place}: activation={name!r} is not supported in a Dense")
-    shapes: dict[str, tuple[int, ...]] = {"kernel": (width, units)}
-    arrays = spec.arrays(part, **shapes | ({"bias": (units,)} if bias else {}))
-    arrays = [np.array(array, spec.dtype()) for array in arrays]
-    return Dense(arrays[0].T.copy(), arrays[1] if bias else None, activation), units
-
-
-def _check_origin(layer: dict[str, Any], place: str) -> None:
-    """Raise for a class of another module with the name of a Keras class."""
-    module = layer.get("module", "keras.layers")
-    if module not in ("keras.layers", "keras"):
-        raise ValueError(f"{place}: class {layer.get('class_name')} of {module} is not supported")
+def read_lstm(spec: LayerSpec) -> LSTM:
+    """Return the LSTM of a recurrent layer alone."""
+    if spec.kind not in recurrent.KINDS:
+        raise ValueError(f"{spec.place} is a layer of class {spec.kind}, not an LSTM")
+    spec.check_options()
+    plain = dict(spec.config, merge_mode="concat") if spec.kind == "Bidirectional" else spec.config
+    one = recurrent.read(replace(spec, config=plain, outputs=(0,), merged=None), 0)
+    return shared.only_lstm(one.lstms, "clstm.interop.keras.read")

@@ -1,123 +1,225 @@
-"""Models written as Keras's: configurations and weights, for its files and for live layers."""
+"""Models written as Keras's: configurations and weights, for its files and for live models."""
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ...cell import SLOTS, Activation
+from ...layers import Dense, Embedding, Last, Masking, Reverse
 from ...layout import Array
 from ...lstm import LSTM
-from ..layers import require_plain
+from ...sequential import Sequential
+from ..layers import layer_name, layers_of, require_plain
 from .archive import archive_bytes
 from .hdf5 import hdf5_bytes
-from .layers import LSTM_ACTIVATIONS
+from .recurrent import LSTM_ACTIVATIONS
 
-_VERSION = '{"keras_version": "3.0.0"}'  # the oldest version with all that is written here
+_VERSION = "3.0.0"  # the oldest version with all that is written here
+_GROUPS = {"LSTM": "lstm", "Bidirectional": "bidirectional", "Embedding": "embedding"} | {
+    "Dense": "dense"
+}
 
 
-def save(lstm: LSTM, path: str | os.PathLike[str]) -> None:
+def save(model: LSTM | Sequential, path: str | os.PathLike[str]) -> None:
     """Write a .keras file, or weights alone where `path` ends with .weights.h5.
 
-    One LSTM or Bidirectional layer for each layer, with ``return_sequences=True``, and a Dense for
-    the readout; ``keras.saving.load_model`` and ``Model.load_weights`` read them.
+    ``keras.saving.load_model`` and ``Model.load_weights`` of Keras 3 read them. The same model
+    gives the same bytes.
+
+    Parameters
+    ----------
+    model : LSTM or Sequential
+        Its LSTMs become LSTM or Bidirectional layers, a readout a Dense. A `Last` must stand right
+        behind an LSTM, where it is ``return_sequences=False``, and a `Reverse` behind one of
+        ``direction="reverse"``, which is ``go_backwards=True`` together.
+    path : path
 
     Raises
     ------
     ValueError
-        For an option that Keras does not have: peepholes, coupled gates, bounds, a cell function
-        unlike the hidden one, a function that Keras lacks, a projection, a learned state, more than
-        one layer with ``direction="reverse"``.
+        For what Keras does not have: a `Skip` or `Gain`, peepholes, coupled gates, bounds, a cell
+        function unlike the hidden one, a function that Keras lacks, a projection, a learned state;
+        or a note that is no JSON value. Nothing is written then.
     """
-    text = json.dumps(_architecture_of(lstm))
-    data = hdf5_bytes(_weights_by_group(lstm), text)
-    if not os.fspath(path).endswith(".weights.h5"):
-        data = archive_bytes(text, data, _VERSION)
+    written = _Written(model)
+    text = json.dumps(written.architecture())
+    try:
+        notes = json.dumps(model.notes, allow_nan=False) if model.notes else None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a note is not a JSON value: {error}") from None
+    attributes = {"architecture": text} | ({} if notes is None else {"notes": notes})
+    alone = os.fspath(path).endswith(".weights.h5")
+    data = hdf5_bytes(written.groups, attributes if alone else {})
+    if not alone:
+        metadata = {"keras_version": _VERSION} | ({"notes": model.notes} if model.notes else {})
+        data = archive_bytes(text, data, json.dumps(metadata))
     Path(path).write_bytes(data)
 
 
-def to_keras(lstm: LSTM) -> Any:
-    """Return a ``keras.Sequential`` model of the layers that `save` writes, with copied weights.
+def to_keras(model: LSTM | Sequential) -> Any:
+    """Return a ``keras.Sequential`` that computes the same, with copied weights.
 
-    Raises ValueError as `save` does, ImportError without Keras.
+    Its arrays have the batch first, whatever `batch_first` is. Raises ValueError as `save` does,
+    ImportError without Keras.
     """
-    architecture = _architecture_of(lstm)
+    written = _Written(model)
     try:
         import keras
     except ImportError:
         raise ImportError("to_keras needs Keras: pip install keras, and a backend") from None
-    model = keras.Sequential.from_config(architecture["config"])
-    model.set_weights([array for _, arrays in _weights_by_group(lstm) for array in arrays])
-    return model
+    theirs = keras.Sequential.from_config(written.architecture()["config"])
+    theirs.set_weights([array for _, arrays in written.groups for array in arrays])
+    return theirs
 
 
-def _architecture_of(lstm: LSTM) -> dict[str, Any]:
-    """Return the configuration of a Sequential model; ValueError for an option Keras lacks."""
-    _check(lstm)
-    dtype, bias = lstm.dtype.name, lstm.bias
-    shape = [None, None, lstm.input_size]
-    layers = [_layer("InputLayer", "input", {"batch_shape": shape, "dtype": dtype})]
-    for k in range(lstm.num_layers):
+class _Written:
+    """The layers of a model as Keras's: their configurations, and their weights by groups."""
+
+    def __init__(self, model: LSTM | Sequential) -> None:
+        self.groups: list[tuple[str, list[Array]]] = []  # in Keras's order of weights
+        self._layers: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+        self._dtype = model.dtype.name if isinstance(model, (LSTM, Sequential)) else ""
+        self._mask: Masking | Embedding | None = None
+        layers = layers_of(model)
+        self._shape = _input_shape(model)
+        kind = "int32" if isinstance(layers[0], Embedding) else self._dtype
+        self._append("InputLayer", {"batch_shape": self._shape, "dtype": kind})
+        lstms = [k for k, layer in enumerate(layers) if isinstance(layer, LSTM)]
+        k = 0
+        while k < len(layers):
+            layer, behind = layers[k], layers[k + 1 : k + 2]
+            if isinstance(layer, LSTM):
+                k += self._append_lstm(layer, behind[0] if behind else None, k == lstms[-1])
+            else:
+                self._append_other(layer, k < lstms[-1])
+            k += 1
+
+    def architecture(self) -> dict[str, Any]:
+        """Return the configuration of a Sequential model."""
+        config = {"name": "sequential", "layers": self._layers, "build_input_shape": self._shape}
+        return _entry("Sequential", config, "keras") | {
+            "build_config": {"input_shape": self._shape}
+        }
+
+    def _append(self, kind: str, config: dict[str, Any]) -> str:
+        """Append a layer; return the group of its weights."""
+        number = self._counts[kind]
+        self._counts[kind] += 1
+        name = f"{_GROUPS.get(kind, kind.lower())}_{number}"
+        self._layers.append(_entry(kind, {"name": name, "dtype": self._dtype} | config))
+        return f"layers/{_GROUPS.get(kind, '')}" + (f"_{number}" if number else "")
+
+    def _append_other(self, layer: Any, before_an_lstm: bool) -> None:
+        if isinstance(layer, Dense) and layer.weight is not None:
+            self._append_dense(layer.weight, layer.bias, layer.activation)
+        elif isinstance(layer, Dense) and layer.bias is None:
+            self._append("Activation", {"activation": layer.activation or "linear"})
+        elif isinstance(layer, Embedding):
+            sizes = dict(zip(("input_dim", "output_dim"), layer.weight.shape, strict=True))
+            group = self._append("Embedding", sizes | {"mask_zero": layer.mask_zero})
+            self.groups.append((group, [layer.weight]))
+            self._mask = layer if layer.mask_zero else None
+        elif isinstance(layer, Masking) and self._mask is None and before_an_lstm:
+            self._append("Masking", {"mask_value": layer.value})
+            self._mask = layer
+        else:
+            raise ValueError(f"Keras has no layer for {layer!r}{_why(layer)}")
+
+    def _append_dense(self, weight: Array, bias: Array | None, activation: str = "") -> None:
+        options = {"units": len(weight), "activation": activation or "linear"}
+        group = self._append("Dense", options | {"use_bias": bias is not None})
+        self.groups.append((group, [weight.T] if bias is None else [weight.T, bias]))
+
+    def _append_lstm(self, lstm: LSTM, behind: Any, last: bool) -> int:
+        """Append an LSTM; return how many of the layers behind it are part of Keras's."""
+        _check(lstm)
+        reverse, ends = lstm.direction == "reverse", isinstance(behind, Last)
+        if self._mask is not None and lstm.output_size is not None:
+            raise ValueError(
+                "Keras computes a readout at masked steps, too: behind a mask, use an LSTM without "
+                "output_size, and a Dense after it"
+            )
+        if ends and not behind.ends and (reverse or lstm.bidirectional):
+            raise ValueError("Keras has only the ends of a reverse direction: use Last(ends=True)")
+        if ends and behind.ends and lstm.bidirectional and lstm.output_size is not None:
+            raise ValueError("a Last(ends=True) must stand right behind the LSTM")
+        if reverse and not ends and not isinstance(behind, Reverse):
+            raise ValueError(
+                "Keras leaves the steps of direction='reverse' in reversed order: put a "
+                "clstm.layers.Reverse behind the LSTM"
+            )
+        if reverse and (lstm.num_layers > 1 or lstm.output_size is not None):
+            raise ValueError(
+                "Keras leaves steps reversed: direction='reverse' takes one layer, and no readout"
+            )
+        zeroes = self._mask is not None and self._mask.zero_masked
+        if self._mask is not None and lstm.bidirectional and last and not (ends or zeroes):
+            raise ValueError(
+                "Keras's Bidirectional gives zero at masked steps, not what it held: make the "
+                f"{layer_name(self._mask)} with zero_masked=True"
+            )
+        for k in range(lstm.num_layers):
+            self._append_one(lstm, k, ends and k == lstm.num_layers - 1, zeroes)
+        if lstm.output_size is not None:
+            parameters = lstm.parameters
+            self._append_dense(parameters["weight_out"], parameters.get("bias_out"))
+        return int(ends or reverse)
+
+    def _append_one(self, lstm: LSTM, k: int, ends: bool, zeroes: bool) -> None:
+        """Append a layer of an LSTM."""
         options = {
             "units": lstm.hidden_size,
             "activation": _name("cell", lstm.cell.cell),
             "recurrent_activation": _name("gate", lstm.cell.gate),
-            "use_bias": bias,
-            "return_sequences": True,
-            "dtype": dtype,
+            "use_bias": lstm.bias,
+            "return_sequences": not ends,
+            "zero_output_for_mask": zeroes,
+            "dtype": self._dtype,
         }
-        if lstm.bidirectional:
-            both = {
-                "layer": _layer("LSTM", f"forward_lstm_{k}", options | {"go_backwards": False}),
-                "backward_layer": _layer(
-                    "LSTM", f"backward_lstm_{k}", options | {"go_backwards": True}
-                ),
-            }
-            wrapper = {"merge_mode": "concat", "dtype": dtype} | both
-            layers.append(_layer("Bidirectional", f"bidirectional_{k}", wrapper))
-        else:
-            options["go_backwards"] = lstm.direction == "reverse"
-            layers.append(_layer("LSTM", f"lstm_{k}", options))
-    if lstm.output_size is not None:
-        linear = {"units": lstm.output_size, "activation": "linear", "use_bias": bias}
-        layers.append(_layer("Dense", "readout", linear | {"dtype": dtype}))
-    return {
-        "module": "keras",
-        "class_name": "Sequential",
-        "config": {"name": "sequential", "layers": layers, "build_input_shape": shape},
-        "registered_name": None,
-        "build_config": {"input_shape": shape},
-    }
+        if not lstm.bidirectional:
+            reverse = lstm.direction == "reverse"
+            group = self._append("LSTM", options | {"go_backwards": reverse})
+            self.groups.append((f"{group}/cell", _arrays(lstm, k, "_reverse" if reverse else "")))
+            return
+        number = self._counts["Bidirectional"]
+        inner = {
+            end: _entry("LSTM", {"name": f"{end}_lstm_{number}"} | options | {"go_backwards": back})
+            for end, back in (("forward", False), ("backward", True))
+        }
+        both = {"layer": inner["forward"], "backward_layer": inner["backward"]}
+        group = self._append("Bidirectional", {"merge_mode": "concat"} | both)
+        for end, suffix in (("forward", ""), ("backward", "_reverse")):
+            self.groups.append((f"{group}/{end}_layer/cell", _arrays(lstm, k, suffix)))
 
 
-def _weights_by_group(lstm: LSTM) -> list[tuple[str, list[Array]]]:
-    """Return each group of a weights file with its arrays, in Keras's order of weights."""
-    parameters, names = lstm.parameters, ("weight_ih", "weight_hh", "bias")
-    folders = []
-    for k in range(lstm.num_layers):
-        number = f"_{k}" if k else ""
-        if lstm.bidirectional:
-            layer = f"layers/bidirectional{number}"
-            parts = {"": f"{layer}/forward_layer/cell", "_reverse": f"{layer}/backward_layer/cell"}
-        else:
-            suffix = "_reverse" if lstm.direction == "reverse" else ""
-            parts = {suffix: f"layers/lstm{number}/cell"}
-        for suffix, folder in parts.items():
-            own = [f"{name}_l{k}{suffix}" for name in names]
-            folders.append((folder, [parameters[n].T for n in own if n in parameters]))
-    if lstm.output_size is not None:
-        own = [name for name in ("weight_out", "bias_out") if name in parameters]
-        folders.append(("layers/dense", [parameters[name].T for name in own]))
-    return folders
+def _arrays(lstm: LSTM, k: int, suffix: str) -> list[Array]:
+    """Return the weights of a direction of a layer in Keras's order."""
+    names = [f"{name}_l{k}{suffix}" for name in ("weight_ih", "weight_hh", "bias")]
+    parameters = lstm.parameters
+    return [parameters[name].T for name in names if name in parameters]
 
 
-def _layer(kind: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "module": "keras.layers",
-        "class_name": kind,
-        "config": {"name": name} | config,
-        "registered_name": None,
-    }
+def _input_shape(model: LSTM | Sequential) -> list[int | None]:
+    size = model.input_size
+    return [None, None] if size is None else [None, None, size]
+
+
+def _entry(kind: str, config: dict[str, Any], module: str = "keras.layers") -> dict[str, Any]:
+    return {"module": module, "class_name": kind, "config": config, "registered_name": None}
+
+
+def _why(layer: Any) -> str:
+    """Return what a layer would need, for messages."""
+    if isinstance(layer, Last):
+        return ": it must stand right behind an LSTM"
+    if isinstance(layer, Reverse):
+        return ": it must stand right behind an LSTM with direction='reverse'"
+    if isinstance(layer, Masking):
+        return ": only one mask, with an LSTM behind it, can be written"
+    return ""
 
 
 def _check(lstm: LSTM) -> None:
@@ -129,8 +231,6 @@ def _check(lstm: LSTM) -> None:
         raise ValueError(
             f"Keras has one function for both: cell.cell={cell.cell}, cell.hidden={cell.hidden}"
         )
-    if lstm.direction == "reverse" and lstm.num_layers > 1:
-        raise ValueError("Keras leaves steps reversed: direction='reverse' takes one layer")
     for slot in ("gate", "cell"):
         _name(slot, getattr(cell, slot))
 
