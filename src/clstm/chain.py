@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .dropout import Dropout, Masks
-from .layers import Embedding, Last, Layer, Masking, Reverse, Skip
+from .layers import Embedding, Last, Layer, Masking, Product, Reverse, Skip
 from .layout import Array, Layout, State, layout_of
 from .lengths import Ragged
 from .lstm import LSTM
@@ -68,7 +68,7 @@ def _after(layer: Any, name: str, at: _Checked, first: bool) -> _Checked:
         return replace(at, has_steps=False)
     if isinstance(layer, Reverse):
         return replace(at, directions="")
-    mixes = bool(layer.parameters)
+    mixes = bool(layer.parameters) or isinstance(layer, Product)
     return _Checked(
         layer.features(at.features),
         at.has_steps,
@@ -112,15 +112,18 @@ def kind(layer: Any) -> str:
 
 def takes(layers: Sequence[Any]) -> int | None:
     """Return the number of features that a list of layers takes, None for any number."""
+    halved = 1
     for layer in layers:
+        size: int | None
         if isinstance(layer, LSTM):
-            return layer.input_size
-        if isinstance(layer, Skip):
+            size = layer.input_size
+        elif isinstance(layer, Skip):
             size = takes(layer.layers)
         else:
             size = next((a.shape[-1] for a in layer.parameters.values()), None)
         if size is not None:
-            return size
+            return size * halved
+        halved *= 2 if isinstance(layer, Product) else 1
     return None
 
 

@@ -1,4 +1,4 @@
-"""Layers around LSTMs in a `Sequential`: embedding, dense, last step, reversal, skip, gain, mask.
+"""Layers around LSTMs in a `Sequential`: embedding, dense, last step, product, skip, gain, mask.
 
 A layer is a function of sequences, in NumPy. Its arrays are read-only; `Sequential.edit` changes
 those of the layers of a model.
@@ -15,7 +15,7 @@ from .lstm import LSTM
 from .options import real_number
 from .rows import Rows
 
-__all__ = ["Dense", "Embedding", "Gain", "Last", "Masking", "Reverse", "Skip"]
+__all__ = ["Dense", "Embedding", "Gain", "Last", "Masking", "Product", "Reverse", "Skip"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,
@@ -196,6 +196,9 @@ class Dense(Layer):
 class Last(Layer):
     """y (B, O): the last step of each row that is neither padding nor masked; zero without one.
 
+    Behind a mask with ``zero_masked=True`` the last step counts although it is masked: as x there,
+    y is zero behind an LSTM.
+
     Parameters
     ----------
     ends : bool, default=False
@@ -234,6 +237,29 @@ class Reverse(Layer):
 
     def backward(self, x: Array, y: Array, rows: Rows, dy: Array) -> tuple[Array, list[Array]]:
         return rows.reverse(dy), []
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Product(Layer):
+    """y_t = x_t[:O] * x_t[O:]: the first half of the features times the second.
+
+    Behind a bidirectional LSTM that is Keras's ``merge_mode="mul"``.
+    """
+
+    def features(self, taken: int | None) -> int | None:
+        if taken is not None and taken % 2:
+            raise ValueError(f"it takes an even number of features, the one before gives {taken}")
+        return None if taken is None else taken // 2
+
+    @np.errstate(all="ignore")
+    def forward(self, x: Array, rows: Rows) -> tuple[Array, Rows]:
+        first, second = np.split(x, 2, axis=-1)
+        return first * second, rows
+
+    @np.errstate(all="ignore")
+    def backward(self, x: Array, y: Array, rows: Rows, dy: Array) -> tuple[Array, list[Array]]:
+        first, second = np.split(x, 2, axis=-1)
+        return np.concatenate([dy * second, dy * first], axis=-1), []
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)

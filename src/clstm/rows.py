@@ -58,18 +58,18 @@ class Rows:
     # ---- One step of each row ----
 
     def last_steps(self) -> Where:
-        """Return where the last computed step of each row is."""
+        """Return where the last step of each row is: of the computed ones, unless `zero_masked`."""
         return self._ends(True)
 
     def first_steps(self) -> Where:
-        """Return where the first computed step of each row is."""
+        """Return where the first step of each row is: of the computed ones, unless `zero_masked`."""
         return self._ends(False)
 
     def _ends(self, last: bool) -> Where:
         if self.lengths is None:
             step = np.full(self.batch, self.steps - 1 if last else 0)
             return (step, np.arange(self.batch)), np.full(self.batch, self.steps > 0)
-        if self.mask is None:
+        if self.mask is None or self.zero_masked:
             stops = np.cumsum(self.lengths, dtype=np.intp)
             positions = stops - 1 if last else stops - self.lengths.astype(np.intp)
             return (positions,), self.lengths > 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm.layers import Dense, Embedding, Gain, Last, Masking, Reverse, Skip
+from clstm.layers import Dense, Embedding, Gain, Last, Masking, Product, Reverse, Skip
 from tests.support.chains import (
     CHAINS,
     FORMS,
@@ -44,7 +44,7 @@ def formula(layers, x, mask=None):
             size = layer.hidden_size
             split = 0 if layer.direction == "reverse" else size
         elif isinstance(layer, Last):
-            steps = np.flatnonzero(np.ones(len(x), bool) if mask is None else mask)
+            steps = np.flatnonzero(np.ones(len(x), bool) if mask is None or zero else mask)
             if not len(steps):
                 x = np.zeros(x.shape[-1])
                 continue
@@ -54,6 +54,9 @@ def formula(layers, x, mask=None):
             x = y
         elif isinstance(layer, Reverse):
             x = x[::-1]
+        elif isinstance(layer, Product):
+            half = x.shape[-1] // 2
+            x = x[..., :half] * x[..., half:]
         elif isinstance(layer, Skip):
             x = formula(layer.layers, x, mask) + x[..., : layer.count]
         else:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 
 import clstm
-from clstm.layers import Dense, Embedding, Gain, Last, Masking, Reverse, Skip
+from clstm.layers import Dense, Embedding, Gain, Last, Masking, Product, Reverse, Skip
 
 RNG = np.random.default_rng(0)
 LENGTHS = [4, 0, 6]
@@ -35,6 +35,13 @@ CHAINS = {
     "masked": [Masking(9.0), lstm(3), dense(4, 5), lstm(4, bidirectional=True)],
     "masked last": [Masking(9.0), lstm(3, bidirectional=True), Last(ends=True), dense(2, 10)],
     "masked zero": [Masking(9.0, zero_masked=True), lstm(3, direction="reverse"), Last()],
+    "masked zero ends": [
+        Masking(9.0, zero_masked=True),
+        lstm(3, bidirectional=True),
+        Last(ends=True),
+    ],
+    "products": [Product(), lstm(3, bidirectional=True), Product(), dense(2, 5)],
+    "product of ends": [lstm(3, 4, bidirectional=True), Last(ends=True), Product(), Product()],
     "reversed": [lstm(3, direction="reverse"), Reverse(), lstm(5), Reverse()],
     "masked reversed": [Masking(9.0), lstm(3), Reverse(), lstm(5, bidirectional=True)],
     "words": [Embedding(RNG.standard_normal((7, 3))), lstm(3, bidirectional=True), Last()],

@@ -112,6 +112,12 @@ INNER = {
     "both ave": lambda m: [m.both("ave"), m.dense()],
     "both sum last": lambda m: [m.both("sum", return_sequences=False)],
     "both ave last": lambda m: [m.both("ave", return_sequences=False), m.dense()],
+    "both mul": lambda m: [m.both("mul"), m.dense()],
+    "both mul last": lambda m: [m.both("mul", return_sequences=False)],
+    "both given": lambda m: [
+        m.layers.Bidirectional(m.lstm(), backward_layer=m.lstm(go_backwards=True)),
+        m.layers.Bidirectional(m.rnn(2, 3), backward_layer=m.rnn(2, 3, go_backwards=True)),
+    ],
     "both two": lambda m: [m.both(), m.both("sum"), m.last()],
     "mixed": lambda m: [m.both(), m.lstm()],
     "mixed too": lambda m: [m.lstm(), m.both()],
@@ -154,11 +160,13 @@ GRAPHS = {
     "both states": _both_states("Concatenate"),
     "both states sum": _both_states("Add"),
     "both states ave": _both_states("Average"),
+    "both states mul": _both_states("Multiply"),
     "nested": _nested,
 }
 _UNMASKED_GRAPHS = {
     "both apart": _both_apart("Concatenate"),
     "both apart sum": _both_apart("Add"),
+    "both apart mul": _both_apart("Multiply"),
 }
 OTHERS = {
     "deep": _deep,
@@ -166,11 +174,33 @@ OTHERS = {
     "zero": lambda m: m.chain(
         m.lstm(zero_output_for_mask=True), m.dense(), first=[m.layers.Masking(VALUE)]
     ),
+    "zero last": lambda m: m.chain(
+        m.last(zero_output_for_mask=True), m.dense(), first=[m.layers.Masking(VALUE)]
+    ),
+    "zero both last": lambda m: m.chain(
+        m.both(return_sequences=False, zero_output_for_mask=True),
+        m.dense(),
+        first=[m.layers.Masking(VALUE)],
+    ),
+    "zero backwards last": lambda m: m.chain(
+        m.last(go_backwards=True, zero_output_for_mask=True), first=[m.layers.Masking(VALUE)]
+    ),
+    "zero cells last": lambda m: m.chain(
+        m.rnn(2, 3, return_sequences=False, zero_output_for_mask=True),
+        m.dense(),
+        first=[_embedding(m)],
+        words=True,
+    ),
+    "zero state": lambda m: m.functional(
+        lambda m, x: m.dense()(
+            m.lstm(return_state=True, zero_output_for_mask=True)(m.layers.Masking(VALUE)(x))[1]
+        )
+    ),
     "relu": lambda m: m.chain(m.lstm(), m.dense(), m.layers.ReLU()),
     "softmax": lambda m: m.chain(m.lstm(), m.dense(), m.layers.Softmax()),
     "double": lambda m: m.chain(m.lstm(dtype="float64"), m.dense(dtype="float64")),
 }
-ONLY_KERAS_3 = ("zero",)
+ONLY_KERAS_3 = [name for name in OTHERS if name.startswith("zero")]
 
 
 def _all():
@@ -217,7 +247,7 @@ def made(name, keras):
     model = MODELS[name](Maker(keras))
     rng = np.random.default_rng(sum(map(ord, name)))
     model.set_weights([0.7 * rng.standard_normal(w.shape) for w in model.get_weights()])
-    if "words" in name:
+    if len(model.input_shape) == 2:
         return model, rng.integers(1, WORDS, HOLES.shape) * HOLES
     x = rng.standard_normal((*HOLES.shape, FEATURES)).astype(np.float32)
     x[~HOLES] = VALUE

@@ -77,6 +77,13 @@ def test_a_model_of_keras_2_computes_what_keras_does(name, tmp_path, monkeypatch
 # ---- Policies ----
 
 
+class Uniform(cases.Maker):
+    """PyTorch has no orthogonal matrices in half precision."""
+
+    def lstm(self, **options):
+        return super().lstm(recurrent_initializer="uniform", **options)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
 def test_a_policy_of_half_precision_has_weights_that_are_computed_in_float32(policy, tmp_path):
     """The result is that of Keras in float32 with the same weights, and is noted."""
@@ -84,7 +91,7 @@ def test_a_policy_of_half_precision_has_weights_that_are_computed_in_float32(pol
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        theirs = cases.MODELS["both two"](cases.Maker(keras))
+        theirs = cases.MODELS["both two"](Uniform(keras))
     finally:
         keras.config.set_dtype_policy(before)
     theirs.set_weights(plain.get_weights())
@@ -148,7 +155,6 @@ def _own_mask(m, x):
         (_one_half, r"takes the results \[1\] of Bidirectional"),
         (_turned, r"takes the results \[3, 1\] of Bidirectional"),
         (_own_mask, "its mask is not that of the layers before it"),
-        (lambda m, x: m.layers.Multiply()(m.both(None)(x)), r"takes the results \[0, 1\]"),
         (lambda m, x: m.dense()(m.layers.GRU(3)(x)), "class GRU are not supported"),
     ],
 )

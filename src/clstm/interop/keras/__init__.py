@@ -11,7 +11,8 @@ What Keras computes around its LSTMs:
 - ``return_sequences=False`` is a `clstm.layers.Last`: the last step of each direction.
 - ``go_backwards=True`` is ``direction="reverse"``, and a `clstm.layers.Reverse` behind it, because
   Keras leaves the steps in the order of computation.
-- ``merge_mode`` "sum" and "ave" are a `clstm.layers.Dense` of zeros and ones, or halves.
+- ``merge_mode`` "sum" and "ave" are a `clstm.layers.Dense` of zeros and ones, or halves; "mul" is
+  a `clstm.layers.Product`.
 - A mask, of an Embedding or a Masking, is that of `clstm.layers.Masking`.
 """
 

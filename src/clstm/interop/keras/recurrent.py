@@ -11,7 +11,7 @@ import numpy as np
 
 from ...cell import Activation, Cell
 from ...configuration import Configuration
-from ...layers import Dense, Last, Reverse
+from ...layers import Dense, Last, Product, Reverse
 from ...layout import Array
 from ...lstm import LSTM
 from .specs import LayerSpec
@@ -31,7 +31,7 @@ LSTM_ACTIVATIONS = {
 _OF_KERAS_2 = LSTM_ACTIVATIONS | {"hard_sigmoid": Activation("hard_sigmoid", 0.2, 0.5)}
 
 KINDS = ("LSTM", "RNN", "Bidirectional")
-_MERGES = ("concat", "sum", "ave")
+_MERGES = ("concat", "sum", "ave", "mul")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recurrent:
     ----------
     lstms : list of LSTM
     after : list of layers
-        `Last`, `Reverse` and a `Dense` that merges the directions.
+        `Last`, `Reverse`, and a `Dense` or `Product` that merges the directions.
     width : int
         Number of features.
     has_steps : bool
@@ -74,7 +74,8 @@ class _Direction:
 def parts_of(spec: LayerSpec) -> list[tuple[str, tuple[str, ...]]]:
     """Return the parts of a layer that have weights, and the names by which files tell them apart.
 
-    A name of a direction stands for all names that begin with it.
+    A name of a direction stands for all names that begin with it. Keras prefixes those of a
+    Bidirectional's layers so, but a backward layer that it is given keeps its name.
     """
     if spec.kind == "LSTM":
         return [("cell", ())]
@@ -83,10 +84,13 @@ def parts_of(spec: LayerSpec) -> list[tuple[str, tuple[str, ...]]]:
         names = [(cell.name,) if len(cells) > 1 else () for cell, _ in cells]
         return [(part, name) for (_, part), name in zip(cells, names, strict=True)]
     if spec.kind == "Bidirectional":
-        pairs = zip(("forward", "backward"), _both(spec), strict=True)
+        forward, back = _both(spec)
+        known = "backward"
+        if spec.config.get("backward_layer") is not None and not back.name.startswith(known):
+            known = back.name
         return [
-            (f"{end}_layer/{part}", (end, *names))
-            for end, layer in pairs
+            (f"{end}_layer/{part}", (name, *names))
+            for end, name, layer in (("forward", "forward", forward), ("backward", known, back))
             for part, names in parts_of(layer)
         ]
     part = {"Dense": "", "Embedding": "", "TimeDistributed": "layer"}.get(spec.kind)
@@ -110,7 +114,8 @@ def read(spec: LayerSpec, width: int) -> Recurrent:
         for options, arrays in zip(one.options, one.arrays, strict=True)
     ]
     after = ([Reverse()] if one.backwards else []) if steps else [Last(ends=one.backwards)]
-    return Recurrent(lstms, after, lstms[-1].hidden_size, steps, one.zero_masked)
+    zeroes = one.zero_masked and spec.outputs == (0,)  # not of a final state
+    return Recurrent(lstms, after, lstms[-1].hidden_size, steps, zeroes)
 
 
 def _read_both(spec: LayerSpec, width: int) -> Recurrent:
@@ -133,10 +138,12 @@ def _read_both(spec: LayerSpec, width: int) -> Recurrent:
         lstms.append(_lstm(options, _named(pair, ["forward", "reverse"]), "both"))
     size, dtype = lstms[-1].hidden_size, lstms[-1].dtype
     after: list[Any] = [] if steps else [Last(ends=True)]
-    if mode != "concat":
+    if mode == "mul":
+        after.append(Product())
+    elif mode != "concat":
         one_of_both = np.eye(size, dtype=dtype) / (2 if mode == "ave" else 1)
         after.append(Dense(np.concatenate([one_of_both, one_of_both], axis=1)))
-    return Recurrent(lstms, after, 2 * size if mode == "concat" else size, steps, one.sequences)
+    return Recurrent(lstms, after, 2 * size if mode == "concat" else size, steps, steps)
 
 
 def _merge(spec: LayerSpec, one: _Direction) -> tuple[str, bool]:
@@ -144,8 +151,8 @@ def _merge(spec: LayerSpec, one: _Direction) -> tuple[str, bool]:
     mode = spec.config.get("merge_mode", "concat")
     if mode is not None and mode not in _MERGES:
         raise ValueError(
-            f"{spec.place}: merge_mode={mode!r} is not supported, only 'concat', 'sum', 'ave' and, "
-            "with a Concatenate, Add or Average behind it, None"
+            f"{spec.place}: merge_mode={mode!r} is not supported, only 'concat', 'sum', 'ave', "
+            "'mul' and, with a Concatenate, Add, Average or Multiply behind it, None"
         )
     if mode is not None and spec.outputs == (0,) and spec.merged is None:
         return str(mode), one.sequences
