@@ -7,7 +7,7 @@ import pytest
 
 import clstm
 from clstm.interop import keras as interop
-from clstm.layers import Dense, Embedding, Gain, Last, Masking, Reverse, Skip
+from clstm.layers import Dense, Embedding, Gain, Last, Masking, Product, Reverse, Skip
 from tests.interop.keras import cases
 from tests.interop.keras.models import FEATURES, drawn, keras
 from tests.support.bounds import assert_close, largest
@@ -211,6 +211,9 @@ OURS = {
     "masked zero": [Masking(cases.VALUE, zero_masked=True), lstm(), dense(2, 3, "elu")],
     "masked both": [Masking(cases.VALUE, zero_masked=True), lstm(bidirectional=True)],
     "masked reverse": [Masking(cases.VALUE), lstm(direction="reverse"), Reverse(), lstm(3)],
+    "masked zero last": [Masking(cases.VALUE, zero_masked=True), lstm(), Last(), dense(2, 3)],
+    "product": [lstm(bidirectional=True, num_layers=2), Product(), lstm(3)],
+    "masked product": [Masking(cases.VALUE), lstm(bidirectional=True), Last(ends=True), Product()],
     "readout last": [lstm(output_size=2), Last()],
 }
 
@@ -254,6 +257,11 @@ def test_keras_computes_what_a_sequential_does(name, tmp_path):
         ([lstm(bidirectional=True), Last()], r"use Last\(ends=True\)"),
         ([lstm(direction="reverse")], "put a clstm.layers.Reverse behind the LSTM"),
         ([lstm(direction="reverse", num_layers=2), Reverse()], "takes one layer, and no readout"),
+        ([lstm(hidden=4), Product()], "Product.*: it must stand behind a bidirectional LSTM"),
+        (
+            [Masking(zero_masked=True), lstm(bidirectional=True), Last(ends=True)],
+            "gives the last step that it computed, .* with zero_masked=False",
+        ),
         ([lstm(), Reverse()], "behind an LSTM with direction='reverse'"),
         ([Masking(), lstm(bidirectional=True)], "make the Masking with zero_masked=True"),
         ([Masking(), lstm(output_size=2)], "Keras computes a readout at masked steps, too"),

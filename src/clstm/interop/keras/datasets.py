@@ -16,22 +16,30 @@ from ..budget import Budget
 
 _DEFLATE, _SHUFFLE = 1, 2  # H5Z_FILTER_DEFLATE, H5Z_FILTER_SHUFFLE
 _FILTERS: tuple[list[int], ...] = ([], [_DEFLATE], [_SHUFFLE], [_SHUFFLE, _DEFLATE])
+_BFLOAT16 = np.dtype("V2")  # two bytes of no type of HDF5's, as Keras stores them
 _CHUNK = 512  # bytes that are counted for a chunk besides its numbers
 
 
 def read_dataset(dataset: Any, budget: Budget) -> Array:
-    """Return an array of floating-point numbers.
+    """Return an array of floating-point numbers; bfloat16 becomes float32.
 
     Raises ValueError, of which the array is the subject, for data elsewhere, another type, other
     filters, and more than the budget allows.
     """
-    if dataset.is_virtual or dataset.external or dataset.dtype.kind != "f":
+    kind = dataset.dtype
+    if dataset.is_virtual or dataset.external or not (kind.kind == "f" or kind == _BFLOAT16):
         raise ValueError("is not a plain array of floating-point numbers")
     if dataset.shape is None:
         raise ValueError("claims shape None, expected an array")
     budget.take(2 * dataset.nbytes, f"of shape {dataset.shape}")
-    if dataset.chunks is None:
-        return np.asarray(dataset[()])
+    array = np.asarray(dataset[()]) if dataset.chunks is None else _read_chunks(dataset, budget)
+    if kind != _BFLOAT16:
+        return array
+    budget.take(4 * dataset.nbytes, f"of shape {dataset.shape}")
+    return (array.view("<u2").astype(np.uint32) << 16).view(np.float32)
+
+
+def _read_chunks(dataset: Any, budget: Budget) -> Array:
     plan = dataset.id.get_create_plist()
     filters = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
     if filters not in _FILTERS:

@@ -3,11 +3,12 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...cell import SLOTS, Activation
-from ...layers import Dense, Embedding, Last, Masking, Reverse
+from ...layers import Dense, Embedding, Last, Masking, Product, Reverse
 from ...layout import Array
 from ...lstm import LSTM
 from ...sequential import Sequential
@@ -87,14 +88,14 @@ class _Written:
         self._shape = _input_shape(model)
         kind = "int32" if isinstance(layers[0], Embedding) else self._dtype
         self._append("InputLayer", {"batch_shape": self._shape, "dtype": kind})
-        lstms = [k for k, layer in enumerate(layers) if isinstance(layer, LSTM)]
+        last = max((k for k, layer in enumerate(layers) if isinstance(layer, LSTM)), default=-1)
         k = 0
         while k < len(layers):
-            layer, behind = layers[k], layers[k + 1 : k + 2]
+            layer = layers[k]
             if isinstance(layer, LSTM):
-                k += self._append_lstm(layer, behind[0] if behind else None, k == lstms[-1])
+                k += self._append_lstm(layer, layers[k + 1 : k + 3], k == last)
             else:
-                self._append_other(layer, k < lstms[-1])
+                self._append_other(layer, k < last)
             k += 1
 
     def architecture(self) -> dict[str, Any]:
@@ -133,8 +134,23 @@ class _Written:
         group = self._append("Dense", options | {"use_bias": bias is not None})
         self.groups.append((group, [weight.T] if bias is None else [weight.T, bias]))
 
-    def _append_lstm(self, lstm: LSTM, behind: Any, last: bool) -> int:
+    def _append_lstm(self, lstm: LSTM, behind: Sequence[Any], last: bool) -> int:
         """Append an LSTM; return how many of the layers behind it are part of Keras's."""
+        first = behind[0] if behind else None
+        self._check_lstm(lstm, first, last)
+        ends = isinstance(first, Last)
+        product = lstm.bidirectional and lstm.output_size is None
+        product = product and any(isinstance(x, Product) for x in behind[ends : ends + 1])
+        for k in range(lstm.num_layers):
+            top = k == lstm.num_layers - 1
+            self._append_one(lstm, k, ends and top, "mul" if product and top else "concat")
+        if lstm.output_size is not None:
+            parameters = lstm.parameters
+            self._append_dense(parameters["weight_out"], parameters.get("bias_out"))
+        return int(ends or lstm.direction == "reverse") + int(product)
+
+    def _check_lstm(self, lstm: LSTM, behind: Any, last: bool) -> None:
+        """Raise ValueError if Keras computes something else, with this layer behind the LSTM."""
         _check(lstm)
         reverse, ends = lstm.direction == "reverse", isinstance(behind, Last)
         if self._mask is not None and lstm.output_size is not None:
@@ -155,20 +171,19 @@ class _Written:
             raise ValueError(
                 "Keras leaves steps reversed: direction='reverse' takes one layer, and no readout"
             )
-        zeroes = self._mask is not None and self._mask.zero_masked
-        if self._mask is not None and lstm.bidirectional and last and not (ends or zeroes):
+        if self._mask is not None and lstm.bidirectional and last and self._zeroes() == ends:
+            zero = "zero at masked steps, not what it held"
+            gives = "the last step that it computed, not zero" if ends else zero
             raise ValueError(
-                "Keras's Bidirectional gives zero at masked steps, not what it held: make the "
-                f"{layer_name(self._mask)} with zero_masked=True"
+                f"Keras's Bidirectional gives {gives}: make the {layer_name(self._mask)} with "
+                f"zero_masked={not ends}"
             )
-        for k in range(lstm.num_layers):
-            self._append_one(lstm, k, ends and k == lstm.num_layers - 1, zeroes)
-        if lstm.output_size is not None:
-            parameters = lstm.parameters
-            self._append_dense(parameters["weight_out"], parameters.get("bias_out"))
-        return int(ends or reverse)
 
-    def _append_one(self, lstm: LSTM, k: int, ends: bool, zeroes: bool) -> None:
+    def _zeroes(self) -> bool:
+        """Return whether y of LSTMs is zero at masked steps."""
+        return self._mask is not None and self._mask.zero_masked
+
+    def _append_one(self, lstm: LSTM, k: int, ends: bool, merge_mode: str) -> None:
         """Append a layer of an LSTM."""
         options = {
             "units": lstm.hidden_size,
@@ -176,7 +191,7 @@ class _Written:
             "recurrent_activation": _name("gate", lstm.cell.gate),
             "use_bias": lstm.bias,
             "return_sequences": not ends,
-            "zero_output_for_mask": zeroes,
+            "zero_output_for_mask": self._zeroes(),
             "dtype": self._dtype,
         }
         if not lstm.bidirectional:
@@ -190,7 +205,7 @@ class _Written:
             for end, back in (("forward", False), ("backward", True))
         }
         both = {"layer": inner["forward"], "backward_layer": inner["backward"]}
-        group = self._append("Bidirectional", {"merge_mode": "concat"} | both)
+        group = self._append("Bidirectional", {"merge_mode": merge_mode} | both)
         for end, suffix in (("forward", ""), ("backward", "_reverse")):
             self.groups.append((f"{group}/{end}_layer/cell", _arrays(lstm, k, suffix)))
 
@@ -217,6 +232,8 @@ def _why(layer: Any) -> str:
         return ": it must stand right behind an LSTM"
     if isinstance(layer, Reverse):
         return ": it must stand right behind an LSTM with direction='reverse'"
+    if isinstance(layer, Product):
+        return ": it must stand behind a bidirectional LSTM, or its Last(ends=True)"
     if isinstance(layer, Masking):
         return ": only one mask, with an LSTM behind it, can be written"
     return ""
