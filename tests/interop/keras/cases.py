@@ -1,8 +1,4 @@
-"""Whole models of every kind that is read, made by Keras 2 or 3; and the files made of them.
-
-`python -m tests.interop.keras.cases FOLDER` writes a small file of most of them, with its input and
-Keras's own result, for tests that have no Keras.
-"""
+"""Whole models of every kind that is read, made by Keras 2 or 3, with and without masks."""
 
 import numpy as np
 
