@@ -62,7 +62,7 @@ class Rows:
         return self._ends(True)
 
     def first_steps(self) -> Where:
-        """Return where the first step of each row is: of the computed ones, unless `zero_masked`."""
+        """Return where the first step of each row is, as `last_steps` the last one."""
         return self._ends(False)
 
     def _ends(self, last: bool) -> Where:
