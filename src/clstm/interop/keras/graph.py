@@ -180,7 +180,8 @@ def _call(named: dict[str, _Entry], at: Tensor, used: set[str]) -> tuple[_Entry,
     if at.layer not in named:
         raise ValueError(f"there is no layer {shown(at.layer)!r}")
     entry = named[at.layer]
-    if at.call:
+    own = entry.kind in _MODELS  # Keras counts how a model was built as its first call
+    if at.call not in ((0, 1) if own else (0,)):
         raise ValueError(f"{entry.place}: it is called more than once; the model is not one chain")
     if at.layer in used:
         raise ValueError(f"{entry.place}: its output is used twice; the model is not one chain")
