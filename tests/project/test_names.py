@@ -13,13 +13,16 @@ from tests.support.paths import ROOT
 PATH = ROOT / "examples" / "names.py"
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+
+
 @pytest.fixture
 def names():
     """The example as a module, with short training: these tests do not measure its accuracy."""
     spec = importlib.util.spec_from_file_location("names", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.EPOCHS, module.HIDDEN_SIZE = 1, 8
+    module.EPOCHS, module.HIDDEN_SIZE, module.BASELINE_STEPS = 1, 8, 5
     return module
 
 
@@ -48,7 +51,7 @@ def test_the_names_are_told_apart(names, tmp_path, capsys):
     assert f"of {len(names.LANGUAGES)} languages" in first
     assert rossi.startswith("Rossi: ") and virtanen.startswith("Virtanen: ")
     assert float(own.removeprefix("test accuracy: ")) > 0.3
-    assert float(baseline.removeprefix("test accuracy of n-grams: ")) > 0.6
+    assert float(baseline.removeprefix("test accuracy of n-grams: ")) > 0.3
     assert (tmp_path / "names.safetensors").exists()
 
 

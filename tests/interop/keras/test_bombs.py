@@ -125,6 +125,64 @@ def hdf5():
     return {f"h5, {name}": weights(change) for name, change in changes.items()}
 
 
+def legacy(config, *names, change=None):
+    """A .h5 file whose layer "a" has the arrays of an LSTM in groups of these names."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="latest") as file:
+        file.attrs["keras_version"] = "2.15.0"
+        file.attrs["model_config"] = config
+        for name in names:
+            for kind, array in zip(("kernel", "recurrent_kernel", "bias"), arrays(), strict=True):
+                file[f"model_weights/a/{name}/{kind}:0"] = array
+        if change:
+            change(file["model_weights/a"])
+    return buffer.getvalue()
+
+
+def two_circles(folder):
+    """Every path goes on in two ways, without an end."""
+    folder["x/back"] = folder["y/back"] = folder
+
+
+def wide(folder):
+    for k in range(1500):
+        folder.create_group(f"g{k}")
+
+
+def nested(layers, depth=1):
+    """Models in a model, all of one name."""
+    whole = json.loads(architecture(*layers))
+    for _ in range(depth):
+        whole["config"]["name"] = "a"
+        whole = json.loads(architecture(whole))
+    return json.dumps(whole)
+
+
+def functional(count, source=lambda k: k - 1):
+    """A chain of layers, each called with the result of another one."""
+    layers = [entry("InputLayer", name="0") | {"inbound_nodes": []}]
+    for k in range(1, count):
+        call = [[[str(source(k)), 0, 0, {}]]]
+        layers.append(entry("Dropout", name=str(k)) | {"inbound_nodes": call})
+    ends = {"input_layers": [["0", 0, 0]], "output_layers": [[str(count - 1), 0, 0]]}
+    return json.dumps({"class_name": "Functional", "config": {"layers": layers} | ends})
+
+
+def legacy_files():
+    one = [lstm(name="a")]
+    files = {
+        "circles": legacy(architecture(*one), "cell", change=two_circles),
+        "wide": legacy(architecture(*one), "cell", change=wide),
+        "deep": legacy(architecture(*one), "x/" * 200),
+        "many layers of one name": legacy(nested(1900 * one), "a", *map(str, range(150))),
+        "models in models": legacy(nested(one, 80), "a"),
+        "long chain": legacy(functional(4000), "a"),
+        "a layer that takes its own result": legacy(functional(4, lambda k: k), "a"),
+        "a chain that turns back": legacy(functional(2000, lambda k: (k + 1) % 2000), "a"),
+    }
+    return {f"legacy, {k}": data for k, data in files.items() if len(data) <= LARGEST}
+
+
 def understated(data, size):
     """An archive whose member holds more than it claims."""
     whole = archive(data=data, method=zipfile.ZIP_DEFLATED)
@@ -165,4 +223,5 @@ def archives():
 
 def test_keras(tmp_path):
     files = {GOOD: archive(), "good weights": weights()}
-    assert_bounded("keras", files | hdf5() | archives(), tmp_path)
+    files[f"{GOOD}, legacy"] = legacy(architecture(lstm(name="a")), "cell")
+    assert_bounded("keras", files | hdf5() | legacy_files() | archives(), tmp_path)

@@ -95,6 +95,7 @@ class WeightsFile:
             found: dict[str, dict[str, str]] = {}
             self._list(folder, "", found, 0)
             self._listed[folder] = found
+        self.budget.count(len(self._listed[folder]), f"the groups in {folder}")
         counts = {
             path: _occurrences(path.split("/"), names)
             for path in self._listed[folder]
