@@ -1,16 +1,11 @@
 """Files that Keras 2 and 3 wrote, read without Keras: each gives the result that Keras gave."""
 
-from importlib.util import find_spec
-
 import pytest
 
 import clstm
 from tests.interop.keras import stored
 from tests.support.bounds import assert_close, largest
 
-pytestmark = pytest.mark.peers
-if find_spec("h5py") is None:
-    pytest.skip("install bench/requirements.txt for this tier", allow_module_level=True)
 BOUND = 2e-6
 FILES = [(package, name) for package in stored.KINDS for name in stored.names(package)]
 
