@@ -174,11 +174,11 @@ def legacy_files():
         "circles": legacy(architecture(*one), "cell", change=two_circles),
         "wide": legacy(architecture(*one), "cell", change=wide),
         "deep": legacy(architecture(*one), "x/" * 200),
-        "many layers of one name": legacy(nested(1900 * one), "a", *map(str, range(150))),
+        "many layers of one name": legacy(nested(1100 * one), "a", *map(str, range(150))),
         "models in models": legacy(nested(one, 80), "a"),
-        "long chain": legacy(functional(4000), "a"),
+        "long chain": legacy(functional(1000), "a"),
         "a layer that takes its own result": legacy(functional(4, lambda k: k), "a"),
-        "a chain that turns back": legacy(functional(2000, lambda k: (k + 1) % 2000), "a"),
+        "a chain that turns back": legacy(functional(1000, lambda k: (k + 1) % 1000), "a"),
     }
     return {f"legacy, {k}": data for k, data in files.items() if len(data) <= LARGEST}
 
@@ -223,5 +223,5 @@ def archives():
 
 def test_keras(tmp_path):
     files = {GOOD: archive(), "good weights": weights()}
-    files[f"{GOOD}, legacy"] = legacy(architecture(lstm(name="a")), "cell")
+    files["legacy"] = legacy(architecture(lstm(name="a")), "cell")
     assert_bounded("keras", files | hdf5() | legacy_files() | archives(), tmp_path)

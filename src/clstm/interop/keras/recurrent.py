@@ -75,7 +75,7 @@ def parts_of(spec: LayerSpec) -> list[tuple[str, tuple[str, ...]]]:
     """Return the parts of a layer that have weights, and the names by which files tell them apart.
 
     A name of a direction stands for all names that begin with it. Keras prefixes those of a
-    Bidirectional's layers so, but a backward layer that it is given keeps its name.
+    Bidirectional's layers so, but in Keras 3 a backward layer that it is given keeps its name.
     """
     if spec.kind == "LSTM":
         return [("cell", ())]
@@ -86,7 +86,7 @@ def parts_of(spec: LayerSpec) -> list[tuple[str, tuple[str, ...]]]:
     if spec.kind == "Bidirectional":
         forward, back = _both(spec)
         known = "backward"
-        if spec.config.get("backward_layer") is not None and not back.name.startswith(known):
+        if spec.version == 3 and not back.name.startswith(known):
             known = back.name
         return [
             (f"{end}_layer/{part}", (name, *names))
