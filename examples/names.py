@@ -1,9 +1,9 @@
 """Tell from which country a family name is, letter by letter, with a bidirectional LSTM.
 
 Run it with `python examples/names.py` where clstm, scikit-learn, faker and tqdm are installed: `pip
-install '.[examples]'`. It takes some 20 seconds on two cores, prints the accuracy on held-out names
-beside that of logistic regression on all sequences of up to four letters, and writes the model to
-`--out`:
+install '.[examples]'`. It takes less than a minute on two cores, prints the accuracy on held-out
+names beside that of logistic regression on all sequences of up to four letters, and writes the
+model to `--out`:
 
     names.safetensors   the trained model, for `clstm.Sequential.load`
 
@@ -12,6 +12,9 @@ downloaded. A name that is on the lists of two countries belongs to neither. Let
 an `Embedding`; names have different lengths, and a batch is a list of them, without padding. The
 last h of each direction goes through a `Dense`. There is no framework: `clstm.Sequential` records
 the forward pass and goes backwards through all layers.
+
+The regression is better here, with an accuracy of 0.83 against 0.80: short sequences of letters say
+most of what a name says, and 8,767 names are few for an LSTM.
 """
 
 import argparse
