@@ -265,10 +265,6 @@ def own_lstm():
             "go_backwards of its layers is not False and True",
         ),
         (
-            lambda: [layers.Bidirectional(layers.LSTM(4), merge_mode="mul")],
-            "merge_mode='mul' is not supported",
-        ),
-        (
             lambda: [
                 layers.Bidirectional(
                     layers.LSTM(4), backward_layer=layers.LSTM(5, go_backwards=True)
