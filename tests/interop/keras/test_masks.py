@@ -88,9 +88,10 @@ CASES = {
 
 
 def zeroes(inner):
-    """Keras's Bidirectional makes its output zero at masked steps; only the last LSTM's shows."""
-    lstms = [layer for layer in inner if not isinstance(layer, keras.layers.Dense)]
-    return isinstance(lstms[-1], keras.layers.Bidirectional)
+    """Keras's Bidirectional makes a sequence zero at masked steps; only the last LSTM's shows."""
+    last = [layer for layer in inner if not isinstance(layer, keras.layers.Dense)][-1]
+    both = isinstance(last, keras.layers.Bidirectional)
+    return both and last.forward_layer.return_sequences
 
 
 def ours_of(first, inner, last):
