@@ -72,6 +72,8 @@ def _is_bounded(result, size):
 def readers_of(module):
     """Every function that reads a file of a format, by its name."""
     readers = {"clstm.load": clstm.load}  # recognises the file, then calls the module's load
+    if hasattr(module, "nodes"):
+        readers["nodes"] = module.nodes
     if hasattr(module, "read"):
         readers["read"] = module.read
     if module.__name__.endswith("safetensors"):

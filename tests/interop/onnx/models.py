@@ -23,7 +23,7 @@ def constant(array, name, kind="initializer"):
     """A tensor, or a Constant node of it."""
     from onnx import helper, numpy_helper
 
-    tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+    tensor = numpy_helper.from_array(np.asarray(array, order="C"), name)
     if kind == "initializer":
         return tensor
     return helper.make_node("Constant", [], [name], name=f"constant {name}", value=tensor)

@@ -51,9 +51,10 @@ REFUSED = {  # attributes, what is changed of the inputs, what the message says
     "rank": ({}, {"R": np.zeros((12, 3), np.float32)}, r"R has shape \(12, 3\), expected three"),
     "integers": ({}, {"W": np.zeros((1, 12, 2), np.int64)}, "W has elements of int64"),
     "types": ({}, {"W": np.zeros((1, 12, 2), np.float64)}, "R has float32, W has float64"),
-    "bytes": ({}, {"W": np.zeros((1, 12, 2), np.int8)}, "elements of the type INT8"),
+    "bytes": ({}, {"W": np.zeros((1, 12, 2), np.int8)}, "W has elements of int8, expected floats"),
+    "words": ({}, {"W": np.zeros((1, 12, 2), np.uint16)}, "elements of the type UINT16"),
     "nothing": ({}, {"R": np.zeros((1, 0, 0), np.float32)}, r"W has shape .* expected \(1, 0"),
-    "lengths": ({}, {"sequence_lens": np.array([1], np.int32)}, "sequence_lens is a constant"),
+    "lengths": ({}, {"sequence_lens": np.array([1], np.int32)}, "sequence_lens is a constant, and"),
     "rows": ({}, {"initial_h": DIFFERENT}, "initial_h is a constant that differs between rows"),
     "state": ({}, {"initial_h": STATE[0]}, r"initial_h has shape \(1, 3\), expected \(1, B, 3\)"),
     "zeros": ({}, {"initial_h": ZEROS}, r"initial_h has shape \(1, 2, 7\), expected \(1, B, 3\)"),
@@ -69,7 +70,6 @@ REFUSED = {  # attributes, what is changed of the inputs, what the message says
         {"initial_h": np.zeros((1, 2, UNITS), np.int64)},
         "initial_h has elements of int64, expected floats",
     ),
-    "mixed": ({}, {"initial_h": STATE, "initial_c": "computed"}, "initial_c is not constant"),
 }
 
 
@@ -82,52 +82,45 @@ def test_unsupported_nodes_are_refused_by_node_and_attribute(case):
     constants = {role: array for role, array in held.items() if role not in computed}
     model = model_of(graph_of([node], constants, ["X", *computed]))
     with pytest.raises(ValueError, match=f"the model: LSTM node 'the layer': .*{message}"):
-        interop.read(model)
+        interop.nodes(model)
 
 
 def test_both_directions_have_one_cell():
     names = [*BOTH, "Sigmoid", "Relu", "Tanh"]
     model = node_model({"X": None} | weights(parts=2), direction="bidirectional", activations=names)
     with pytest.raises(ValueError, match="'activations' has other functions for the reverse"):
-        interop.read(model)
-
-
-def test_a_quantised_lstm_is_refused_by_name():
-    model = node_model({"X": None} | weights())
-    model.graph.node[0].op_type, model.graph.node[0].domain = "DynamicQuantizeLSTM", "com.microsoft"
-    with pytest.raises(ValueError, match="DynamicQuantizeLSTM is not supported"):
-        interop.read(model)
+        interop.nodes(model)
 
 
 def test_an_attribute_of_a_function_is_that_of_its_call():
     model = in_body("function", lstm_node(hidden_size=UNITS), weights())
     model.graph.node[0].attribute[0].i = 7
     with pytest.raises(ValueError, match="'hidden_size' is 7, R is made for 3"):
-        interop.read(model)
+        interop.nodes(model)
 
 
 def test_an_attribute_of_a_call_without_a_function():
     node = lstm_node(hidden_size=UNITS)
     node.attribute[0].ref_attr_name = "units"
     with pytest.raises(ValueError, match="'hidden_size' is a function's"):
-        interop.read(model_of(graph_of([node], weights())))
+        interop.nodes(model_of(graph_of([node], weights())))
 
 
 def test_an_attribute_is_given_once():
     node = lstm_node(hidden_size=UNITS)
     node.attribute.append(node.attribute[0])
     with pytest.raises(ValueError, match="two attributes 'hidden_size'"):
-        interop.read(model_of(graph_of([node], weights())))
+        interop.nodes(model_of(graph_of([node], weights())))
 
 
 def test_weights_of_another_operator_are_refused_by_its_name():
     from onnx import helper
 
-    add = helper.make_node("Add", ["V", "V"], ["W"], name="twice")
+    erf = helper.make_node("Erf", ["V"], ["W"], name="bent")
     held = weights() | {"V": weights()["W"]}
     del held["W"]
-    with pytest.raises(ValueError, match="W is 'W' of Add node 'twice'"):
-        interop.read(model_of(graph_of([add, lstm_node()], held)))
+    with pytest.raises(ValueError, match="W is Erf node 'bent', expected a constant"):
+        interop.nodes(model_of(graph_of([erf, lstm_node()], held)))
 
 
 # ---- Malformed files ----
@@ -151,7 +144,7 @@ def assert_survives(path, count, seed):
     for data in itertools.islice(itertools.cycle(files), count):
         changed = mutated(data, rng)
         try:
-            models = [node.lstm for node in interop.read(changed)]
+            models = [node.lstm for node in interop.nodes(changed)]
             read += bool(models)
             models.append(interop.load(changed))
         except ValueError:
@@ -181,9 +174,6 @@ def bomb(kind):
         ]
         held = {"v0": given["W"], "R": given["R"]}
         return model_of(graph_of([*nodes, lstm_node(given=("W", "R"))], held)), "v50"
-    if kind == "chained":
-        nodes = [helper.make_node("Identity", [f"v{k}"], [f"v{k + 1}"]) for k in range(5000)]
-        return model_of(graph_of([*nodes, lstm_node()], given)), "v5000"
     if kind == "circular":
         nodes = [helper.make_node("Identity", [f"v{k}"], [f"v{1 - k}"]) for k in (0, 1)]
         return model_of(graph_of([*nodes, lstm_node()], given)), "v0"
@@ -213,8 +203,7 @@ def bomb(kind):
     ("kind", "message"),
     {
         "doubled": "its constants would take too much",
-        "chained": "in a chain",
-        "circular": "in a chain",
+        "circular": "is computed from itself",
         "shared": "the number of its layers would take too much",
         "recursive": "nested more than .* deep",
         "called": "nodes, counting those of functions at every call, would take too much",
@@ -227,7 +216,7 @@ def test_a_small_file_does_not_take_much(kind, message):
             if node.op_type == "LSTM":
                 node.input[1] = weight
     with pytest.raises(ValueError, match=message):
-        interop.read(model)
+        interop.nodes(model)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 40, b"{}", b"no model at all"])
@@ -235,11 +224,11 @@ def test_a_file_of_another_kind_is_named(tmp_path, data):
     path = tmp_path / "other.onnx"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"other\.onnx"):
-        interop.read(path)
+        interop.nodes(path)
 
 
 def test_a_name_that_nothing_has(tmp_path):
     model = node_model({"X": None} | weights())
     model.graph.node[0].input[1] = "elsewhere"
     with pytest.raises(ValueError, match="there is no value 'elsewhere'"):
-        interop.read(model)
+        interop.nodes(model)

@@ -159,7 +159,7 @@ def test_layers_are_nodes_of_their_own(onnx, tmp_path):
     model = CASES["learned state"].model()
     path = tmp_path / "model.onnx"
     interop.save(model, path)
-    nodes = interop.read(path)
+    nodes = interop.nodes(path)
     assert [node.name for node in nodes] == ["lstm_l0", "lstm_l1"]
     for layer, (_, lstm, given) in enumerate(nodes):
         assert given == ()
@@ -192,7 +192,7 @@ def test_onnx_is_imported_where_it_is_used():
 
 def test_without_onnx_the_error_names_the_package_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    for call in (interop.read, interop.load):
+    for call in (interop.read, interop.load, interop.nodes):
         with pytest.raises(ImportError, match="pip install onnx"):
             call(tmp_path / "model.onnx")
     with pytest.raises(ImportError, match="pip install onnx"):

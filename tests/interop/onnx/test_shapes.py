@@ -38,26 +38,27 @@ def declared(role, *sizes):
     ],
 )
 def test_declared_shapes(role, right, wrong, message):
-    (found,) = interop.read(declared(role, *right))
+    (found,) = interop.nodes(declared(role, *right))
     assert found.given == (() if role == "X" else (role,))
     with pytest.raises(ValueError, match=f"LSTM node 'lstm': {message}"):
-        interop.read(declared(role, *wrong))
+        interop.nodes(declared(role, *wrong))
 
 
 def test_a_shape_is_declared_through_a_transpose():
     from onnx import TensorProto, helper
 
-    for perm, fits in (([1, 0, 2], True), ([2, 1, 0], False), ([0, 0, 9], True), (None, False)):
+    for perm, fits in (([1, 0, 2], True), ([2, 1, 0], False), ([0, 0, 9], False), (None, False)):
         given = {} if perm is None else {"perm": perm}
         turned = helper.make_node("Transpose", ["x"], ["X"], **given)
         model = model_of(graph_of([turned, lstm_node()], weights(), []))
         sizes = [4, None, INPUTS]
         model.graph.input.extend([helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes)])
         if fits:
-            assert len(interop.read(model)) == 1
+            assert len(interop.nodes(model)) == 1
         else:
-            with pytest.raises(ValueError, match=r"X has shape \(2, \?, 4\), expected \(T, B, 2\)"):
-                interop.read(model)
+            words = r"X has shape \(2, \?, 4\), expected \(T, B, 2\)|perm is \[0, 0, 9\]"
+            with pytest.raises(ValueError, match=words):
+                interop.nodes(model)
 
 
 def test_a_constant_x():
@@ -65,15 +66,15 @@ def test_a_constant_x():
         held = weights() | {"X": np.zeros((4, 1, size), np.float32)}
         model = model_of(graph_of([lstm_node()], held, []))
         if size == INPUTS:
-            assert len(interop.read(model)) == 1
+            assert len(interop.nodes(model)) == 1
         else:
             with pytest.raises(ValueError, match=r"X has shape \(4, 1, 5\), expected \(T, B, 2\)"):
-                interop.read(model)
+                interop.nodes(model)
 
 
 def test_very_many_axes_are_not_all_shown():
-    with pytest.raises(ValueError, match="X has shape") as caught:
-        interop.read(declared("X", *[1] * 10_000))
+    with pytest.raises(ValueError, match="input 'X' has more than 64 axes") as caught:
+        interop.nodes(declared("X", *[1] * 10_000))
     assert len(str(caught.value)) < 200
 
 
@@ -133,9 +134,9 @@ def test_zeros_that_are_computed(kind):
         node = lstm_node(given=("W", "R", "B", "initial_h"))
         model = model_of(graph_of([*nodes, node], weights() | held))
         if size == UNITS:
-            (found,) = interop.read(model)
+            (found,) = interop.nodes(model)
             assert not found.given and not found.lstm.learn_state
             continue
         words = r"initial_h has shape \(1, \?, 4\), expected \(1, B, 3\)"
         with pytest.raises(ValueError, match=words):
-            interop.read(model)
+            interop.nodes(model)

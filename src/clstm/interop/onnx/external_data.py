@@ -10,7 +10,10 @@ import numpy as np
 from ...layout import Array
 from ..budget import Budget
 
-ELEMENTS = {"FLOAT": "<f4", "DOUBLE": "<f8", "FLOAT16": "<f2", "INT32": "<i4", "INT64": "<i8"}
+ELEMENTS = {
+    **{"FLOAT": "<f4", "DOUBLE": "<f8", "FLOAT16": "<f2", "BFLOAT16": "<u2"},
+    **{"INT32": "<i4", "INT64": "<i8", "INT8": "i1", "UINT8": "u1", "BOOL": "?"},
+}
 """The element types that are read, by ONNX's names, as they lie in a file."""
 
 
@@ -36,9 +39,13 @@ class ExternalData:
         if self._folder is None:
             raise ValueError(f"{name!r} is in an external file: read the model by its path")
         try:
-            return self._read(self._folder, tensor, np.dtype(ELEMENTS[element]))
+            array = self._read(self._folder, tensor, np.dtype(ELEMENTS[element]))
         except (OSError, ValueError) as error:
             raise ValueError(f"{name!r}, external data: {error}") from None
+        if element != "BFLOAT16":
+            return array
+        self._budget.take(6 * array.size, "its external data")
+        return (array.astype(np.uint32) << 16).view(np.float32)
 
     def _read(self, folder: str, tensor: Any, dtype: np.dtype[Any]) -> Array:
         entries = {entry.key: entry.value for entry in tensor.external_data}

@@ -1,10 +1,9 @@
-"""The values of an ONNX graph: the meaning of every name, and the constants.
+"""The graphs of an ONNX model: their nodes, and the meaning of every name.
 
 Graphs are nested in the bodies of If, Loop and Scan and in functions; each is a `Scope` of names.
-Constants are folded by the few operators that lead from initializers to the weights of an LSTM;
-every other value is only known at run time.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +12,16 @@ import numpy as np
 
 from ...layout import Array
 from ..budget import Budget
-from .constant_folding import OPERATORS
+from ..json_files import count_json
 from .external_data import ELEMENTS, ExternalData
 
 MAX_DEPTH = 64
-"""Limit of nested graphs, and of chains of folded values."""
+"""Limit of nested graphs."""
 NODE = 192
 """Bytes that a reader counts for a node, and for each name that it defines."""
 DOMAINS = ("", "ai.onnx")
+NOTES = "clstm.notes"
+"""The entry of the metadata with the notes of a model of clstm, as JSON."""
 _GRAPHS = (5, 10)  # AttributeProto.GRAPH and GRAPHS
 
 
@@ -34,9 +35,16 @@ class Scope:
     """For each a tensor, the node that computes it, (scope, name) of an argument, or None."""
     attributes: dict[str, Any] | None = None
     """Those of the function's call; None outside of functions."""
-    folded: dict[str, Array | None] = field(default_factory=dict)
+    opset: int = 0
+    """The version of ONNX's own operators."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What is known of each name that has been evaluated."""
     declared: dict[str, Any] = field(default_factory=dict)
     """The types of a graph's inputs."""
+    within: "Scope | None" = None
+    """The scope of the node that calls a function or has a branch."""
+    inner: dict[str, "Scope"] = field(default_factory=dict)
+    """The scopes of calls and branches, by the name of the node's first output."""
 
     def find(self, name: str) -> tuple["Scope", str, Any]:
         """Return the scope that defines a name, the name there, and its value."""
@@ -68,8 +76,25 @@ class Graph:
         self._external = ExternalData(folder, self.budget)
         self._functions = {(f.domain, f.name, _overload(f)): f for f in model.functions}
         self.main = self._scope(model.graph, None)
+        self.main.opset = _opset_of(model)
         self.outputs = [output.name for output in model.graph.output]
         self._body = model.graph
+        self._model = model
+
+    def notes(self) -> dict[str, Any]:
+        """Return what a file says beside its computation: who wrote it, and its metadata."""
+        own = self._model
+        notes: dict[str, Any] = {}
+        producer = f"{own.producer_name} {own.producer_version}".strip()
+        if producer and own.producer_name != "clstm":
+            notes["producer"] = producer
+        self.budget.count(len(own.metadata_props), "its metadata")
+        for entry in own.metadata_props:
+            if entry.key == NOTES:
+                notes |= _written_notes(entry.value, self.budget)
+            else:
+                notes[entry.key] = entry.value
+        return notes
 
     def reserve(self, size: int) -> None:
         """Count bytes that will be allocated; ValueError if they exceed the budget."""
@@ -90,8 +115,7 @@ class Graph:
             raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
         for node in body.node:
             self.count(1)
-            function = self._functions.get((node.domain, node.op_type, _overload(node)))
-            if function is not None:
+            if (function := self.function_of(node)) is not None:
                 yield from self._nodes(self._call(scope, node, function), function, depth + 1)
                 continue
             yield scope, node
@@ -104,8 +128,27 @@ class Graph:
                     if graph.node:
                         yield from self._nodes(self._scope(graph, scope), graph, depth + 1)
 
+    def function_of(self, node: Any) -> Any:
+        """Return the function that a node calls, or None."""
+        return self._functions.get((node.domain, node.op_type, _overload(node)))
+
+    def inner_scope(self, scope: Scope, node: Any, body: Any) -> Scope:
+        """Return the scope of a function's call or of a branch, the same one every time."""
+        key = f"{name_of(node)} {next(iter(node.output), '')}"
+        if key not in scope.inner:
+            depth, outer = 0, scope
+            while outer.within is not None:
+                depth, outer = depth + 1, outer.within
+            if depth > MAX_DEPTH:
+                raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep")
+            own = self._call(scope, node, body) if hasattr(body, "opset_import") else None
+            scope.inner[key] = own or self._scope(body, scope)
+            scope.inner[key].within = scope
+        return scope.inner[key]
+
     def _scope(self, graph: Any, outer: Scope | None) -> Scope:
         scope = Scope(self.budget, outer, attributes=outer.attributes if outer else None)
+        scope.opset = outer.opset if outer else 0
         self.count(len(graph.input) + len(graph.initializer) + len(graph.sparse_initializer))
         scope.names |= {value.name: None for value in graph.input}
         scope.declared |= {value.name: value for value in graph.input}
@@ -128,59 +171,14 @@ class Graph:
         if len(given) > len(function.input):
             raise ValueError(f"{title(node)} has {len(given)} inputs, the function takes fewer")
         passed = {a.name: a for a in function.attribute_proto}
-        scope = Scope(self.budget, attributes=passed | {a.name: a for a in _resolved(outer, node)})
+        given_now = {a.name: a for a in _resolved(outer, node)}
+        scope = Scope(self.budget, attributes=passed | given_now, opset=_opset_of(function))
         for formal, name in zip(function.input, given, strict=True):
             scope.names[formal] = (outer, name) if name else None
         self._define(scope, function.node)
         return scope
 
-    # ---- Values ----
-
-    def fold(self, scope: Scope, name: str, depth: int = 0) -> Array | None:
-        """Return a constant, or None for a value of run time; ValueError if it cannot be read."""
-        scope, name, found = scope.find(name)
-        if name not in scope.folded:
-            if depth > MAX_DEPTH:
-                raise ValueError(f"{name!r} depends on more than {MAX_DEPTH} values in a chain")
-            self.count(1)
-            scope.folded[name] = self._folded(scope, name, found, depth)
-        return scope.folded[name]
-
-    def _folded(self, scope: Scope, name: str, found: Any, depth: int) -> Array | None:
-        if found is None:
-            return None
-        if not hasattr(found, "op_type"):
-            return self.tensor(found, name)
-        if found.domain not in DOMAINS:
-            return None
-        if found.op_type == "Constant":
-            return self._constant(scope, found, name)
-        if found.op_type not in OPERATORS:
-            return None
-        compute, allowed = OPERATORS[found.op_type]
-        inputs = [self.fold(scope, n, depth + 1) if n else None for n in found.input]
-        if any(n and array is None for n, array in zip(found.input, inputs, strict=True)):
-            return None
-        given = attributes(scope, found, allowed)
-        try:
-            return compute(inputs, given, self.reserve)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"{title(found)}: {_message(error)}") from None
-
-    def _constant(self, scope: Scope, node: Any, name: str) -> Array:
-        kinds = {
-            "value": "TENSOR",
-            "value_float": "FLOAT",
-            "value_floats": "FLOATS",
-            "value_int": "INT",
-            "value_ints": "INTS",
-        }
-        ((key, value),) = attributes(scope, node, kinds).items() or [("", None)]
-        if key == "value":
-            return self.tensor(value, name)
-        if not key:
-            raise ValueError(f"{title(node)} has no value")
-        return np.array(value, np.float32 if "float" in key else np.int64)
+    # ---- Tensors ----
 
     def tensor(self, tensor: Any, name: str) -> Array:
         """Return a tensor of the file, or of a file beside it."""
@@ -203,7 +201,20 @@ class Graph:
             raise ValueError(f"{name!r}: {error}") from None
         if array.shape != tuple(tensor.dims):
             raise ValueError(f"{name!r} has the shape {array.shape}, not {tuple(tensor.dims)}")
-        return array
+        return array.astype(np.float32) if element == "BFLOAT16" else array
+
+
+def _written_notes(text: str, budget: Budget) -> dict[str, Any]:
+    """Return the notes of a file of clstm."""
+    data = text.encode("utf-8", "surrogatepass")
+    count_json(data, budget)
+    try:
+        notes = json.loads(text)
+    except (ValueError, RecursionError):
+        notes = None
+    if not isinstance(notes, dict):
+        raise ValueError(f"the entry {NOTES!r} of its metadata is no JSON object")
+    return notes
 
 
 def title(node: Any) -> str:
@@ -259,12 +270,11 @@ def _resolved(scope: Scope, node: Any) -> Iterator[Any]:
             yield own
 
 
+def _opset_of(proto: Any) -> int:
+    """Return the version of ONNX's own operators that a model or a function is written for."""
+    return max((o.version for o in proto.opset_import if o.domain in DOMAINS), default=1)
+
+
 def _overload(proto: Any) -> str:
     """Return the overload name of a function; older versions of onnx have none."""
     return getattr(proto, "overload", "")
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"it has no attribute {error.args[0]!r}"
-    return str(error)

@@ -1,24 +1,24 @@
 """One LSTM node of an ONNX graph as a model."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from ...cell import Activation, Cell
 from ...configuration import Configuration
 from ...layout import Array
 from ...lstm import LSTM
 from ..gates import reorder
-from .graph import Graph, Scope, attributes, title
-from .shapes import check_shape, declared_shape, known_shape
+from .evaluator import Evaluator
+from .graph import Scope, attributes, name_of
+from .initial_states import check_shapes, origin, read_states
 
 GATE_ORDER = "iofg"
 """Order of the gates in W, R and B."""
 PEEPHOLE_ORDER = "iof"
 """Order of the gates in P."""
 ROLES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-STATES = ("initial_h", "initial_c")
+QUANTISED_ROLES = ("W_scale", "W_zero_point", "R_scale", "R_zero_point")
 SUFFIXES = {"forward": ("",), "reverse": ("_reverse",), "bidirectional": ("", "_reverse")}
 ACTIVATIONS = {
     "Sigmoid": "sigmoid",
@@ -36,7 +36,7 @@ ACTIVATIONS = {
 WITH_BETA = ("HardSigmoid", "Affine", "ScaledTanh")
 WITH_ALPHA = (*WITH_BETA, "LeakyRelu", "ThresholdedRelu", "Elu")
 
-_ATTRIBUTES = {
+ATTRIBUTES = {
     "activation_alpha": "FLOATS",
     "activation_beta": "FLOATS",
     "activations": "STRINGS",
@@ -49,28 +49,36 @@ _ATTRIBUTES = {
 }
 
 
-def read_node(
-    graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None
-) -> tuple[LSTM, tuple[str, ...]]:
-    """Return the model of a node, and the inputs besides X that are not constant."""
-    if node.op_type != "LSTM":
-        raise ValueError(f"{node.op_type} is not supported: its weights are quantised")
-    if len(node.input) > len(ROLES):
-        raise ValueError(f"it has {len(node.input)} inputs, more than {len(ROLES)}")
-    names = {role: name for role, name in zip(ROLES, node.input, strict=False) if name}
-    given = attributes(scope, node, _ATTRIBUTES)
+class NodeRead(NamedTuple):
+    """The model of a node, of one layer, and its inputs besides X that are not constant."""
+
+    lstm: LSTM
+    given: dict[str, Any]
+
+
+def read_node(evaluator: Evaluator, scope: Scope, node: Any, values: list[Any]) -> NodeRead:
+    """Return the model of a node, from the values of its inputs."""
+    quantised = node.op_type == "DynamicQuantizeLSTM"
+    roles = (*ROLES, *QUANTISED_ROLES) if quantised else ROLES
+    if len(values) > len(roles):
+        raise ValueError(f"it has {len(values)} inputs, more than {len(roles)}")
+    inputs = {role: v for role, v in zip(roles, values, strict=False) if v is not None}
+    given = attributes(scope, node, ATTRIBUTES)
     direction = given.get("direction", "forward")
     if direction not in SUFFIXES:
         raise ValueError(f"attribute 'direction' is {direction!r}")
-    weights = _weights(graph, scope, names, len(SUFFIXES[direction]))
+    weights = _weights(evaluator, inputs, len(SUFFIXES[direction]), quantised)
     hidden_size = weights["R"].shape[2]
     if given.get("hidden_size", hidden_size) != hidden_size:
         size = given["hidden_size"]
         raise ValueError(f"attribute 'hidden_size' is {size}, R is made for {hidden_size}")
+    if quantised:
+        evaluator.dequantised[name_of(node)] = None
     layout = _one_of(given, "layout")
-    _check_shapes(graph, scope, names, weights, layout)
-    states, computed = _states(graph, scope, names, weights["R"].shape[::2], layout)
+    check_shapes(evaluator, inputs, weights, layout)
+    states, computed = read_states(evaluator, inputs, weights["R"].shape[::2], layout)
     functions: dict[str, Any] = _activations(given, len(SUFFIXES[direction]))
+    dtype = evaluator.dtype
     config = Configuration(
         input_size=weights["W"].shape[2],
         hidden_size=hidden_size,
@@ -87,9 +95,9 @@ def read_node(
         ),
         dtype=np.dtype(_dtype(weights["W"]) if dtype is None else dtype),
     )
-    graph.reserve(sum(array.nbytes for array in weights.values()))
+    evaluator.graph.reserve(sum(array.nbytes for array in weights.values()))
     parameters = _parameters(weights, SUFFIXES[direction], config.dtype) | states
-    return LSTM.from_state(config, parameters), computed
+    return NodeRead(LSTM.from_state(config, parameters), computed)
 
 
 def _one_of(given: dict[str, Any], name: str) -> int:
@@ -103,27 +111,34 @@ def _dtype(array: Array) -> np.dtype[Any]:
     return np.dtype(np.float32) if array.dtype == np.float16 else array.dtype
 
 
-# ---- Its inputs ----
+# ---- Its weights ----
 
 
-def _weights(graph: Graph, scope: Scope, names: dict[str, str], parts: int) -> dict[str, Array]:
+def _weights(
+    evaluator: Evaluator, inputs: dict[str, Any], parts: int, quantised: bool
+) -> dict[str, Array]:
     """Return W and R, and B and P if present, after checks."""
     weights: dict[str, Array] = {}
     for role in ("W", "R", "B", "P"):
-        if role in names:
-            array = graph.fold(scope, names[role])
-            if array is None:
-                raise ValueError(f"{role} is {_origin(scope, names[role])}, expected a constant")
-            if array.dtype.kind != "f":
-                raise ValueError(f"{role} has elements of {array.dtype}, expected floats")
-            weights[role] = array
+        if role in inputs:
+            weights[role] = _constant(evaluator, inputs, role)
         elif role in ("W", "R"):
             raise ValueError(f"it has no input {role}")
     for role in ("W", "R"):
         if weights[role].ndim != 3:
             raise ValueError(f"{role} has shape {weights[role].shape}, expected three axes")
-    units, inputs = weights["R"].shape[2], weights["W"].shape[2]
-    rest = {"W": (4 * units, inputs), "R": (4 * units, units), "B": (8 * units,), "P": (3 * units,)}
+        if quantised:
+            weights[role] = _dequantised(evaluator, inputs, role, weights[role])
+    for role, array in weights.items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"{role} has elements of {array.dtype}, expected floats")
+    units, features = weights["R"].shape[2], weights["W"].shape[2]
+    rest = {
+        "W": (4 * units, features),
+        "R": (4 * units, units),
+        "B": (8 * units,),
+        "P": (3 * units,),
+    }
     for role, array in weights.items():
         if array.shape != (expected := (parts, *rest[role])):
             raise ValueError(f"{role} has shape {array.shape}, expected {expected}")
@@ -132,89 +147,26 @@ def _weights(graph: Graph, scope: Scope, names: dict[str, str], parts: int) -> d
     return weights
 
 
-def _check_shapes(
-    graph: Graph, scope: Scope, names: dict[str, str], weights: dict[str, Array], layout: int
-) -> None:
-    """Check all other inputs against the sizes of W and R, whatever their values are."""
-    parts, _, units = weights["R"].shape
-    sequence = ("B", "T") if layout else ("T", "B")
-    state: tuple[int | str, ...] = ("B", parts) if layout else (parts, "B")
-    if "X" in names:
-        expected = (*sequence, weights["W"].shape[2])
-        check_shape("X", declared_shape(scope, names["X"]), expected)
-    if "sequence_lens" in names:
-        check_shape("sequence_lens", declared_shape(scope, names["sequence_lens"]), ("B",))
-    for role in STATES:
-        if role in names:
-            check_shape(role, known_shape(graph, scope, names[role]), (*state, units))
-            array = graph.fold(scope, names[role])
-            if array is not None and array.dtype.kind != "f":
-                raise ValueError(f"{role} has elements of {array.dtype}, expected floats")
-
-
-def _origin(scope: Scope, name: str) -> str:
-    found = scope.find(name)[2]
-    return f"{name!r} of {title(found)}" if found is not None else f"the input {name!r}"
-
-
-def _states(
-    graph: Graph, scope: Scope, names: dict[str, str], shape: tuple[int, int], layout: int
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return h0 and c0 if they are constants other than zero, and the inputs that are not."""
-    known, computed = {}, []
-    if "sequence_lens" in names:
-        if graph.fold(scope, names["sequence_lens"]) is not None:
-            raise ValueError("sequence_lens is a constant, which is not supported")
-        computed.append("sequence_lens")
-    for role in STATES:
-        if role not in names or _is_zero(graph, scope, names[role], 0):
-            continue
-        array = _rows(graph, scope, names[role])
-        if array is None:
-            computed.append(role)
-            continue
-        rows = array.swapaxes(0, 1) if layout and array.ndim == 3 else array
-        if rows.ndim != 3 or rows.shape[::2] != shape or not rows.size or rows.dtype.kind != "f":
-            raise ValueError(f"{role} is an array of {array.dtype}, of shape {array.shape}")
-        graph.reserve(array.nbytes)
-        if (rows != rows[:, :1]).any():
-            raise ValueError(f"{role} is a constant that differs between rows of the batch")
-        known[role] = rows[:, 0]
-    if not known:
-        return {}, tuple(computed)
-    if mixed := [role for role in computed if role in STATES]:
-        raise ValueError(f"{mixed[0]} is not constant, the other part of the initial state is")
-    zeros = np.zeros(shape, np.float32)
-    return dict(zip(("h0", "c0"), (known.get(r, zeros) for r in STATES), strict=True)), (*computed,)
-
-
-def _rows(graph: Graph, scope: Scope, name: str) -> Array | None:
-    """Return a constant state, also if it is expanded to the size of a batch."""
-    array = graph.fold(scope, name)
-    within, _, found = scope.find(name)
-    if array is None and getattr(found, "op_type", "") == "Expand" and len(found.input) == 2:
-        array = graph.fold(within, found.input[0])
-        if array is not None and array.ndim != 3:
-            raise ValueError(
-                f"{title(found)} expands a state of shape {array.shape}, not three axes"
-            )
+def _constant(evaluator: Evaluator, inputs: dict[str, Any], role: str) -> Array:
+    array = evaluator.constant(inputs[role])
+    if array is None or array.dtype == object:
+        raise ValueError(f"{role} is {origin(inputs[role])}, expected a constant")
     return array
 
 
-def _is_zero(graph: Graph, scope: Scope, name: str, depth: int) -> bool:
-    """Return whether a value is zero in any shape, as PyTorch exports a missing state."""
-    if (array := graph.fold(scope, name)) is not None:
-        graph.reserve(array.nbytes)  # many nodes may share it
-        return not array.any()
-    within, _, found = scope.find(name)
-    kind = getattr(found, "op_type", "")
-    if kind == "ConstantOfShape":
-        value = attributes(within, found, {"value": "TENSOR"}).get("value")
-        return value is None or not graph.tensor(value, name).any()
-    moving = ("Expand", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Identity", "Cast")
-    if kind not in moving or not found.input or depth > 16:
-        return False
-    return _is_zero(graph, within, found.input[0], depth + 1)
+def _dequantised(evaluator: Evaluator, inputs: dict[str, Any], role: str, array: Array) -> Array:
+    """Return W (D, 4H, I) or R from integers (D, I, 4H), and a scale for each row or for all."""
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{role} has elements of {array.dtype}, expected integers of 8 bits")
+    scale = _constant(evaluator, inputs, f"{role}_scale")
+    zero = _constant(evaluator, inputs, f"{role}_zero_point")
+    shapes = (array.shape[:1], array.shape[::2])
+    if scale.shape not in shapes or zero.shape not in shapes:
+        raise ValueError(f"{role}_scale has shape {scale.shape}, expected one of {shapes}")
+    evaluator.graph.reserve(16 * array.size)
+    wide = (part.reshape(len(part), 1, -1) for part in (scale, zero))
+    factors, zeros = (part.astype(np.float32) for part in wide)
+    return np.ascontiguousarray(((array - zeros) * factors).swapaxes(1, 2).astype(np.float32))
 
 
 # ---- Its cell, its parameters ----

@@ -1,4 +1,4 @@
-"""`read` and `load`: the LSTM nodes of an ONNX file as models."""
+"""`load`, `read` and `nodes`: an ONNX file as a model, its layers, and its LSTM nodes."""
 
 import os
 from collections.abc import Callable
@@ -6,13 +6,17 @@ from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import DTypeLike
 
+from ...chain import lstms_in
 from ...lstm import LSTM
+from ...sequential import Sequential
 from ..budget import Budget
 from ..errors import naming
-from .graph import DOMAINS, Graph, Scope, name_of
+from .evaluator import Evaluator
+from .graph import Graph, Scope, name_of
 from .lstm_node import read_node
 from .messages import count_messages
-from .whole_graph import LayerNode, read_graph
+from .operators import is_lstm, operators
+from .whole_graph import Whole, as_model, read_graph
 
 _T = TypeVar("_T")
 _Source = str | os.PathLike[str] | bytes | Any
@@ -37,7 +41,7 @@ class Node(NamedTuple):
     given: tuple[str, ...]
 
 
-def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
+def nodes(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
     """Read all LSTM nodes of an ONNX model, each as a model of its own.
 
     Parameters
@@ -45,7 +49,7 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
     source : str, path, bytes, or onnx.ModelProto
         Bytes and a ModelProto must contain all weights; a file may have others beside it.
     dtype : float32 or float64, optional
-        Of the models; by default that of each node's weights, but float32 for float16.
+        Of the models; by default that of each node's weights, but float32 for half precision.
 
     Returns
     -------
@@ -65,9 +69,9 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
 
     Notes
     -----
-    Weights are initializers, or computed from them by Constant, Identity, Cast, Concat, Slice,
-    Squeeze, Unsqueeze, Transpose and Reshape. An initializer counts as constant, also where it is
-    the default of an input.
+    Weights are initializers, or computed from them. An initializer counts as constant, also where
+    it is the default of an input. Weights of 8 bits are read as the real numbers that they stand
+    for.
 
     A constant initial state, with the same values for all rows of its batch, becomes the model's
     learned state (`learn_state`); a state of zeros needs none.
@@ -78,58 +82,101 @@ def read(source: _Source, dtype: DTypeLike | None = None) -> list[Node]:
 
     Examples
     --------
-    >>> from clstm.interop import onnx                        # doctest: +SKIP
-    >>> for name, lstm, given in onnx.read("detector.onnx"):  # doctest: +SKIP
+    >>> from clstm.interop import onnx                         # doctest: +SKIP
+    >>> for name, lstm, given in onnx.nodes("detector.onnx"):  # doctest: +SKIP
     ...     print(name, lstm, given)
     /model/decoder/rnn/LSTM LSTM(input_size=128, hidden_size=128) ('initial_h', 'initial_c')
     """
 
     def every(graph: Graph) -> list[Node]:
-        nodes = _lstm_nodes(graph)
-        graph.budget.layers(len(nodes))
-        return [_named_node(graph, scope, node, dtype) for scope, node in nodes]
+        found = _lstm_nodes(graph)
+        graph.budget.layers(len(found))
+        evaluator = Evaluator(graph, operators, dtype)
+        return [_named_node(evaluator, scope, node) for scope, node in found]
 
     return _with_graph(source, every)
 
 
-def load(source: _Source, node: str | int | None = None, dtype: DTypeLike | None = None) -> LSTM:
-    """Read the LSTM that an ONNX model is, or one of its LSTM nodes.
+def load(
+    source: _Source, node: str | int | None = None, dtype: DTypeLike | None = None
+) -> LSTM | Sequential:
+    """Read the model that an ONNX graph is, or one of its LSTM nodes.
 
     Parameters
     ----------
     source, dtype
-        As in `read`.
+        As in `nodes`.
     node : str or int, optional
-        Name of an LSTM node, or its index among them; the rest of the file is ignored. By default
-        the file must hold only one LSTM and at most a linear readout: a product with weights
-        (MatMul) and a bias (Add). If x and y are transposed, the model is `batch_first`. Several
-        nodes are its layers if each takes Y of the one before, with the directions joined in one
-        axis, and differs from it only in weights; their states are parts of one input, or constant.
+        Name of an LSTM node, or its index among them; the rest of the file is ignored.
+
+    Returns
+    -------
+    LSTM or Sequential
+        What the graph computes from its input x: an LSTM, with a linear readout or without one, or
+        a `Sequential` of LSTMs, `Embedding`, `Dense`, `Last`, `Skip` and `Gain`. Nodes that are
+        layers of one LSTM are joined. It is `batch_first` if the batch comes before time in x.
+        `notes` has the program that wrote the file, the nodes whose quantised weights are read as
+        real numbers (``dequantised``), and the axes of x and y where they are other ones.
 
     Raises
     ------
     ValueError
-        As `read` does; for a file with other computations, one of which the message names; for
-        several LSTM nodes that are not layers of one, which it lists; for an unknown `node`.
+        As `nodes` does; for a graph that is more than a chain of layers: the message names what
+        stands outside; for an unknown `node`.
     OSError, ImportError
-        As `read` does.
+        As `nodes` does.
+
+    Notes
+    -----
+    Operators that only permute, merge, split, cut or repeat axes are followed, however they are
+    written, with sizes that are known, computed or open. Nodes of which no output of the graph
+    depends are ignored. Other inputs of the graph are initial states and lengths, which the caller
+    gives as `state` and `lengths`.
     """
 
-    def only(graph: Graph) -> LSTM:
-        nodes = _lstm_nodes(graph)
-        if not nodes:
-            raise ValueError("it has no LSTM node")
+    def only(graph: Graph) -> LSTM | Sequential:
+        evaluator = Evaluator(graph, operators, dtype)
         if node is None:
-            graph.budget.layers(len(nodes))
-            read = [_named_node(graph, scope, n, dtype) for scope, n in nodes]
-            pairs = zip(nodes, read, strict=True)
-            return read_graph(
-                graph, [LayerNode(*place, found.lstm, found.given) for place, found in pairs]
-            )
-        scope, chosen = nodes[_index_of([name_of(n) for _, n in nodes], node)]
-        return _named_node(graph, scope, chosen, dtype).lstm
+            return as_model(_whole(evaluator))
+        found = _lstm_nodes(graph)
+        scope, chosen = found[_index_of([name_of(n) for _, n in found], node)]
+        return _named_node(evaluator, scope, chosen).lstm
 
     return _with_graph(source, only)
+
+
+def read(source: _Source, dtype: DTypeLike | None = None) -> Sequential:
+    """Return the layers that `load` reads as a Sequential, an LSTM for each node.
+
+    Parameters
+    ----------
+    source, dtype
+        As in `nodes`.
+
+    Raises
+    ------
+    ValueError, OSError, ImportError
+        As `load` does.
+    """
+
+    def layers(graph: Graph) -> Sequential:
+        whole = _whole(Evaluator(graph, operators, dtype))
+        return Sequential(whole.layers, whole.batch_first, notes=whole.notes)
+
+    return _with_graph(source, layers)
+
+
+def _whole(evaluator: Evaluator) -> Whole:
+    """Return the layers of a graph, with the notes of its file."""
+    try:
+        whole = read_graph(evaluator)
+    except ValueError:
+        if not any(is_lstm(node) for _, node in evaluator.graph.nodes()):
+            raise ValueError("it has no LSTM node") from None
+        raise
+    if not any(True for _ in lstms_in(whole.layers)):
+        raise ValueError("it has no LSTM node that its outputs depend on")
+    return whole._replace(notes=evaluator.graph.notes() | whole.notes)
 
 
 def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
@@ -163,21 +210,17 @@ def _with_graph(source: _Source, use: Callable[[Graph], _T]) -> _T:
 
 
 def _lstm_nodes(graph: Graph) -> list[tuple[Scope, Any]]:
-    """Return the LSTM nodes, also quantised ones, so that these are refused by name."""
-    return [
-        (scope, node)
-        for scope, node in graph.nodes()
-        if (node.op_type == "LSTM" and node.domain in DOMAINS)
-        or node.op_type == "DynamicQuantizeLSTM"
-    ]
+    """Return the LSTM nodes, also quantised ones."""
+    return [(scope, node) for scope, node in graph.nodes() if is_lstm(node)]
 
 
-def _named_node(graph: Graph, scope: Scope, node: Any, dtype: DTypeLike | None) -> Node:
+def _named_node(evaluator: Evaluator, scope: Scope, node: Any) -> Node:
     try:
-        lstm, given = read_node(graph, scope, node, dtype)
+        values = [evaluator.value(scope, name) if name else None for name in node.input]
+        lstm, given = read_node(evaluator, scope, node, values)
     except ValueError as error:
         raise ValueError(f"LSTM node {name_of(node)!r}: {error}") from None
-    return Node(name_of(node), lstm, given)
+    return Node(name_of(node), lstm, tuple(given))
 
 
 def _index_of(names: list[str], node: str | int) -> int:
