@@ -4,7 +4,20 @@ A value of a graph is replaced by one that is equal: operators are put between i
 and again between these, so that transposes stand around splits around reshapes.
 """
 
+import math
+
 import numpy as np
+
+
+class Free(int):
+    """The size of an axis that the graph leaves open."""
+
+
+def times(sizes):
+    """The size of an axis that joins others."""
+    sizes = list(sizes)
+    kind = Free if any(isinstance(size, Free) for size in sizes) else int
+    return kind(math.prod(sizes))
 
 
 class Rewriter:
@@ -15,13 +28,11 @@ class Rewriter:
     model : onnx.ModelProto
         Changed in place.
     shapes : dict
-        The shapes of its values of floats by name.
-    free : bool
-        Whether sizes stay open: shapes are computed then, never literal.
+        The shapes of its values of floats by name, with `Free` sizes.
     """
 
-    def __init__(self, model, shapes, rng, free):
-        self.graph, self.shapes, self.rng, self.free = model.graph, dict(shapes), rng, free
+    def __init__(self, model, shapes, rng):
+        self.graph, self.shapes, self.rng = model.graph, dict(shapes), rng
         self.count = 0
 
     # ---- Parts ----
@@ -60,7 +71,7 @@ class Rewriter:
         """A list of the sizes of a value, written in one of several ways."""
         kind = self.rng.integers(4)
         sizes = self.shapes[value]
-        if not self.free and kind == 0:
+        if kind == 0 and not any(isinstance(size, Free) for size in sizes):
             return self.ints(*sizes)
         whole = self.node("Shape", [value], None, at)
         if kind == 1:
@@ -79,7 +90,8 @@ class Rewriter:
 
     def transposes(self, value, shape, at):
         perm = self.rng.permutation(len(shape))
-        turned = self.node("Transpose", [value], np.array(shape)[perm], at, perm=perm.tolist())
+        other = [shape[k] for k in perm]
+        turned = self.node("Transpose", [value], other, at, perm=perm.tolist())
         return self.node("Transpose", [turned], shape, at, perm=np.argsort(perm).tolist())
 
     def squeezes(self, value, shape, at):
@@ -93,12 +105,11 @@ class Rewriter:
         """Merge axes, and split them again."""
         first = int(self.rng.integers(len(shape)))
         last = int(self.rng.integers(first, len(shape)))
-        middle = int(np.prod(shape[first : last + 1]))
+        middle = times(shape[first : last + 1])
         merged = (*shape[:first], middle, *shape[last + 1 :])
         sizes = [0] * first + [-1]
         for k in range(last + 1, len(shape)):
-            free = self.free and k < len(shape) - 1
-            sizes.append(-1 if free else shape[k])
+            sizes.append(-1 if isinstance(shape[k], Free) else shape[k])
         if sizes.count(-1) > 1:
             return self.flattens(value, shape, at)
         back = self.shape_of(value, at)
@@ -107,16 +118,14 @@ class Rewriter:
 
     def flattens(self, value, shape, at):
         axis = int(self.rng.integers(len(shape) + 1))
-        sizes = int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))
+        sizes = times(shape[:axis]), times(shape[axis:])
         back = self.shape_of(value, at)
         flat = self.node("Flatten", [value], sizes, at, axis=axis)
         return self.node("Reshape", [flat, back], shape, at)
 
     def _axis(self, shape):
-        """An axis of features, whose size is known in any case."""
-        known = [k for k, size in enumerate(shape) if size > 1]
-        if self.free:
-            known = [k for k in known if k == len(shape) - 1]
+        """An axis whose size is known in any case."""
+        known = [k for k, size in enumerate(shape) if size > 1 and not isinstance(size, Free)]
         return int(self.rng.choice(known)) if known else None
 
     def splits(self, value, shape, at):
@@ -222,7 +231,7 @@ class Rewriter:
             if node.input[0] not in self.shapes:
                 return False
             first = self.rng.permutation(len(perm))
-            shape = np.array(self.shapes[node.input[0]])[first]
+            shape = [self.shapes[node.input[0]][k] for k in first]
             at = [k]
             between = self.node("Transpose", [node.input[0]], shape, at, perm=first.tolist())
             node = self.graph.node[at[0]]
@@ -239,8 +248,18 @@ class Rewriter:
         return True
 
 
-def shapes_of(model, feeds):
-    """The shapes of all values of floats, for these inputs."""
+def shapes_of(model, feeds, free):
+    """The shapes of all values of floats for these inputs; with free sizes if they stay open."""
+    found = _inferred(model, feeds, 0)
+    if not free:
+        return found
+    wider = _inferred(model, feeds, 7)
+    pairs = {name: list(zip(found[name], wider[name], strict=True)) for name in found}
+    return {n: tuple(a if a == b else Free(a) for a, b in sizes) for n, sizes in pairs.items()}
+
+
+def _inferred(model, feeds, more):
+    """The shapes for these inputs, whose open axes are longer."""
     import onnx
     import onnx.shape_inference
 
@@ -248,7 +267,7 @@ def shapes_of(model, feeds):
     fixed.CopyFrom(model)
     for value in fixed.graph.input:
         for axis, size in zip(value.type.tensor_type.shape.dim, feeds[value.name].shape, strict=True):
-            axis.dim_value = size
+            axis.dim_value = axis.dim_value or size + more
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
@@ -269,7 +288,7 @@ def rewritten(model, feeds, seed, steps):
     free = bool(rng.integers(2))
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    rewriter = Rewriter(made, shapes_of(model, feeds), rng, free)
+    rewriter = Rewriter(made, shapes_of(model, feeds, free), rng)
     for _ in range(steps):
         rewriter.rewrite()
     if not free:

@@ -11,6 +11,7 @@ from ...lstm import LSTM
 from . import views
 from .evaluator import Evaluator
 from .lasts import last_of
+from .places import Listed
 from .sizes import Size, Undecided
 from .sources import FEATURES, Beside, Cell, Layered
 from .views import View
@@ -21,7 +22,7 @@ def stack(evaluator: Evaluator, parts: list[Any]) -> Beside:
     key = tuple(map(id, parts))
     if key not in evaluator.joined:
         kinds = {type(part) for part in parts}
-        if len(kinds) > 1 or any(part.sizes != parts[0].sizes for part in parts):
+        if len(kinds) > 1 or Listed in kinds or any(part.sizes != parts[0].sizes for part in parts):
             raise Undecided("it joins what is computed apart")
         evaluator.graph.budget.count(len(parts), "its parts")
         evaluator.joined[key] = Beside(parts)

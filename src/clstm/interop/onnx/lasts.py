@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ...layers import Last
 from ...lstm import LSTM
+from .places import Listed
 from .sizes import Undecided
 from .sources import FEATURES, Layered, chain_of, lstms_of
 from .views import View, unstacked
@@ -12,6 +13,8 @@ from .views import View, unstacked
 def settled(view: View) -> View:
     """Return a view of all steps or of the last one; Undecided for another step."""
     view = unstacked(view)
+    if isinstance(view.source, Listed):
+        raise Undecided("it takes elements in an order that no layer has")
     if (time := _only_step(view)) is None:
         return view
     source: Layered = view.source

@@ -11,6 +11,7 @@ from .arithmetic import computed, of_type
 from .directions import joined_directions, stack
 from .evaluator import Call, Quantised, integers, view_of
 from .lasts import at_the_end
+from .places import joined, listed, resolved, taken
 from .sizes import Polynomial, Size, Undecided, product, quotient
 from .sources import Constant, Input
 from .views import View, axes_of, size_of, whole
@@ -22,23 +23,40 @@ _INTEGERS = (6, 7)
 
 
 def _layout(operator: Handler) -> Handler:
-    """Return an operator that also takes constants as arrays, and quantised values."""
+    """Return an operator that also takes constants as arrays, quantised values and parts of axes."""
 
     def applied(call: Call) -> list[Any]:
         first = call.argument(0)
         if isinstance(first, Quantised):
             plain = replace(call, inputs=[first.view, *call.inputs[1:]])
             return [replace(first, view=view) for view in operator(plain)]
+        reserve = call.evaluator.graph.reserve
         try:
-            return operator(call)
+            results = operator(call)
         except Undecided:
-            arrays = [call.evaluator.constant(value) for value in call.inputs]
-            if any(a is None and v is not None for a, v in zip(arrays, call.inputs, strict=True)):
+            if not isinstance(first, View):
                 raise
-            given = [None if array is None else whole(Constant(array)) for array in arrays]
-            return operator(replace(call, inputs=given))
+            arrays = [call.evaluator.constant(value) for value in call.inputs]
+            if all(a is not None or v is None for a, v in zip(arrays, call.inputs, strict=True)):
+                given = [None if array is None else whole(Constant(array)) for array in arrays]
+            elif isinstance(first.source, Constant) or operator is _concat:
+                raise
+            else:
+                given = [_listed(call, first), *call.inputs[1:]]
+            results = operator(replace(call, inputs=given))
+        return [resolved(value, reserve) for value in results]
 
     return applied
+
+
+def _listed(call: Call, view: View) -> View:
+    """Return a view with its places listed, of the same list for all that take parts of it."""
+    joined = call.evaluator.joined
+    key = ("listed", id(view.source), view.axes, tuple(sorted(view.at.items(), key=repr)))
+    if key not in joined:
+        joined[key] = (view.source, listed(view, call.evaluator.graph.reserve))
+    result: View = joined[key][1]
+    return result
 
 
 def _identity(call: Call) -> list[Any]:
@@ -182,7 +200,10 @@ def _concat(call: Call) -> list[Any]:
         return [_joined(call, axis)]
     if any(constants):
         raise Undecided("it joins a constant with what is computed")
-    view = views.concat(at_the_end(given), axis, lambda parts: stack(call.evaluator, parts))
+    try:
+        view = views.concat(at_the_end(given), axis, lambda parts: stack(call.evaluator, parts))
+    except Undecided:
+        return [joined(given, axis, call.evaluator.graph.reserve)]
     return [joined_directions(call.evaluator, view)]
 
 
@@ -212,10 +233,16 @@ def _gather(call: Call) -> list[Any]:
         return [views.pick(view, axis, index)]
     if isinstance(view.source, Constant):
         return _taken(call, view)
-    if places.size > views.MAX_AXES or not places.size:
-        raise Undecided("it takes many places")
-    cuts = [_single(view, axis, index) for index in integers(places)]
-    return [views.concat(cuts, axis, lambda parts: stack(call.evaluator, parts))]
+    if not places.size:
+        raise Undecided("it takes no place")
+    if places.size <= views.MAX_AXES:
+        try:
+            cuts = [_single(view, axis, index) for index in integers(places)]
+            return [views.concat(cuts, axis, lambda parts: stack(call.evaluator, parts))]
+        except Undecided:
+            if places.dtype == object:
+                raise
+    return [taken(view, axis, places, call.evaluator.graph.reserve)]
 
 
 def _single(view: View, axis: int, index: Size) -> View:

@@ -444,6 +444,8 @@ def array_of(view: View, reserve: Callable[[int], None]) -> Array:
     value: Array = view.source.value
     shape = known(view.shape)
     reserve(math.prod(shape) * value.itemsize)
+    if not math.prod(shape):
+        return np.empty(shape, value.dtype)
     names = list(view.source.sizes)
     begins = known([view.at.get(name, 0) for name in names])
     first: Array = value[tuple(slice(begin, None) for begin in begins)]  # type: ignore[misc]
