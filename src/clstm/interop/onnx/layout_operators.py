@@ -1,5 +1,6 @@
 """Operators of ONNX that permute, merge, split, cut, join or repeat axes, as views."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -200,11 +201,11 @@ def _concat(call: Call) -> list[Any]:
         return [_joined(call, axis)]
     if any(constants):
         raise Undecided("it joins a constant with what is computed")
-    try:
-        view = views.concat(at_the_end(given), axis, lambda parts: stack(call.evaluator, parts))
-    except Undecided:
-        return [joined(given, axis, call.evaluator.graph.reserve)]
-    return [joined_directions(call.evaluator, view)]
+    for parts in (given, at_the_end(given)):
+        with contextlib.suppress(Undecided):
+            view = views.concat(parts, axis, lambda parts: stack(call.evaluator, parts))
+            return [joined_directions(call.evaluator, view)]
+    return [joined(given, axis, call.evaluator.graph.reserve)]
 
 
 def _joined(call: Call, axis: int) -> View:

@@ -52,6 +52,10 @@ class View:
     axes: tuple[Axis, ...]
     at: dict[str, Size] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        at = {name: place for name, place in self.at.items() if place != 0}
+        object.__setattr__(self, "at", at)
+
     @property
     def shape(self) -> list[Size]:
         """The sizes of the axes."""
@@ -229,6 +233,8 @@ def cut(view: View, axis: int, start: Size, count: Size, step: int = 1) -> View:
         return view
     if len(digits) == 1:
         return _cut_digit(view, axis, digits[0], (), start, count, step)
+    if step == -1 and count == size_of(digits) and start == count - 1:
+        return _reversed(view, axis, digits)
     inner = size_of(digits[1:])
     if count == 1:
         return _picked(view, axis, digits, start)
@@ -250,6 +256,14 @@ def _cut_digit(
     if digit.axis is not None:
         at[digit.axis] = at.get(digit.axis, 0) + digit.stride * start
     return _with(view, axis, (Digit(count, digit.axis, digit.stride * step), *after), at)
+
+
+def _reversed(view: View, axis: int, digits: Axis) -> View:
+    at = dict(view.at)
+    for digit in digits:
+        if digit.axis is not None:
+            at[digit.axis] = at.get(digit.axis, 0) + digit.stride * (digit.size - 1)
+    return _with(view, axis, [digit._replace(stride=-digit.stride) for digit in digits], at)
 
 
 def _picked(view: View, axis: int, digits: Axis, index: Size) -> View:
@@ -390,15 +404,11 @@ def _beside(views: Sequence[View], axis: int, stacked: Callable[[list[Any]], Any
     """Return views of different sources, joined along an axis."""
     single = [part for view in views for part in _parts(view, axis)]
     first = single[0]
-    if any(part.axes != first.axes or _places(part) != _places(first) for part in single):
+    if any(part.axes != first.axes or part.at != first.at for part in single):
         raise Undecided("its inputs are not arranged alike")
     source = stacked([part.source for part in single])
     view = View(source, first.axes, first.at)
     return _with(view, axis, [Digit(len(single), "part", 1), *first.axes[axis]])
-
-
-def _places(view: View) -> dict[str, Size]:
-    return {name: place for name, place in view.at.items() if place != 0}
 
 
 def _parts(view: View, axis: int) -> list[View]:
