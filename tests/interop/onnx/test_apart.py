@@ -429,13 +429,14 @@ def test_final_states_in_another_order(saved, change):
     node = node_of(model, "h_n")
     parts = {"order": (1, 0), "twice": (0, 0)}.get(change, (0, 1))
     node.input[:] = [f"h_n_l{k}" for k in parts]
-    message = "output 'h_n' joins states in another order"
+    once = "output 'h_n' does not hold each part once, in order"
+    message = once if change == "twice" else "output 'h_n' joins states in another order"
     if change == "mixed":
         node.input[1] = "c_n_l1"
-        message = "output 'h_n' comes from Concat node 'h_n': it joins what is computed apart"
+        message = "output 'h_n' comes from Concat node 'h_n': its inputs are not arranged alike"
     if change == "axis":
         set_attribute(model, "h_n", axis=1)
-        message = "output 'h_n' is a part of a state"
+        message = once
     assert_apart(model, message)
 
 
@@ -466,7 +467,7 @@ def test_layout_1(saved):
     case = Case(hidden_size=3, input_size=2, num_layers=2, direction="both")
     loaded, expected = interop.load(changed(1)), case.model(batch_first=False)
     assert_parameters(loaded, expected)
-    assert_apart(changed(0), "output 'h_n' is a part of a state")
+    assert_apart(changed(0), "output 'h_n' does not hold each part once, in order")
 
 
 def assert_parameters(loaded, expected):

@@ -135,7 +135,7 @@ def _check_states(views: Mapping[str, View], lstms: list[Layered], result: View 
         if order != list(range(order[0], order[0] + len(order))):
             raise more_than_a_chain(f"its output {name!r} joins states in another order")
         if not _is_whole(view) or not _parts_first(view):
-            raise more_than_a_chain(f"its output {name!r} is a part of a state")
+            raise more_than_a_chain(f"its output {name!r} does not hold each part once, in order")
 
 
 def _is_whole(view: View) -> bool:
