@@ -6,7 +6,7 @@ that lead to no output are not looked at.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -192,6 +192,13 @@ class Evaluator:
             return array_of(value, self.graph.reserve)
         except Undecided:
             return None
+
+    def distinct(self, value: Any) -> Array | None:
+        """Return a constant as `constant` does, with each axis along which it repeats once."""
+        if not isinstance(value, View):
+            return None
+        kept = (tuple(d for d in axis if d.axis is not None) for axis in value.axes)
+        return self.constant(replace(value, axes=tuple(kept)))
 
     def sizes(self, value: Any, what: str) -> list[Size] | None:
         """Return a list of integers, which may be polynomials; None if the value is not known."""

@@ -86,7 +86,7 @@ def read_states(
     if (lengths := inputs.get("sequence_lens")) is not None:
         if not _is_constant(lengths):
             computed["sequence_lens"] = lengths
-        elif not _all_steps(lengths, inputs.get("X"), layout):
+        elif not _all_steps(evaluator, lengths, inputs.get("X"), layout):
             raise ValueError("sequence_lens is a constant, and not the number of all steps")
     for role in STATES:
         if (value := inputs.get(role)) is None:
@@ -105,12 +105,13 @@ def _is_constant(value: Any) -> bool:
     return isinstance(value, View) and isinstance(value.source, Constant)
 
 
-def _all_steps(lengths: View, x: Any, layout: int) -> bool:
+def _all_steps(evaluator: Evaluator, lengths: View, x: Any, layout: int) -> bool:
     """Return whether constant lengths are the number of steps of x."""
-    if not isinstance(x, View) or len(x.axes) != 3:
+    known = evaluator.distinct(lengths)
+    if known is None or not isinstance(x, View) or len(x.axes) != 3:
         return False
     steps = size_of(x.axes[layout])
-    return all(length == steps for length in integers(lengths.source.value))
+    return all(length == steps for length in integers(known))
 
 
 def _constant_state(evaluator: Evaluator, role: str, value: View, layout: int) -> Array | None:

@@ -301,12 +301,9 @@ def _constant(call: Call) -> list[Any]:
 
 def _reverse_sequence(call: Call) -> list[Any]:
     """Reverse an axis, if each row is reversed as a whole."""
-    view, lengths = call.view(), call.evaluator.constant(call.argument(1))
+    view, lengths = call.view(), call.evaluator.distinct(call.argument(1))
     (axis,) = axes_of([call.given.get("time_axis", 0)], len(view.axes))
     size = size_of(view.axes[axis])
-    constant = call.argument(1)
-    if lengths is None and isinstance(constant, View) and isinstance(constant.source, Constant):
-        lengths = constant.source.value
     if lengths is None or any(length != size for length in integers(lengths)):
         raise Undecided("it reverses a part of each row")
     return [views.slice_axis(view, axis, size - 1, -(1 << 62), -1)]

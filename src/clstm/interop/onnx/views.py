@@ -19,7 +19,7 @@ from .sizes import Polynomial, Size, Undecided, equal, known, least, product, qu
 
 MAX_AXES = 64
 """NumPy's limit of axes, and that of digits and of lists of axes and sizes."""
-_FAR = 1 << 31
+_FAR = (1 << 31) - 1
 """ONNX's files write ends beyond every size for the end of an axis."""
 
 
