@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from ...layers import Dense
 from ...layout import Array
 from .arithmetic import computed
 from .evaluator import Call, Quantised, Scale, ZeroPoint
 from .graph import name_of
 from .initial_states import origin
-from .layer_operators import product_of, scaled, with_bias
+from .layer_operators import activated, product_of, scaled, with_bias
 from .sizes import Undecided
-from .sources import Constant
+from .sources import Constant, Layered
 from .views import View
 
 
@@ -22,11 +23,33 @@ def quantise_dynamically(call: Call) -> list[Any]:
 
 
 def quantise(call: Call) -> list[Any]:
-    """Return integers with a constant scale."""
+    """Return integers with a constant scale.
+
+    The lowest of them may stand for zero. That is how ONNX Runtime's quantiser writes a Relu.
+    """
     view = call.view()
     if isinstance(view.source, Constant):
         raise Undecided("it rounds a constant")
-    return [Quantised(view, _numbers(call))]
+    numbers = _numbers(call)
+    if _begins_at_zero(call) and not _is_positive(view):
+        view = activated(call, view, "relu")
+    return [Quantised(view, numbers)]
+
+
+def _begins_at_zero(call: Call) -> bool:
+    """Return whether no integer stands for a negative number."""
+    zero = call.constant(2)
+    if zero is None:
+        return call.given.get("output_dtype", 0) in _UNSIGNED
+    lowest = zero == np.iinfo(zero.dtype).min if zero.dtype.kind in "iu" else np.zeros(1, bool)
+    if lowest.any() and not lowest.all():
+        raise Undecided("its integers begin at zero for some features only")
+    return bool(lowest.all())
+
+
+def _is_positive(view: View) -> bool:
+    layer = view.source.layer if isinstance(view.source, Layered) else None
+    return isinstance(layer, Dense) and layer.activation in ("relu", "sigmoid", "softmax")
 
 
 def dequantise(call: Call) -> list[Any]:
@@ -109,6 +132,7 @@ def _with_bias(call: Call, view: View, index: int) -> View:
     return with_bias(call, view, bias)
 
 
+_UNSIGNED = (0, 2, 4, 21)  # none given, TensorProto.UINT8, UINT16, UINT4
 _DEQUANTISE = {"axis": "INT", "block_size": "INT", "output_dtype": "INT"}
 
 QUANTISED: dict[str, tuple[Any, dict[str, str]]] = {
