@@ -198,7 +198,10 @@ def _concat(call: Call) -> list[Any]:
         return given
     constants = [isinstance(view.source, Constant) for view in given]
     if all(constants):
-        return [_joined(call, axis)]
+        try:
+            return [_joined(call, axis)]
+        except Undecided:
+            return [_joined_rows(call, given, axis)]
     if any(constants):
         raise Undecided("it joins a constant with what is computed")
     for parts in (given, at_the_end(given)):
@@ -219,6 +222,31 @@ def _joined(call: Call, axis: int) -> View:
     call.evaluator.graph.reserve(sum(array.nbytes for array in known))
     array = np.concatenate(known, axis)
     return view_of(integers(array)) if array.dtype == object else whole(Constant(array))
+
+
+def _joined_rows(call: Call, given: list[View], axis: int) -> View:
+    """Return constants joined that are alike along axes of unknown size, such as zeros of a state.
+
+    Each such axis has one place while they are joined.
+    """
+    first = given[0]
+    if any(len(view.axes) != len(first.axes) for view in given):
+        raise ValueError("its inputs have different numbers of axes")
+    alike = [
+        k != axis and all(view.axes[k] == own for view in given) and _repeats(own)
+        for k, own in enumerate(first.axes)
+    ]
+    single = [
+        replace(view, axes=tuple(() if a else own for a, own in zip(alike, view.axes, strict=True)))
+        for view in given
+    ]
+    joined = _joined(replace(call, inputs=single), axis)
+    pairs = zip(alike, first.axes, joined.axes, strict=True)
+    return replace(joined, axes=tuple(own if a else other for a, own, other in pairs))
+
+
+def _repeats(axis: Any) -> bool:
+    return all(digit.axis is None for digit in axis)
 
 
 def _gather(call: Call) -> list[Any]:
