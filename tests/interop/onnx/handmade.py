@@ -131,6 +131,8 @@ class Maker:
         b, kind = self.builder, self.states
         if kind == "none":
             return ""
+        if parts == 2 and self.joins == "split":
+            return b.node("Concat", *(self.state(x, 1) for _ in range(2)), axis=0)
         if kind == "literal":
             return b.constant(np.zeros((parts, BATCH, UNITS), np.float32))
         batch = b.cut(b.node("Shape", x), 1, 2, 0)

@@ -181,6 +181,73 @@ def graphs():
     return files
 
 
+def moved():
+    """Graphs around an LSTM whose operators move, list and repeat what it gives, or sizes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    make, given = helper.make_node, weights()
+    numbers = {"0": 0, "1": 1, "-1": -1, "2": 2, "half": 1 << 18, "huge": 1 << 62}
+    held = {f"n{name}": np.array([number]) for name, number in numbers.items()}
+    held |= {"rank 8": np.ones(8, np.int64), "flat": np.array([-1]), "wide": np.full(4, 1 << 40)}
+    held |= {"pair": np.array([-1, 2]), "repeats": np.full(4, 1 << 15)}
+    held["places"] = np.zeros(100_000, np.int64)
+    flat = [make("Reshape", ["Y", "flat"], ["v0"])]
+
+    def chain(count, step):
+        return [*flat, *(node for k in range(count) for node in step(f"v{k}", f"v{k + 1}"))]
+
+    def apart(one, other):
+        """Cuts that no digits describe, put together in another order."""
+        return [
+            make("Slice", [one, "n0", "n2", "n0"], [f"{other}a"]),
+            make("Slice", [one, "n2", "nhuge", "n0"], [f"{other}b"]),
+            make("Concat", [f"{other}b", f"{other}a"], [other], axis=0),
+        ]
+
+    def squared(one, other):
+        return [make("Mul", [one, one], [other])]
+
+    nodes = {
+        "cuts": chain(3000, apart),
+        "tiled": [make("Tile", ["Y", "repeats"], ["v1"])],
+        "tiles": chain(60, lambda a, b: [make("Tile", [a, "n2"], [b])]),
+        "tiles that are cut": [*chain(60, lambda a, b: [make("Tile", [a, "n2"], [b])]),
+                               *apart("v60", "v61")],
+        "expanded": [make("Expand", ["Y", "wide"], ["v1"])],
+        "beside itself": chain(60, lambda a, b: [make("Concat", [a, a], [b], axis=0)]),
+        "often beside itself": [*flat, make("Concat", ["v0"] * 250_000, ["v1"], axis=0)],
+        "splits": [*flat, make("Split", ["v0"], [f"s{k}" for k in range(100_000)], axis=0),
+                   make("Identity", ["s0"], ["v1"])],
+        "axes": chain(3000, lambda a, b: [make("Unsqueeze", [a, "n0"], [b])]),
+        "digits": chain(200, lambda a, b: [make("Reshape", [a, "pair"], [f"{b}r"]),
+                                           make("Transpose", [f"{b}r"], [f"{b}t"]),
+                                           make("Reshape", [f"{b}t", "flat"], [b])]),
+        "many places": [*flat, make("Gather", ["v0", "places"], ["v1"], axis=0)],
+        "sizes": [make("Shape", ["x"], ["v0"]), *chain(40, squared)[1:],
+                  make("Reshape", ["Y", "v40"], ["v41"])],
+        "a constant": [make("ConstantOfShape", ["wide"], ["v0"]), make("Add", ["Y", "v0"], ["v1"])],
+        "a range": [make("Range", ["m0", "mhuge", "m1"], ["v0"]), make("Gather", ["Y", "v0"], ["v1"])],
+        "rows": [make("Expand", ["row", "wide"], ["v0"]), make("MatMul", ["Y", "v0"], ["v1"])],
+        "skips": chain(400, lambda a, b: [make("Add", [a, "Y"], [b])]),
+        "branches": chain(2000, lambda a, b: [make("Relu", [a], [f"{b}l"]),
+                                              make("Add", [f"{b}l", a], [b])]),
+        "dense": chain(3000, lambda a, b: [make("MatMul", [a, "square"], [b])]),
+    }  # fmt: skip
+    held |= {"row": np.zeros((1, 1), np.float32), "square": np.zeros((18, 18), np.float32)}
+    held |= {f"m{name}": np.array(numbers[name]) for name in ("0", "1", "huge")}
+    files = {}
+    for name, after in nodes.items():
+        for open_sizes in (False, True):
+            x = helper.make_tensor_value_info("x", 1, ["T", "B", 2] if open_sizes else [3, 2, 2])
+            last = helper.make_tensor_value_info(after[-1].output[0], TensorProto.FLOAT, None)
+            lstm = lstm_node("n", ("W", "R"))
+            lstm.input[0] = "x"
+            tensors = [numpy_helper.from_array(np.asarray(a), n) for n, a in (given | held).items()]
+            graph = helper.make_graph([lstm, *after], "made", [x], [last], tensors)
+            files[f"{name}, {'open' if open_sizes else 'fixed'}"] = model_of(graph)
+    return {name: model.SerializeToString() for name, model in files.items()}
+
+
 def beside():
     """External data: claims, other places, and what many tensors share."""
     from onnx import TensorProto
@@ -225,6 +292,11 @@ def beside():
 def test_onnx(tmp_path):
     files = {GOOD: node_model({"X": None} | weights()).SerializeToString()}
     assert_bounded("onnx", files | wire() | calls() | graphs() | beside(), tmp_path)
+
+
+def test_what_moves_in_graphs(tmp_path):
+    files = {GOOD: node_model({"X": None} | weights()).SerializeToString()}
+    assert_bounded("onnx", files | moved(), tmp_path)
 
 
 def test_links_lead_nowhere(tmp_path):
