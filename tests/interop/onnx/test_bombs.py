@@ -235,14 +235,15 @@ def moved():
     }  # fmt: skip
     held |= {"row": np.zeros((1, 1), np.float32), "square": np.zeros((18, 18), np.float32)}
     held |= {f"m{name}": np.array(numbers[name]) for name in ("0", "1", "huge")}
-    files = {}
+    whole, files = (given | held).items(), {}
     for name, after in nodes.items():
         for open_sizes in (False, True):
             x = helper.make_tensor_value_info("x", 1, ["T", "B", 2] if open_sizes else [3, 2, 2])
             last = helper.make_tensor_value_info(after[-1].output[0], TensorProto.FLOAT, None)
             lstm = lstm_node("n", ("W", "R"))
             lstm.input[0] = "x"
-            tensors = [numpy_helper.from_array(np.asarray(a), n) for n, a in (given | held).items()]
+            used = {value for node in (lstm, *after) for value in node.input}
+            tensors = [numpy_helper.from_array(np.asarray(a), n) for n, a in whole if n in used]
             graph = helper.make_graph([lstm, *after], "made", [x], [last], tensors)
             files[f"{name}, {'open' if open_sizes else 'fixed'}"] = model_of(graph)
     return {name: model.SerializeToString() for name, model in files.items()}
@@ -296,7 +297,7 @@ def test_onnx(tmp_path):
 
 def test_what_moves_in_graphs(tmp_path):
     files = {GOOD: node_model({"X": None} | weights()).SerializeToString()}
-    assert_bounded("onnx", files | moved(), tmp_path)
+    assert_bounded("onnx", files | wire() | moved(), tmp_path)
 
 
 def test_links_lead_nowhere(tmp_path):
