@@ -192,9 +192,10 @@ def moved():
     held |= {"pair": np.array([-1, 2]), "repeats": np.full(4, 1 << 15)}
     held["places"] = np.zeros(100_000, np.int64)
     flat = [make("Reshape", ["Y", "flat"], ["v0"])]
+    plain = [make("Squeeze", ["Y", "n1"], ["v0"])]
 
-    def chain(count, step):
-        return [*flat, *(node for k in range(count) for node in step(f"v{k}", f"v{k + 1}"))]
+    def chain(count, step, first=flat):
+        return [*first, *(node for k in range(count) for node in step(f"v{k}", f"v{k + 1}"))]
 
     def apart(one, other):
         """Cuts that no digits describe, put together in another order."""
@@ -228,12 +229,13 @@ def moved():
         "a constant": [make("ConstantOfShape", ["wide"], ["v0"]), make("Add", ["Y", "v0"], ["v1"])],
         "a range": [make("Range", ["m0", "mhuge", "m1"], ["v0"]), make("Gather", ["Y", "v0"], ["v1"])],
         "rows": [make("Expand", ["row", "wide"], ["v0"]), make("MatMul", ["Y", "v0"], ["v1"])],
-        "skips": chain(400, lambda a, b: [make("Add", [a, "Y"], [b])]),
+        "skips": chain(400, lambda a, b: [make("Relu", [a], [f"{b}l"]),
+                                          make("Add", [f"{b}l", "v0"], [b])], plain),
         "branches": chain(2000, lambda a, b: [make("Relu", [a], [f"{b}l"]),
-                                              make("Add", [f"{b}l", a], [b])]),
-        "dense": chain(3000, lambda a, b: [make("MatMul", [a, "square"], [b])]),
+                                              make("Add", [f"{b}l", a], [b])], plain),
+        "dense": chain(3000, lambda a, b: [make("MatMul", [a, "square"], [b])], plain),
     }  # fmt: skip
-    held |= {"row": np.zeros((1, 1), np.float32), "square": np.zeros((18, 18), np.float32)}
+    held |= {"row": np.zeros((1, 1), np.float32), "square": np.zeros((3, 3), np.float32)}
     held |= {f"m{name}": np.array(numbers[name]) for name in ("0", "1", "huge")}
     whole, files = (given | held).items(), {}
     for name, after in nodes.items():

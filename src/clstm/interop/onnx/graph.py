@@ -16,7 +16,7 @@ from ..json_files import count_json
 from .external_data import ELEMENTS, ExternalData
 
 MAX_DEPTH = 64
-"""Limit of nested graphs."""
+"""Limit of nested graphs, and of skips within skips."""
 NODE = 192
 """Bytes that a reader counts for a node, and for each name that it defines."""
 DOMAINS = ("", "ai.onnx")

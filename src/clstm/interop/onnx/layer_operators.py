@@ -9,7 +9,7 @@ from ...layers import Dense, Embedding, Gain, Last, Skip
 from ...layout import Array
 from .arithmetic import computed
 from .evaluator import Call, Quantised, Scale
-from .graph import title
+from .graph import MAX_DEPTH, title
 from .initial_states import origin
 from .lasts import settled
 from .layout_operators import LAYOUT
@@ -272,6 +272,9 @@ def _skip(call: Call, one: View, other: View) -> View:
     layer = Skip(tuple(source.layer for source in inner), count)
     source = Layered(before.source, layer, title(call.node), after.source.sizes)
     source.inside = tuple(inner)
+    source.depth = 1 + max(part.depth for part in inner)
+    if source.depth > MAX_DEPTH:
+        raise Undecided(f"skips are nested more than {MAX_DEPTH} deep")
     return after.of(source)
 
 

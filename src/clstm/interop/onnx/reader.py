@@ -170,8 +170,12 @@ def _whole(evaluator: Evaluator) -> Whole:
     """Return the layers of a graph, with the notes of its file."""
     try:
         whole = read_graph(evaluator)
-    except ValueError:
-        if not any(is_lstm(node) for _, node in evaluator.graph.nodes()):
+    except ValueError as error:
+        try:
+            has_lstm = any(is_lstm(node) for _, node in evaluator.graph.nodes())
+        except ValueError:  # of further nodes, or of a budget that is used up
+            raise error from None
+        if not has_lstm:
             raise ValueError("it has no LSTM node") from None
         raise
     if not any(True for _ in lstms_in(whole.layers)):

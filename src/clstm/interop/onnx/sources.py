@@ -62,6 +62,8 @@ class Layered(Source):
         Of an LSTM: the values of its inputs that are not constant, by role.
     inside : tuple of Layered
         Of a skip: its layers.
+    depth : int
+        The number of skips within each other.
     """
 
     parent: Any
@@ -70,6 +72,7 @@ class Layered(Source):
     sizes: dict[str, Size]
     given: dict[str, Any] = field(default_factory=dict)
     inside: "tuple[Layered, ...]" = ()
+    depth: int = 0
     of_directions: "tuple[Layered, ...]" = ()
     """The LSTMs of one direction each that this one joins."""
     lasts: "dict[bool, Layered]" = field(default_factory=dict)
