@@ -91,7 +91,7 @@ def test_a_projection_that_pytorch_exports_is_no_lstm_of_onnx(free):
     made = exported.module(proj_size=2)
     x = torch.zeros(2, 3, exported.INPUTS)
     axes = {"x": [0, 1]} if free else {}
-    with pytest.raises(Exception, match="(?i)proj"):
+    with pytest.raises(Exception, match=r"(?i)proj"):
         exported.export(made, (x,), ["x"], axes, dynamo=False)
 
 
@@ -229,9 +229,7 @@ def test_what_the_quantiser_writes_with_fixed_scales(tmp_path):
 
     data, feeds = torch_graph("mlp", False, False)
     (tmp_path / "before.onnx").write_bytes(data)
-    quantize_static(
-        tmp_path / "before.onnx", tmp_path / "after.onnx", Reader(), QuantFormat.QDQ
-    )
+    quantize_static(tmp_path / "before.onnx", tmp_path / "after.onnx", Reader(), QuantFormat.QDQ)
     made = (tmp_path / "after.onnx").read_bytes()
     assert b"DequantizeLinear" in made
     assert_close_to(interop.load(made), data, made, feeds)
@@ -263,7 +261,11 @@ def test_what_keras_exports_has_no_lstm_node(tmp_path):
     )
     environment = os.environ | {"KERAS_BACKEND": "torch"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     with pytest.raises(ValueError, match="it has no LSTM node"):

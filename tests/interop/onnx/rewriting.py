@@ -266,7 +266,9 @@ def _inferred(model, feeds, more):
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for value in fixed.graph.input:
-        for axis, size in zip(value.type.tensor_type.shape.dim, feeds[value.name].shape, strict=True):
+        for axis, size in zip(
+            value.type.tensor_type.shape.dim, feeds[value.name].shape, strict=True
+        ):
             axis.dim_value = axis.dim_value or size + more
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")

@@ -24,7 +24,7 @@ _INTEGERS = (6, 7)
 
 
 def _layout(operator: Handler) -> Handler:
-    """Return an operator that also takes constants as arrays, quantised values and parts of axes."""
+    """Return an operator that also takes constants as arrays, quantised values and any parts."""
 
     def applied(call: Call) -> list[Any]:
         first = call.argument(0)

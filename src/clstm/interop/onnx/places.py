@@ -76,7 +76,8 @@ def _runs(view: View, axis: int | None) -> tuple[list[Axis], list[list[Digit]]]:
         size = 1 if digit.axis is None else view.source.sizes[digit.axis]
         return isinstance(digit.size, int) and isinstance(size, int)
 
-    axes, runs = [], []
+    axes: list[Axis] = []
+    runs: list[list[Digit]] = []
     for k, own in enumerate(view.axes):
         digits: list[Digit] = []
         wanted = own or ((Digit(1, None, 0),) if k == axis else ())
@@ -179,9 +180,7 @@ def joined(views: Sequence[View], axis: int, reserve: _Reserve) -> View:
         if not same or not alike:
             raise Undecided("its inputs are not arranged alike")
     names = list(first.source.places)
-    tables = [
-        np.concatenate([part.source.places[name] for part in parts], run) for name in names
-    ]
+    tables = [np.concatenate([part.source.places[name] for part in parts], run) for name in names]
     return _of_tables(first, axis, run, dict(zip(names, tables, strict=True)))
 
 

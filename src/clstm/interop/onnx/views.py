@@ -291,8 +291,8 @@ def slice_axis(view: View, axis: int, start: Size, end: Size, step: int) -> View
     if all(isinstance(n, int) for n in (size, start, end)):
         # A start before the array: with a negative step ONNX takes the first element, Python none.
         first, last, length = known((start, end, size))
-        begin = max(first, -length) if step < 0 else first
-        numbers = range(*slice(begin, last, step).indices(length))
+        place = max(first, -length) if step < 0 else first
+        numbers = range(*slice(place, last, step).indices(length))
         return cut(view, axis, numbers.start if numbers else 0, len(numbers), step)
     begin, stop = (_place(n, size, step) for n in (start, end))
     count = (stop - begin) * step
@@ -458,7 +458,7 @@ def array_of(view: View, reserve: Callable[[int], None]) -> Array:
         return np.empty(shape, value.dtype)
     names = list(view.source.sizes)
     begins = known([view.at.get(name, 0) for name in names])
-    first: Array = value[tuple(slice(begin, None) for begin in begins)]  # type: ignore[misc]
+    first: Array = value[tuple(slice(begin, None) for begin in begins)]
     digits = [digit for axis in view.axes for digit in axis]
     strides = [
         0 if d.axis is None else value.strides[names.index(d.axis)] * stride
