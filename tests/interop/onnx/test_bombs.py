@@ -181,75 +181,101 @@ def graphs():
     return files
 
 
-def moved():
-    """Graphs around an LSTM whose operators move, list and repeat what it gives, or sizes."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    make, given = helper.make_node, weights()
-    numbers = {"0": 0, "1": 1, "-1": -1, "2": 2, "half": 1 << 18, "huge": 1 << 62}
+def constants():
+    """Sizes, axes and places of the graphs in `moving`, by name."""
+    numbers = {"0": 0, "1": 1, "2": 2, "huge": 1 << 62}
     held = {f"n{name}": np.array([number]) for name, number in numbers.items()}
-    held |= {"rank 8": np.ones(8, np.int64), "flat": np.array([-1]), "wide": np.full(4, 1 << 40)}
-    held |= {"pair": np.array([-1, 2]), "repeats": np.full(4, 1 << 15)}
-    held["places"] = np.zeros(100_000, np.int64)
-    flat = [make("Reshape", ["Y", "flat"], ["v0"])]
-    plain = [make("Squeeze", ["Y", "n1"], ["v0"])]
+    held |= {f"m{name}": np.array(number) for name, number in numbers.items()}
+    held |= {"flat": np.array([-1]), "pair": np.array([-1, 2]), "wide": np.full(4, 1 << 40)}
+    held |= {"repeats": np.full(4, 1 << 15), "places": np.zeros(100_000, np.int64)}
+    return held | {"row": np.zeros((1, 1), np.float32), "square": np.zeros((3, 3), np.float32)}
 
-    def chain(count, step, first=flat):
-        return [*first, *(node for k in range(count) for node in step(f"v{k}", f"v{k + 1}"))]
 
-    def apart(one, other):
-        """Cuts that no digits describe, put together in another order."""
-        return [
-            make("Slice", [one, "n0", "n2", "n0"], [f"{other}a"]),
-            make("Slice", [one, "n2", "nhuge", "n0"], [f"{other}b"]),
-            make("Concat", [f"{other}b", f"{other}a"], [other], axis=0),
-        ]
+def make(kind, inputs, *outputs, **given):
+    from onnx import helper
 
-    def squared(one, other):
-        return [make("Mul", [one, one], [other])]
+    return helper.make_node(kind, inputs, outputs, **given)
 
-    nodes = {
-        "cuts": chain(3000, apart),
-        "tiled": [make("Tile", ["Y", "repeats"], ["v1"])],
-        "tiles": chain(60, lambda a, b: [make("Tile", [a, "n2"], [b])]),
-        "tiles that are cut": [*chain(60, lambda a, b: [make("Tile", [a, "n2"], [b])]),
-                               *apart("v60", "v61")],
-        "expanded": [make("Expand", ["Y", "wide"], ["v1"])],
-        "beside itself": chain(60, lambda a, b: [make("Concat", [a, a], [b], axis=0)]),
-        "often beside itself": [*flat, make("Concat", ["v0"] * 250_000, ["v1"], axis=0)],
-        "splits": [*flat, make("Split", ["v0"], [f"s{k}" for k in range(100_000)], axis=0),
-                   make("Identity", ["s0"], ["v1"])],
-        "axes": chain(3000, lambda a, b: [make("Unsqueeze", [a, "n0"], [b])]),
-        "digits": chain(200, lambda a, b: [make("Reshape", [a, "pair"], [f"{b}r"]),
-                                           make("Transpose", [f"{b}r"], [f"{b}t"]),
-                                           make("Reshape", [f"{b}t", "flat"], [b])]),
-        "many places": [*flat, make("Gather", ["v0", "places"], ["v1"], axis=0)],
-        "sizes": [make("Shape", ["x"], ["v0"]), *chain(40, squared)[1:],
-                  make("Reshape", ["Y", "v40"], ["v41"])],
-        "a constant": [make("ConstantOfShape", ["wide"], ["v0"]), make("Add", ["Y", "v0"], ["v1"])],
-        "a range": [make("Range", ["m0", "mhuge", "m1"], ["v0"]),
-                    make("Gather", ["Y", "v0"], ["v1"])],
-        "rows": [make("Expand", ["row", "wide"], ["v0"]), make("MatMul", ["Y", "v0"], ["v1"])],
-        "skips": chain(400, lambda a, b: [make("Relu", [a], [f"{b}l"]),
-                                          make("Add", [f"{b}l", "v0"], [b])], plain),
-        "branches": chain(2000, lambda a, b: [make("Relu", [a], [f"{b}l"]),
-                                              make("Add", [f"{b}l", a], [b])], plain),
-        "dense": chain(3000, lambda a, b: [make("MatMul", [a, "square"], [b])], plain),
-    }  # fmt: skip
-    held |= {"row": np.zeros((1, 1), np.float32), "square": np.zeros((3, 3), np.float32)}
-    held |= {f"m{name}": np.array(numbers[name]) for name in ("0", "1", "huge")}
-    whole, files = (given | held).items(), {}
-    for name, after in nodes.items():
-        for open_sizes in (False, True):
-            x = helper.make_tensor_value_info("x", 1, ["T", "B", 2] if open_sizes else [3, 2, 2])
-            last = helper.make_tensor_value_info(after[-1].output[0], TensorProto.FLOAT, None)
+
+def chain(count, step, first):
+    return [first, *(node for k in range(count) for node in step(f"v{k}", f"v{k + 1}"))]
+
+
+def apart(one, other):
+    """Cuts that no digits describe, put together in another order."""
+    return [
+        make("Slice", [one, "n0", "n2", "n0"], f"{other}a"),
+        make("Slice", [one, "n2", "nhuge", "n0"], f"{other}b"),
+        make("Concat", [f"{other}b", f"{other}a"], other, axis=0),
+    ]
+
+
+def turned(one, other):
+    """Every axis split, and its digits turned."""
+    return [
+        make("Reshape", [one, "pair"], f"{other}r"),
+        make("Transpose", [f"{other}r"], f"{other}t"),
+        make("Reshape", [f"{other}t", "flat"], other),
+    ]
+
+
+def moving():
+    """Nodes that move, list and repeat what an LSTM gives, that compute sizes, and layers."""
+    flat = make("Reshape", ["Y", "flat"], "v0")
+    plain = make("Squeeze", ["Y", "n1"], "v0")
+    filled, parts = make("ConstantOfShape", ["wide"], "v0"), [f"s{k}" for k in range(100_000)]
+    tiles = chain(60, lambda a, b: [make("Tile", [a, "n2"], b)], flat)
+    doubled = chain(60, lambda a, b: [make("Concat", [a, a], b, axis=0)], flat)
+    sizes = chain(40, lambda a, b: [make("Mul", [a, a], b)], make("Shape", ["x"], "v0"))
+    skips, squares = (
+        chain(
+            count,
+            lambda a, b, before=before: [
+                make("Relu", [a], f"{b}l"),
+                make("Add", [f"{b}l", before or a], b),
+            ],
+            plain,
+        )
+        for count, before in ((400, "v0"), (2000, ""))
+    )
+    return {
+        "cuts": chain(3000, apart, flat),
+        "tiled": [make("Tile", ["Y", "repeats"], "v1")],
+        "tiles": tiles,
+        "tiles that are cut": [*tiles, *apart("v60", "v61")],
+        "expanded": [make("Expand", ["Y", "wide"], "v1")],
+        "beside itself": doubled,
+        "often beside itself": [flat, make("Concat", ["v0"] * 250_000, "v1", axis=0)],
+        "splits": [flat, make("Split", ["v0"], *parts, axis=0), make("Identity", ["s0"], "v1")],
+        "axes": chain(3000, lambda a, b: [make("Unsqueeze", [a, "n0"], b)], flat),
+        "digits": chain(200, turned, flat),
+        "many places": [flat, make("Gather", ["v0", "places"], "v1", axis=0)],
+        "sizes": [*sizes, make("Reshape", ["Y", "v40"], "v41")],
+        "a constant": [filled, make("Add", ["Y", "v0"], "v1")],
+        "a range": [make("Range", ["m0", "mhuge", "m1"], "v0"), make("Gather", ["Y", "v0"], "v1")],
+        "rows": [make("Expand", ["row", "wide"], "v0"), make("MatMul", ["Y", "v0"], "v1")],
+        "skips": skips,
+        "squares": squares,
+        "dense": chain(3000, lambda a, b: [make("MatMul", [a, "square"], b)], plain),
+    }
+
+
+def moved():
+    """The graphs of `moving`, with sizes that are fixed or open."""
+    from onnx import helper, numpy_helper
+
+    whole, files = (weights() | constants()).items(), {}
+    for name, after in moving().items():
+        for kind, sizes in (("open", ["T", "B", 2]), ("fixed", [3, 2, 2])):
+            x = helper.make_tensor_value_info("x", 1, sizes)
+            last = helper.make_tensor_value_info(after[-1].output[0], 1, None)
             lstm = lstm_node("n", ("W", "R"))
             lstm.input[0] = "x"
             used = {value for node in (lstm, *after) for value in node.input}
             tensors = [numpy_helper.from_array(np.asarray(a), n) for n, a in whole if n in used]
             graph = helper.make_graph([lstm, *after], "made", [x], [last], tensors)
-            files[f"{name}, {'open' if open_sizes else 'fixed'}"] = model_of(graph)
-    return {name: model.SerializeToString() for name, model in files.items()}
+            files[f"{name}, {kind}"] = model_of(graph).SerializeToString()
+    return files
 
 
 def beside():
