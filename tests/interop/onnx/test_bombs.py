@@ -227,7 +227,7 @@ def moving():
     tiles = chain(60, lambda a, b: [make("Tile", [a, "n2"], b)], flat)
     doubled = chain(60, lambda a, b: [make("Concat", [a, a], b, axis=0)], flat)
     sizes = chain(40, lambda a, b: [make("Mul", [a, a], b)], make("Shape", ["x"], "v0"))
-    skips, squares = (
+    skips, sums = (
         chain(
             count,
             lambda a, b, before=before: [
@@ -255,7 +255,7 @@ def moving():
         "a range": [make("Range", ["m0", "mhuge", "m1"], "v0"), make("Gather", ["Y", "v0"], "v1")],
         "rows": [make("Expand", ["row", "wide"], "v0"), make("MatMul", ["Y", "v0"], "v1")],
         "skips": skips,
-        "squares": squares,
+        "sums": sums,
         "dense": chain(3000, lambda a, b: [make("MatMul", [a, "square"], b)], plain),
     }
 

@@ -20,6 +20,8 @@ from .views import Axis, Digit, View, merged, size_of
 
 _MOST = 1 << 20
 """Elements of a list."""
+_STEP = 2048
+"""Bytes that are counted for a list, for its time."""
 _Reserve = Callable[[int], None]
 
 
@@ -52,7 +54,7 @@ def listed(view: View, reserve: _Reserve, axis: int | None = None) -> View:
         raise Undecided("it cuts or joins merged axes otherwise")
     sizes = view.source.sizes
     names = [name for name, size in sizes.items() if isinstance(size, int)]
-    reserve(16 * math.prod(shape) * (len(names) + 1))
+    reserve(_STEP + 16 * math.prod(shape) * (len(names) + 1))
     found = {name: _places(view, runs, shape, name) for name in names}
     source: Any = view.source
     if isinstance(source, Listed):
