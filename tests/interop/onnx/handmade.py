@@ -65,10 +65,11 @@ class Builder:
     def reshape(self, value, *shape):
         return self.node("Reshape", value, self.ints(*shape))
 
-    def model(self, result, sizes, output):
+    def model(self, result, sizes, output, kind=1):
+        """Return the model; x has elements of the type that ONNX has this number for."""
         from onnx import TensorProto, helper
 
-        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes)
+        x = helper.make_tensor_value_info("x", kind, sizes)
         y = helper.make_tensor_value_info(result, TensorProto.FLOAT, output)
         graph = helper.make_graph(self.nodes, "made", [x], [y], self.constants)
         opset = helper.make_opsetid("", self.opset)

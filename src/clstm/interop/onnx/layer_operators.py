@@ -10,11 +10,12 @@ from ...layout import Array
 from .arithmetic import computed
 from .evaluator import Call, Quantised, Scale
 from .graph import MAX_DEPTH, title
+from .indices import Indices, plain
 from .initial_states import origin
 from .lasts import settled
 from .layout_operators import LAYOUT
 from .recurrent import bind_features, features_of, spread
-from .sizes import Size, Undecided, equal
+from .sizes import Size, Undecided, equal, known
 from .sources import FEATURES, Beside, Cell, Constant, Input, Layered, chain_of
 from .views import Axis, Digit, View, axes_of, merged, places, size_of, transpose, unsqueeze
 
@@ -27,6 +28,9 @@ _MOST = 1 << 24  # features of a layer, if their places are listed
 def gather(call: Call) -> list[Any]:
     """Take rows of a constant matrix at an input's indices, an embedding; or places of an axis."""
     indices, data = call.argument(1), call.argument(0)
+    if isinstance(indices, Indices) and isinstance(data, View) and data.axes:
+        (count,) = known(data.shape[:1])
+        indices = plain(indices, count)
     if not isinstance(indices, View) or isinstance(indices.source, Constant):
         return LAYOUT["Gather"][0](call)
     weight = call.constant(0)

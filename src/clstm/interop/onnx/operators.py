@@ -5,6 +5,7 @@ from typing import Any
 from .arithmetic import ARITHMETIC, computed
 from .evaluator import Call, Evaluator, Unknown
 from .graph import DOMAINS, Scope, attributes, title
+from .indices import KINDS, computed_indices
 from .layer_operators import LAYERS, PRODUCT, gemm, matmul
 from .layout_operators import LAYOUT
 from .lstm_node import ATTRIBUTES
@@ -46,6 +47,9 @@ def operators(evaluator: Evaluator, scope: Scope, node: Any, inputs: list[Any]) 
         return [Unknown(title(node))] * len(node.output)
     operator, allowed = known[node.op_type]
     given = attributes(scope, node, allowed)
+    kind = node.op_type if node.domain in DOMAINS else ""
+    if kind in KINDS and (indices := computed_indices(evaluator, kind, inputs)) is not None:
+        return [indices]
     if given.get("transBatchA") or given.get("transBatchB"):
         return [Unknown(title(node))] * len(node.output)
     results: list[Any] = operator(Call(evaluator, scope, node, inputs, given))
