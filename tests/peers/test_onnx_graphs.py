@@ -1,7 +1,7 @@
 """Whole ONNX graphs of many makers: clstm.load computes what ONNX Runtime does.
 
 PyTorch's two exporters, graphs as TensorFlow's converters write them, ONNX Runtime's own rewriting
-of those, its quantiser and its half precision: some 600 graphs in all. A graph is read, or refused
+of those, its quantiser and its half precision: some 550 graphs in all. A graph is read, or refused
 for a reason that is true.
 """
 
