@@ -18,7 +18,9 @@ from .external_data import ELEMENTS, ExternalData
 MAX_DEPTH = 64
 """Limit of nested graphs, and of skips within skips."""
 NODE = 192
-"""Bytes that a reader counts for a node, and for each name that it defines."""
+"""Bytes that a reader counts for a node, and for each of its inputs."""
+NAME = 320
+"""Bytes that it counts for each name that a node defines: a string, its place, and an object."""
 DOMAINS = ("", "ai.onnx")
 NOTES = "clstm.notes"
 """The entry of the metadata with the notes of a model of clstm, as JSON."""
@@ -100,9 +102,9 @@ class Graph:
         """Count bytes that will be allocated; ValueError if they exceed the budget."""
         self.budget.take(size, "its constants")
 
-    def count(self, number: int) -> None:
+    def count(self, number: int, size: int = NODE) -> None:
         """Count nodes, or names of one; those of a function at every call."""
-        self.budget.count(number, "its nodes, counting those of functions at every call,", NODE)
+        self.budget.count(number, "its nodes, counting those of functions at every call,", size)
 
     # ---- Nodes ----
 
@@ -161,7 +163,7 @@ class Graph:
     def _define(self, scope: Scope, nodes: Any) -> None:
         """Add the names of what nodes compute."""
         for node in nodes:
-            self.count(len(node.output))
+            self.count(len(node.output), NAME)
             scope.names |= {name: node for name in node.output if name}
 
     def _call(self, outer: Scope, node: Any, function: Any) -> Scope:
