@@ -73,6 +73,16 @@ def test_states_that_pytorch_exports(free, dynamo):
     assert model.output_size == exported.CLASSES
 
 
+@pytest.mark.parametrize("free", [True, False], ids=["open", "fixed"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_an_output_of_some_features(num_layers, free):
+    """The last h of the reverse direction is chosen by a layer."""
+    pytest.importorskip("torch", reason="install bench/requirements.txt for this tier")
+    options = {"last": "h_n", "bidirectional": True, "num_layers": num_layers}
+    model = assert_same(*exported.graph_of(options, False, free))
+    assert model.output_size == exported.UNITS
+
+
 @pytest.mark.parametrize("opset", [9, 11, 13, 14, 15, 16, 17, 18, 19, 20])
 def test_versions_that_pytorch_exports(opset):
     torch = pytest.importorskip("torch", reason="install bench/requirements.txt for this tier")

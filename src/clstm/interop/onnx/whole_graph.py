@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...layers import Last
+from ...layers import Dense, Last
 from ...layout import Array
 from ...lstm import LSTM
 from ...sequential import Sequential
@@ -14,10 +14,11 @@ from ..layers import joined, stacked
 from .evaluator import Evaluator
 from .initial_states import origin
 from .lasts import settled
-from .sizes import Size, Undecided
+from .recurrent import spread
+from .sizes import Size, Undecided, known
 from .sources import FEATURES, Beside, Cell, Constant, Input, Layered, chain_of, lstms_of
 from .state_inputs import check_inputs
-from .views import View
+from .views import Digit, View, merged, places, size_of
 
 
 class Whole(NamedTuple):
@@ -37,6 +38,8 @@ def read_graph(evaluator: Evaluator) -> Whole:
             raise more_than_a_chain(f"its output {name!r} comes from {origin(value)}")
     try:
         views = {name: _settled(value) for name, value in values.items()}
+        if len(views) == 1:
+            views = {name: _chosen(evaluator, view) for name, view in views.items()}
         last, result = _result(evaluator, views)
     except Undecided as error:
         raise more_than_a_chain(f"of an output, {error}") from None
@@ -66,6 +69,23 @@ def _settled(view: View) -> View:
         return settled(view)
     except Undecided as error:
         raise more_than_a_chain(f"{origin(view)} gives more than its last step: {error}") from None
+
+
+def _chosen(evaluator: Evaluator, view: View) -> View:
+    """Return an output that has some of the features as that of a Dense that chooses them."""
+    source, digits = view.source, view.axes[-1] if view.axes else ()
+    several = isinstance(source, Layered) and isinstance(source.sizes.get(FEATURES), int)
+    last = several and {digit.axis for digit in digits} == {FEATURES}
+    if not last or view.along(FEATURES) != list(digits) or (_is_state(view) and len(view.axes) > 2):
+        return view
+    size, count = known([source.sizes[FEATURES], size_of(digits)])
+    if digits == merged([Digit(size, FEATURES, 1)]):
+        return view
+    evaluator.graph.reserve(12 * size * count)
+    weight = spread(np.eye(count, dtype=np.float32), places(view, digits, FEATURES, count), size)
+    chosen = Layered(source, Dense(weight), source.name, source.sizes | {FEATURES: count})
+    at = {name: place for name, place in view.at.items() if name != FEATURES}
+    return View(chosen, (*view.axes[:-1], merged([Digit(count, FEATURES, 1)])), at)
 
 
 def _result(evaluator: Evaluator, views: Mapping[str, View]) -> tuple[Layered, View | None]:
