@@ -110,6 +110,7 @@ def test_a_hosts_gemm_is_for_the_blas_engine(plain, engine, says):
     assert plain.run("host_gemm", CLSTM_ENGINE=engine).strip().partition(b": ")[2] == says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["generic-32", "generic-64"])
 def test_the_width_of_vectors_changes_no_bit(make, plain, name):
     """It does change the kernels: else the tests of other widths would test nothing."""

@@ -83,6 +83,7 @@ def test_computes():
 """
 
 
+@pytest.mark.slow
 def test_a_warm_process_runs_tests_in_children(tmp_path: Path) -> None:
     """Time that runs out is no failure: another run gives more of it."""
     (tmp_path / "test_some.py").write_text(TESTS)

@@ -164,6 +164,7 @@ def test_torch(tmp_path):
     assert_bounded("torch", files | {GOOD: archive(state(LSTM))}, tmp_path)
 
 
+@pytest.mark.slow
 def test_calls_beside_tensors(tmp_path):
     """The same calls as values of a state dict, whose tensors are read without them."""
     files = {
@@ -349,6 +350,7 @@ def contents():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scripts(tmp_path):
     """Code is followed, never run, and bounded before it is parsed."""
     texts = codes() | statements() | runs(tmp_path)
@@ -430,6 +432,7 @@ def pickled_modules(folder):
     return called | more, good
 
 
+@pytest.mark.slow
 def test_modules(tmp_path):
     contents, good = pickled_modules(tmp_path)
     files = {name: archive(content) for name, content in contents.items()}
