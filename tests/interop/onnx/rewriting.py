@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+FLOAT, DOUBLE = 1, 11  # of TensorProto
+
 
 class Free(int):
     """The size of an axis that the graph leaves open."""
@@ -33,6 +35,7 @@ class Rewriter:
 
     def __init__(self, model, shapes, rng):
         self.graph, self.shapes, self.rng = model.graph, dict(shapes), rng
+        self.doubles = set()  # values of float64; the others of a known shape are of float32
         self.count = 0
 
     # ---- Parts ----
@@ -65,6 +68,8 @@ class Rewriter:
         at[0] += 1
         if shape is not None:
             self.shapes |= {n: tuple(shape) for n in names}
+        if given.get("to") == DOUBLE or (kind != "Cast" and inputs[0] in self.doubles):
+            self.doubles.update(names)
         return names if outputs > 1 else names[0]
 
     def shape_of(self, value, at):
@@ -188,8 +193,9 @@ class Rewriter:
         return self.node("Gather", [value, places], shape, at, axis=axis)
 
     def casts(self, value, shape, at):
-        wide = self.node("Cast", [value], shape, at, to=11)
-        return self.node("Cast", [wide], shape, at, to=1)
+        wide = self.node("Cast", [value], shape, at, to=DOUBLE)
+        back = DOUBLE if value in self.doubles else FLOAT
+        return self.node("Cast", [wide], shape, at, to=back)
 
     def identities(self, value, shape, at):
         return self.node(str(self.rng.choice(["Identity", "Dropout"])), [value], shape, at)
