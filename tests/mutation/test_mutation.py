@@ -12,6 +12,7 @@ from tests.mutation.__main__ import again, drawn, run
 from tests.mutation.changes import Change
 from tests.mutation.places import AREAS, changes_in, chosen_tests, files
 from tests.mutation.records import Record
+from tests.mutation.tree import TIERS
 from tests.support.paths import ROOT
 
 C = """\
@@ -142,6 +143,12 @@ def test_every_area_has_sources_and_every_source_has_tests() -> None:
             assert tests.first and not set(tests.first) & set(tests.rest), path
     assert "src/clstm/core/tuning.h" not in files(ROOT, "core")
     assert set(records.GOALS) == set(AREAS)
+
+
+def test_the_tiers_are_markers_of_the_suite(pytestconfig: pytest.Config) -> None:
+    """pytest runs no test if one is not, and so would find no mutant."""
+    markers = {line.partition(":")[0] for line in pytestconfig.getini("markers")}
+    assert set(re.findall(r"not (\w+)", TIERS)) <= markers
 
 
 def test_what_changes_speed_alone_is_left_out() -> None:

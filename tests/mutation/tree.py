@@ -27,6 +27,7 @@ SHIPPED = f"-O3 {RULES} {STRICT}"
 # The modules only pass arrays.
 MODULE_FLAGS = "-O0 -fPIC -fwrapv -fvisibility=hidden -w"
 MODULES = ("_core", "_blas")
+TIERS = "not long and not slow"  # markers of the tests that run
 
 
 class Refused(Exception):
@@ -267,7 +268,7 @@ class Tree:
         # After the tests nothing names one: the last name is that of the test that failed.
         arguments += ["-o", "console_output_style=classic", "--disable-warnings"]
         arguments += ["-p", "no:cacheprovider", "-p", "no:xdist"]
-        arguments += ["-m", f"not long and not builds{peers}", *tests]
+        arguments += ["-m", f"{TIERS}{peers}", *tests]
         log = self.folder / "build" / "tests.log"
         durations = self.folder / "build" / "durations.json"
         request = {"arguments": arguments, "first": list(first), "seconds": max(1, int(seconds))}
