@@ -252,8 +252,8 @@ def with_readout(lstm: LSTM, weight: Array, bias: Array | None) -> LSTM:
     """
     if lstm.output_size is not None:
         raise ValueError(
-            f"lstm has a readout already, output_size={lstm.output_size}: a further linear layer "
-            "is a Dense after it in the list that clstm.interop.layers.run takes"
+            f"lstm has a readout already, output_size={lstm.output_size}: clstm.Sequential([lstm, "
+            "clstm.layers.Dense(weight, bias)]) has a further linear layer"
         )
     width = lstm._config.width
     if weight.ndim != 2 or weight.shape[1] != width or not len(weight):
