@@ -67,10 +67,15 @@ SHIPPED = of("interop", "options", "layers") + of("project", "docs")
 NUMBERS = of("numerics", "options", "cells", "gradients", "forward", "windows", "trace", "streams")
 PYTHON = Tests(MODEL, QUICK + NUMBERS + of("numerics", "teams", "engines") + of("model", "leaks"))
 
-SHARED = of("interop", "options", "layers", "json_files", "state_dicts", "errors", "bombs")
+AROUND = of("embed", "around")
+SHARED = of(
+    "interop", "options", "layers", "json_files", "state_dicts", "errors", "bombs", "samples"
+)
 ONNX = of("interop/onnx", "nodes", "apart", "save", "refused", "shapes", "chain", "load")
-KERAS = of("interop/keras", "files", "layers", "masks")
+ONNX += of("interop/onnx", "sequential", "indices", "messages", "rewriting")
+KERAS = of("interop/keras", "files", "layers", "masks", "stored", "whole_models")
 TORCH = of("interop/torch", "weights", "files", "computed", "accelerate", "module", "models")
+TORCH += of("interop/torch", "scripts", "arrays")
 TORCH_REST = of("interop/torch", "recording", "bombs") + of("peers", "torch", "options")
 SAFETENSORS = of("interop", "safetensors", "npz", "state_dicts")
 JSON = of("interop", "json_files", "guitarml", "nam", "layers", "options")
@@ -83,8 +88,8 @@ TESTS = [
     (r"core/kernels/activations", Tests(of("numerics", "activations"), QUICK + CELLS)),
     (r"core/kernels/(cell_variants|gates)", Tests(CELLS, CORE.first + CORE.rest)),
     (r"optimisers\.h", Tests(of("model", "optim"), of("numerics", "convergence") + NATIVE)),
-    (r"core/(passes/)?stream", Tests(STREAMS[:3] + QUICK, STREAMS[3:] + NATIVE)),
-    (r"core/file_", Tests(of("embed", "safetensors"), NATIVE)),
+    (r"core/(passes/)?stream", Tests(STREAMS[:3] + QUICK, STREAMS[3:] + NATIVE + AROUND)),
+    (r"core/file_", Tests(of("embed", "safetensors") + AROUND, NATIVE)),
     (r"core/schedule", Tests(of("embed", "schedule") + QUICK, LONGEST)),
     (
         r"core/(threads|seats|forks|locks)",
@@ -97,7 +102,11 @@ TESTS = [
     (r"core/", CORE),
     (
         r"interop/onnx/",
-        Tests(ONNX, SHARED + of("interop/onnx", "bombs") + of("peers", "onnx_cells"), PEERS),
+        Tests(
+            ONNX,
+            SHARED + of("interop/onnx", "bombs") + of("peers", "onnx_cells", "onnx_graphs"),
+            PEERS,
+        ),
     ),
     (
         r"interop/keras/",

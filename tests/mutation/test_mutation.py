@@ -10,7 +10,7 @@ import pytest
 from tests.mutation import records
 from tests.mutation.__main__ import again, drawn, run
 from tests.mutation.changes import Change
-from tests.mutation.places import AREAS, changes_in, chosen_tests, files
+from tests.mutation.places import AREAS, TESTS, changes_in, chosen_tests, files
 from tests.mutation.records import Record
 from tests.mutation.tree import TIERS
 from tests.support.paths import ROOT
@@ -149,6 +149,12 @@ def test_the_tiers_are_markers_of_the_suite(pytestconfig: pytest.Config) -> None
     """pytest runs no test if one is not, and so would find no mutant."""
     markers = {line.partition(":")[0] for line in pytestconfig.getini("markers")}
     assert set(re.findall(r"not (\w+)", TIERS)) <= markers
+
+
+def test_every_test_of_a_reader_judges_mutants() -> None:
+    named = {name for _, tests in TESTS for name in (*tests.first, *tests.rest)}
+    for path in (ROOT / "tests/interop").rglob("test_*.py"):
+        assert path.relative_to(ROOT).as_posix() in named
 
 
 def test_what_changes_speed_alone_is_left_out() -> None:
