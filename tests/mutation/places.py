@@ -60,7 +60,9 @@ NATIVE = tuple(
     )
 )
 LONGEST = of("numerics", "option_gradients", "threads") + NATIVE
-CORE = Tests(QUICK + STREAMS[:2] + CELLS[:1] + LONG[:2], LONG[2:] + STREAMS[2:] + LONGEST)
+CORE = Tests(
+    QUICK + STREAMS[:2] + CELLS[:1] + LONG[:2], CELLS[1:] + LONG[2:] + STREAMS[2:] + LONGEST
+)
 MODEL = of("model", "model", "configuration", "cell_configuration", "cell_files", "load", "optim")
 MODEL += of("numerics", "arrays", "conversions", "stream_arrays", "initial_state", "lengths")
 SHIPPED = of("interop", "options", "layers") + of("project", "docs")
