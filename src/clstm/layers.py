@@ -302,7 +302,10 @@ class Skip(Layer):
         array = y = as_array(x, "x")
         for layer in self.layers:
             if not callable(layer):
-                raise TypeError(f"a Skip cannot hold {type(layer).__name__}")
+                raise TypeError(
+                    f"a Skip cannot hold {type(layer).__name__} when it is called alone: it needs "
+                    "the rows that clstm.Sequential([skip]) gives its layers"
+                )
             y = layer(y)[0] if isinstance(layer, LSTM) else layer(y)
         if self.count not in (1, y.shape[-1]):
             raise ValueError(f"count={self.count} must be 1 or the {y.shape[-1]} features of y")

@@ -16,7 +16,7 @@ from clstm.interop.layers import (
     with_readout,
 )
 from clstm.interop.onnx import Node
-from clstm.layers import Last
+from clstm.layers import Last, Reverse
 from tests.interop.files import NOT_PLAIN, assert_same_model, draw_model
 
 X = np.random.default_rng(5).standard_normal((4, 3, 2))
@@ -140,6 +140,8 @@ def test_what_is_no_layer_is_refused():
         run([lstm, Last()], [X[:, 0]])
     with pytest.raises(TypeError, match="a Skip cannot hold Last"):
         Skip([lstm, Last()])(X)
+    with pytest.raises(TypeError, match=r"Reverse when it is called alone: .*Sequential\(\[skip"):
+        Skip([lstm, Reverse()])(X)
     with pytest.raises(ValueError, match="count=2 must be 1 or the 3 features of y"):
         Skip([lstm], count=2)(X)
     with pytest.raises(TypeError, match=r"layers\[0\] must be a layer, got str"):

@@ -101,8 +101,8 @@ def try_mutant(
 ) -> tuple[str, str]:  # fmt: skip
     """Return what became of a mutant, and the test that failed.
 
-    It is unclear where that test fails without the change, too. The tests have so many seconds;
-    `thorough` also compiles one that survives as it would be shipped.
+    If that test also fails without the change, the result is "unclear". `seconds` is the processor
+    time of all tests; `thorough` also compiles a survivor as it would be shipped.
     """
     tests = chosen_tests(path)
     killer = None

@@ -257,9 +257,10 @@ class Tree:
         seconds: float = SILENCE,
         first: Sequence[str] = (),
     ) -> str | None:
-        """Run tests until one fails; return its name, or None if all pass in so many seconds.
+        """Run tests until one fails; return its name, or None if none does.
 
-        Seconds are those of processor time. Those of `first` that are among the tests come first.
+        They end after `seconds` of processor time. Those of `first` that are among the tests come
+        first.
 
         If none begins, as where a module cannot be imported, that is the first file's.
         """

@@ -40,8 +40,8 @@ def serve(packages: list[str]) -> None:
 def run(log: Path, arguments: list[str], first: list[str], durations: str, seconds: int) -> None:
     """Run pytest in a group of its own, with its output in a file; never return.
 
-    It has so many seconds of processor time, which depend less than those of a clock on what else
-    a machine does. Then it ends by SIGXCPU.
+    After `seconds` of processor time it ends by SIGXCPU. That time depends less than a clock's on
+    what else the machine does.
     """
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -12,7 +12,7 @@ from .sources import Constant
 from .views import View, whole
 
 OPSET = 18
-"""The version that the reference evaluator is asked for, where axes are inputs."""
+"""The opset of the reference evaluator; in it, axes are inputs."""
 _COPIES = 4
 """Arrays that the reference evaluator holds at most beside its inputs, as large as the result."""
 _REDUCED = ("ReduceProd", "ReduceSum", "ReduceMin", "ReduceMax")

@@ -55,7 +55,7 @@ Operators = Callable[["Evaluator", Scope, Any, list[Any]], list[Any]]
 
 
 class Evaluator:
-    """Values of a graph, evaluated when they are asked for.
+    """Values of a graph, each evaluated at its first use.
 
     Parameters
     ----------

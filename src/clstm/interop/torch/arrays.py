@@ -41,7 +41,7 @@ def shape_of(value: Object) -> Any:
 
 
 def numbers_of(value: Object, budget: Budget) -> Array:
-    """Return the numbers; ValueError if they are of another type, or not as many as claimed."""
+    """Return the numbers; raise ValueError if their type or count does not fit the shape."""
     fields = _fields(value)
     assert fields is not None
     shape, kind, is_fortran, data = fields
