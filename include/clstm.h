@@ -314,10 +314,16 @@ typedef struct clstm_team {
 #define CLSTM_TEAM_INIT {sizeof(clstm_team), 0, NULL, NULL}
 
 /* A team of at most `threads` threads (0: clstm_default_threads()): the caller's, and helpers that the library makes
-   when a call first needs them and keeps for later calls. A run has fewer threads if the system refuses to make them or
-   does not run them within a millisecond, and a single one while another run of this team has the helpers. A forked
-   child makes helpers of its own. Helpers handle no signals, run on the CPUs that the caller may use, and sleep a
-   millisecond after the last call. Calls with this team link no OpenMP runtime. */
+   when a call first needs them and keeps for later calls. A run has fewer threads if the system refuses to make them
+   or does not run them in time, and a single one while another run of this team has the helpers. A forked child makes
+   helpers of its own. Helpers handle no signals, run on the CPUs that the caller may use, and sleep a millisecond
+   after the last call.
+
+   On Linux the pool sets the CPU affinity of its helpers: to the caller's, without the CPU that the caller runs on. If
+   a helper has lost its CPU and the caller waits for it, the helper gets the caller's CPU, and the caller sleeps, for
+   0.2 ms at most.
+
+   Calls with this team link no OpenMP runtime. */
 clstm_team clstm_pool_team(size_t threads);
 
 /* The same with the threads of an OpenMP runtime. It runs a single thread if the library was built without OpenMP, in a

@@ -24,6 +24,7 @@ class Shape(NamedTuple):
     num_layers: int = 1
     directions: int = 1
     full: float = 1.0  # mean of the rows' lengths over the longest
+    handover: int = 60  # ns
 
     @property
     def total(self) -> int:
@@ -31,7 +32,7 @@ class Shape(NamedTuple):
 
     def line(self, what: str, threads: int, argument: int) -> str:
         sizes = (self.steps, self.batch, self.total, self.input_size, self.hidden_size)
-        values = (threads, *sizes, self.num_layers, self.directions, argument)
+        values = (threads, *sizes, self.num_layers, self.directions, argument, self.handover)
         return " ".join([what, *map(str, values)])
 
 
@@ -64,6 +65,10 @@ FORWARD = [
     (Shape(100, 1, 96, 96), 64, "6 units"),  # no more threads than cache lines of h
     (Shape(100, 4, 256, 256), 2, "2 units"),
     (Shape(100, 16, 256, 256, full=0.5), 2, "2 units"),
+    (Shape(100, 1, 96, 96, handover=210), 2, "2 units"),
+    (Shape(100, 1, 96, 96, handover=211), 2, "1 units"),  # meeting takes longer than half a step
+    (Shape(100, 8, 64, 64, full=0.5, handover=370), 2, "2 units"),
+    (Shape(100, 1, 256, 256, handover=340), 2, "2 units"),
     # rows of the batch
     (Shape(100, 16, 256, 256), 2, "2 rows"),
     (Shape(100, 16, 512, 512), 2, "2 rows"),
@@ -87,6 +92,7 @@ FORWARD = [
 BACKWARD = [
     (Shape(100, 1, 1, 40), 2, 3, "1 rows"),
     (Shape(100, 1, 256, 256), 2, 4, "2 units"),
+    (Shape(100, 1, 96, 96, handover=211), 2, 4, "1 units"),
     (Shape(100, 1, 256, 256), 8, 4, "4 units"),  # no more threads than blocks
     (Shape(100, 1, 256, 256), 8, 0, "1 rows"),  # nothing to share but rows, and there is one
     (Shape(100, 4, 128, 128), 2, 2, "2 rows"),

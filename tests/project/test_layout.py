@@ -22,8 +22,9 @@ STANDARD = {
 }  # fmt: skip
 # Files that need more, where the system has it.
 MORE = {
+    "cpus.c": {"sys/resource.h", "sys/syscall.h"},
     "threads_openmp.c": {"omp.h"},
-    "threads_pool.c": {"linux/futex.h", "sys/syscall.h"},
+    "waiting.c": {"linux/futex.h", "sys/syscall.h"},
 }
 LONGEST = 50  # lines of a function's body
 UNSAFE_FLAGS = ("-ffast-math", "-Ofast", "-funsafe", "-march=native", "-flto")

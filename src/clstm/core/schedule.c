@@ -27,6 +27,11 @@ static int rows_win_backward(const clstm_i_shape *shape, size_t threads) {
            || rows_win(shape, threads, TUNE_BACKWARD_ROWS_SHARED, TUNE_SHARED_L3);
 }
 
+/* Threads that share a step meet after it. */
+static int step_is_long(const clstm_i_shape *shape, double step) {
+    return step >= TUNE_STEP_TO_SHARE && step >= TUNE_HANDOVER_WORK * shape->handover;
+}
+
 clstm_i_schedule clstm_i_schedule_forward(const clstm_i_call *call, const clstm_i_shape *shape, int packed) {
     const size_t rows = mean_rows(shape), H = shape->hidden_size, D = shape->directions, L = shape->num_layers;
     const double step = 4.0 * (double)H * (double)H * (double)rows; /* multiply-adds of one layer's recurrence */
@@ -43,7 +48,7 @@ clstm_i_schedule clstm_i_schedule_forward(const clstm_i_call *call, const clstm_
         return (clstm_i_schedule){threads, CLSTM_I_LAYERS};
     if (step < TUNE_STEP_TO_SPLIT) return (clstm_i_schedule){groups, CLSTM_I_UNITS};
     if (H <= TUNE_SMALL_HIDDEN && rows >= threads) return (clstm_i_schedule){threads * groups, CLSTM_I_ROWS};
-    if (step < TUNE_STEP_TO_SHARE) return (clstm_i_schedule){groups, CLSTM_I_UNITS};
+    if (!step_is_long(shape, step)) return (clstm_i_schedule){groups, CLSTM_I_UNITS};
     return (clstm_i_schedule){clstm_i_min(threads, lines) * groups, CLSTM_I_UNITS};
 }
 
@@ -54,7 +59,7 @@ clstm_i_schedule clstm_i_schedule_backward(const clstm_i_call *call, const clstm
     const size_t groups = wanted > 1 ? D : 1, threads = wanted / groups; /* of each direction */
     if (!blocks || rows_win_backward(shape, threads))
         return (clstm_i_schedule){groups * clstm_i_max(clstm_i_min(threads, rows), 1), CLSTM_I_ROWS};
-    if (step < TUNE_STEP_TO_SHARE) return (clstm_i_schedule){groups, CLSTM_I_UNITS};
+    if (!step_is_long(shape, step)) return (clstm_i_schedule){groups, CLSTM_I_UNITS};
     return (clstm_i_schedule){groups * clstm_i_min(threads, blocks), CLSTM_I_UNITS};
 }
 

@@ -17,6 +17,7 @@ typedef struct clstm_i_shape {
     size_t steps, batch, input_size, hidden_size, num_layers, directions;
     size_t total;   /* rows of all steps */
     size_t element; /* bytes of a number */
+    double handover; /* ns until a thread sees what another one has published */
 } clstm_i_shape;
 
 typedef struct clstm_i_schedule {

@@ -5,6 +5,7 @@
 #include "fp_environment.h"
 #include "team.h"
 #include "tuning.h"
+#include "waiting.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,14 +30,59 @@ static void run_flushed(void *argument, size_t index, size_t count) {
     clstm_i_leave(before);
 }
 
-void clstm_i_run(const clstm_i_call *call, size_t wanted, clstm_i_task *task, void *argument) {
+static int is_pool(const clstm_i_call *call) { return call->context->team.run == clstm_i_pool_run; }
+
+static void start(const clstm_i_call *call, clstm_i_gathering gathering, size_t most, clstm_i_task *task,
+                  void *argument) {
     const clstm_team *team = &call->context->team;
     flushed_task flushed = {task, argument};
-    clstm_i_assert(wanted > 0);
-    if (wanted > 1 && team->threads > 1 && team->run)
-        team->run(team->user, wanted < team->threads ? wanted : team->threads, run_flushed, &flushed);
-    else
-        run_flushed(&flushed, 0, 1);
+    clstm_i_assert(most > 0);
+    if (most > team->threads) most = team->threads;
+    if (most < 2 || !team->run) run_flushed(&flushed, 0, 1);
+    else if (is_pool(call)) clstm_i_pool_start(gathering, most, run_flushed, &flushed);
+    else team->run(team->user, most, run_flushed, &flushed);
+}
+
+void clstm_i_run_freely(clstm_i_call *call, size_t count, clstm_i_task *task, void *argument) {
+    start(call, CLSTM_I_FREELY, count, task, argument);
+}
+
+void clstm_i_run_together(clstm_i_call *call, size_t most, clstm_i_task *task, void *argument) {
+    start(call, CLSTM_I_TOGETHER, most, task, argument);
+}
+
+/* A task whose indices are taken in turn. */
+typedef struct taken_task {
+    clstm_i_call *call;
+    clstm_i_task *task;
+    void *argument;
+    size_t count;
+    atomic_size_t next;
+} taken_task;
+
+/* The caller's thread begins with index 0, others with the next that is free. */
+static void take_indices(void *argument, size_t thread, size_t threads) {
+    taken_task *taken = argument;
+    (void)threads;
+    size_t index = thread ? atomic_fetch_add(&taken->next, 1) : 0;
+    while (index < taken->count) {
+        if (!thread) atomic_store_explicit(&taken->call->polls, index, memory_order_relaxed);
+        taken->task(taken->argument, index, taken->count);
+        if (clstm_i_leaves(taken->call, thread)) return;
+        index = atomic_fetch_add(&taken->next, 1);
+    }
+    if (!thread) atomic_store_explicit(&taken->call->polls, 0, memory_order_relaxed);
+}
+
+void clstm_i_run(clstm_i_call *call, size_t count, clstm_i_task *task, void *argument) {
+    taken_task taken = {call, task, argument, count, 1};
+    start(call, CLSTM_I_FREELY, count, take_indices, &taken);
+}
+
+int clstm_i_is_busy(const clstm_i_call *call) { return is_pool(call) && clstm_i_pool_is_busy(); }
+
+int clstm_i_leaves(const clstm_i_call *call, size_t index) {
+    return index && is_pool(call) && clstm_i_pool_leaves(index);
 }
 
 /* ---- Waiting for each other ---- */
@@ -53,26 +99,59 @@ void clstm_i_pause(unsigned spins, unsigned patience) {
 #endif
 }
 
-void clstm_i_await(const clstm_i_call *call, const clstm_i_counter *counter, size_t value) {
+/* CLSTM_HANDOVER, for tests: nanoseconds by which everything published is late, as between CPUs that share no cache. */
+static int64_t lateness;
+
+__attribute__((constructor)) static void read_lateness(void) {
+    const char *text = getenv("CLSTM_HANDOVER");
+    lateness = text ? (int64_t)strtoul(text, NULL, 10) : 0;
+}
+
+void clstm_i_publish(clstm_i_counter *counter, size_t value) {
+    if (lateness)
+        for (const int64_t begin = clstm_i_now(); clstm_i_now() - begin < lateness;) continue;
+    atomic_store_explicit(&counter->value, value, memory_order_release);
+}
+
+void clstm_i_await(const clstm_i_call *call, size_t index, const clstm_i_counter *counter, size_t value) {
     for (unsigned spins = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < value; spins++) {
         if (clstm_i_cancelled(call)) return;
-        clstm_i_pause(spins, TUNE_MEETING_SPINS);
+        if (spins >= TUNE_MEETING_SPINS && is_pool(call)) clstm_i_pool_pause(index);
+        else clstm_i_pause(spins, TUNE_MEETING_SPINS);
     }
 }
 
-void clstm_i_meet(const clstm_i_call *call, const clstm_i_subteam *team) {
-    clstm_i_assert(team->index < team->count);
-    if (team->count == 1) return;
-    clstm_i_counter *own = &team->counters[team->index];
-    const size_t meeting = atomic_load_explicit(&own->value, memory_order_relaxed) + 1;
-    atomic_store_explicit(&own->value, meeting, memory_order_release);
-    for (size_t other = 0; other < team->count; other++) clstm_i_await(call, &team->counters[other], meeting);
+double clstm_i_handover(const clstm_i_call *call) {
+    return is_pool(call) ? clstm_i_pool_handover() : TUNE_HANDOVER;
+}
+
+/* Whoever reads a counter later than others may already see the next meeting in it: the number of the meeting says
+   whether its thread left there. Place 0 stays to the end. */
+void clstm_i_meet(const clstm_i_call *call, clstm_i_subteam *team) {
+    clstm_i_assert(team->place < team->places && team->index <= team->count);
+    if (team->count < 2) return;
+    clstm_i_counter *own = &team->counters[team->place];
+    const size_t meeting = atomic_load_explicit(&own->value, memory_order_relaxed) / 2 + 1;
+    const int leaves = !team->fixed && team->place && clstm_i_leaves(call, team->thread);
+    clstm_i_publish(own, 2 * meeting + (size_t)leaves);
+    team->index = team->count = 0;
+    for (size_t place = 0; place < team->places && !leaves; place++) {
+        const clstm_i_counter *other = &team->counters[place];
+        size_t value = atomic_load_explicit(&other->value, memory_order_acquire);
+        if (value < 2 * meeting && value % 2 == 0) {
+            clstm_i_await(call, team->thread, other, 2 * meeting);
+            value = atomic_load_explicit(&other->value, memory_order_acquire);
+        }
+        if (value % 2 && value / 2 <= meeting) continue;
+        if (place < team->place) team->index++;
+        team->count++;
+    }
 }
 
 /* ---- Cancellation ---- */
 
-void clstm_i_poll(clstm_i_call *call, size_t thread, double work) {
-    if (thread) return;
+void clstm_i_poll(clstm_i_call *call, size_t index, double work) {
+    if (index != atomic_load_explicit(&call->polls, memory_order_relaxed)) return;
     const clstm_context *context = call->context;
     call->work += work;
     if (call->work < TUNE_POLL_WORK || !context->cancelled) return;

@@ -21,6 +21,7 @@ typedef struct clstm_i_traced_pass {
 void clstm_i_trace_pass(const clstm_i_traced_pass *pass);
 
 /* A pack that has been built: its kind, 0 forward and 1 backward, and its bytes. */
+void clstm_i_trace_late(double seconds); /* for which calls compute alone */
 void clstm_i_trace_pack(int kind, size_t bytes);
 
 #pragma GCC visibility pop

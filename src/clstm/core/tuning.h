@@ -36,6 +36,10 @@
 /* Multiply-adds of a step from which two threads may share its hidden units. At B = 1, H = 64 two threads take 68 to 77
    us instead of 85, but 140 where the cores share no cache; at B = 1, H = 40, backward, 52 instead of 26. */
 #define TUNE_STEP_TO_SHARE 1.7e4
+/* The same for each nanosecond of a handover, as the pool measures it. At 100 ns that is the number above. At 160 to
+   200, between cores that share no cache, B = 1, H = 64 lost 0.55 us a step and H = 96 would gain nothing; with 350,
+   emulated, B = 4, H = 64 gains. */
+#define TUNE_HANDOVER_WORK 175.0
 /* Multiply-adds of a step below which only small H gain from threads. */
 #define TUNE_STEP_TO_SPLIT 1.5e4
 
@@ -145,7 +149,26 @@
 #define TUNE_MEETING_SPINS 1000
 #define TUNE_SEAT_SPINS 200 /* 10 us, until every woken thread has its own CPU */
 
-/* Nanoseconds that a helper of the pool polls for the next call before it sleeps: a sleeping helper is woken in some
-   50 us. And nanoseconds that a call waits for its helpers, before it begins without those that are late. */
+/* The pool, in nanoseconds. A helper polls for the next call before it sleeps, because waking it takes some 50 us. A
+   call whose threads work together waits for its helpers, before it begins without those that are late; as long it
+   sleeps at most while a helper has its CPU. */
 #define TUNE_POOL_SPIN 1000000
-#define TUNE_POOL_WAIT 1000000
+#define TUNE_POOL_WAIT 200000
+#define TUNE_POOL_SAMPLE 10000 /* to see whether another thread has a CPU */
+#define TUNE_POOL_NAP 50000    /* of a helper whose caller has none */
+#define TUNE_POOL_LOST 300000  /* a poll that takes longer: another thread has had the CPU */
+#define TUNE_POOL_SLICE 1000000 /* the scheduler's slice of a helper */
+
+#define TUNE_POOL_MEASURE 100000000 /* between two measurements of the handover */
+#define TUNE_POOL_PINGS 4
+#define TUNE_HANDOVER 60.0 /* of CPUs that share a cache, where it is not measured */
+
+/* After a thread has lost its CPU, callers compute alone: the first time, at most, and until threads have worked
+   together for longer than the 4 ms of a scheduler's slice, several times. */
+#define TUNE_POOL_PAUSE 1000000
+#define TUNE_POOL_LONGEST_PAUSE 64000000
+#define TUNE_POOL_WELL 20000000
+
+/* Bands of rows for each thread on a busy machine, at most, and rows of each, at least. */
+#define TUNE_BUSY_BANDS 4
+#define TUNE_BUSY_ROWS 12

@@ -1,6 +1,6 @@
 /* Prints the schedule of each line of standard input:
 
-       forward|backward|hoist THREADS STEPS BATCH TOTAL INPUT HIDDEN LAYERS DIRECTIONS ARGUMENT
+       forward|backward|hoist THREADS STEPS BATCH TOTAL INPUT HIDDEN LAYERS DIRECTIONS ARGUMENT HANDOVER
 
    ARGUMENT is, for forward, 1 for the packed engine; for backward, the blocks of units; for hoist, the columns of the
    layer's input. It is linked to schedule.c alone. */
@@ -14,8 +14,9 @@ int main(void) {
     char what[16];
     size_t threads, argument;
     clstm_i_shape shape = {.element = sizeof(float)};
-    while (scanf("%15s %zu %zu %zu %zu %zu %zu %zu %zu %zu", what, &threads, &shape.steps, &shape.batch, &shape.total,
-                 &shape.input_size, &shape.hidden_size, &shape.num_layers, &shape.directions, &argument) == 10) {
+    while (scanf("%15s %zu %zu %zu %zu %zu %zu %zu %zu %zu %lf", what, &threads, &shape.steps, &shape.batch,
+                 &shape.total, &shape.input_size, &shape.hidden_size, &shape.num_layers, &shape.directions, &argument,
+                 &shape.handover) == 11) {
         const clstm_context context = {.team = {.threads = threads}};
         const clstm_i_call call = {.context = &context};
         const int forward = !strcmp(what, "forward");

@@ -22,7 +22,7 @@ static clstm_status TYPED(run_map)(TYPED(map) map) {
     if (map.n && (!map.x || !map.y)) return CLSTM_INVALID_ARGUMENT;
     clstm_context context;
     clstm_i_context(NULL, &context);
-    const clstm_i_call call = {.context = &context};
+    clstm_i_call call = {.context = &context};
     clstm_i_run(&call, 1, TYPED(map_all), &map);
     return CLSTM_OK;
 }

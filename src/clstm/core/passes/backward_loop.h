@@ -16,6 +16,11 @@
 
 /* ---- One chunk of a layer ---- */
 
+/* Whether threads wait for each other in the chunk's steps. */
+static int TYPED(meets_backward)(const TYPED(backward_pass) *pass) {
+    return pass->schedule.split == CLSTM_I_UNITS && pass->schedule.threads > pass->directions;
+}
+
 /* A task: the chunk's steps, the last first. Half of the threads have one direction and half the other; or a single
    thread both in turn. */
 static void TYPED(recurrences_backward)(void *argument, size_t index, size_t count) {
@@ -23,7 +28,7 @@ static void TYPED(recurrences_backward)(void *argument, size_t index, size_t cou
     const size_t groups = count > 1 ? pass->directions : 1, each = count / groups, group = index / each;
     for (size_t d = 0; d < pass->directions && group < groups; d++) {
         if (groups > 1 && d != group) continue;
-        const clstm_i_subteam team = {index, index % each, each, pass->grads[d].counters};
+        const clstm_i_subteam team = clstm_i_team_of(index, index % each, each, pass->grads[d].counters);
         if (pass->pack) TYPED(packed_backward)(&pass->grads[d], team);
         else TYPED(blas_backward)(&pass->grads[d], team);
     }
@@ -55,13 +60,15 @@ static void TYPED(run_chunk_backward)(TYPED(backward_pass) *pass) {
     const clstm_i_plan *plan = pass->plan;
     const clstm_i_shape shape = {
         plan->steps, plan->batch, pass->grads[0].input_size, pass->hidden_size, 1, pass->directions, plan->total,
-        sizeof(real),
+        sizeof(real), clstm_i_handover(pass->call),
     };
     pass->schedule = clstm_i_schedule_backward(pass->call, &shape, blocks);
     if (clstm_i_traces()) TYPED(trace_backward)(pass, &shape, clstm_isa());
     for (size_t d = 0; d < pass->directions; d++)
         memset(pass->grads[d].counters, 0, pass->schedule.threads * sizeof(clstm_i_counter));
-    clstm_i_run(pass->call, pass->schedule.threads, TYPED(recurrences_backward), pass);
+    if (TYPED(meets_backward)(pass))
+        clstm_i_run_together(pass->call, pass->schedule.threads, TYPED(recurrences_backward), pass);
+    else clstm_i_run(pass->call, pass->schedule.threads, TYPED(recurrences_backward), pass);
     for (size_t d = 0; d < pass->directions; d++) TYPED(run_products)(pass, &pass->grads[d]);
 }
 

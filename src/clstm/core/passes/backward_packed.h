@@ -140,21 +140,24 @@ static void TYPED(packed_backward)(const TYPED(layer_grad) *grad, clstm_i_subtea
     const clstm_i_range batch = {0, pass->plan->batch}, all = {0, grad->packed->blocks};
     const int shared = pass->schedule.split == CLSTM_I_UNITS && team.count > 1;
     const clstm_i_range own = shared ? batch : clstm_i_share_rows(pass->plan, team.index, team.count);
-    const clstm_i_range blocks = shared ? clstm_i_share(all.end, 1, team.index, team.count) : all;
+    clstm_i_range blocks = all;
     size_t n = 1;
     for (size_t left = pass->last; left > pass->first && !clstm_i_cancelled(pass->call); left -= n) {
         const size_t t = left - 1, continuing = TYPED(active)(pass, left);
+        if (shared) blocks = clstm_i_share(all.end, 1, team.index, team.count);
         const clstm_i_range rows = clstm_i_below(own, pass->plan->rows[t]);
         if (pass->between_steps) {
             TYPED(step_backward_in_turn)(grad, team.thread, t, own);
             continue;
         }
         const clstm_i_range ending = {clstm_i_max(rows.begin, continuing), rows.end};
-        n = TYPED(steps_per_call_backward)(grad, t, continuing, shared);
+        n = TYPED(steps_per_call_backward)(grad, t, continuing, team.count > 1 && shared);
         TYPED(run_steps_backward)(grad, team.thread, t, n, clstm_i_below(rows, continuing), blocks, 1);
         TYPED(run_steps_backward)(grad, team.thread, t, 1, ending, blocks, 0);
         if (shared) clstm_i_meet(pass->call, &team);
+        if (!team.count) return;
     }
+    if (shared) blocks = clstm_i_share(all.end, 1, team.index, team.count);
     if (pass->first == 0 && grad->dh0)
         TYPED(packed_initial)(grad, team.thread, clstm_i_below(own, TYPED(active)(pass, 0)), blocks);
 }

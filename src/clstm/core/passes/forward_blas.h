@@ -6,11 +6,10 @@
 #include "forward_state.h"
 #include "gemm_pieces.h"
 
-/* sums = x weight_ih^T for all steps of the chunk: a worker's share of the rows. */
-static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+/* sums = x weight_ih^T for some rows of the chunk. */
+static void TYPED(blas_input)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, clstm_i_range rows) {
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_offsets at = clstm_i_part_offsets(&pass->model->config, chunk->part);
-    const clstm_i_range rows = clstm_i_share(chunk->n, 1, worker->step_team.index, worker->step_team.count);
     const PUBLIC(gemm) product = {
         .m = clstm_i_count(rows), .n = pass->width, .k = at.input_size,
         .a = chunk->x + rows.begin * chunk->x_stride, .lda = chunk->x_stride,
@@ -74,17 +73,26 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
     memcpy(cells, c, rows * H * sizeof(real));
 }
 
+/* The steps of a band of the batch. */
+static void TYPED(blas_band)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t band, size_t bands) {
+    TYPED(worker) own = *worker;
+    own.rows = clstm_i_share_rows(&worker->pass->plan, band, bands);
+    own.step_team = clstm_i_alone(worker->step_team.thread);
+    for (size_t t = chunk->first; t < chunk->last && !TYPED(stops)(&own); t++) TYPED(blas_step)(&own, chunk, t);
+}
+
 /* Threads share the product by rows of all steps, and the steps by rows of the batch, without waiting for each
    other. */
-static void TYPED(blas_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const clstm_i_subteam team = worker->step_team;
-    TYPED(worker) alone = *worker;
-    alone.rows = clstm_i_share_rows(&worker->pass->plan, team.index, team.count);
-    alone.step_team = clstm_i_alone(team.thread);
-    TYPED(blas_input)(worker, chunk);
+static void TYPED(blas_layer)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const clstm_i_subteam *team = &worker->step_team;
+    for (size_t n = 0; n < TYPED(range_count)(worker, chunk); n++)
+        TYPED(blas_input)(worker, chunk, TYPED(range_at)(worker, chunk, n));
     TYPED(meet)(worker);
-    for (size_t t = chunk->first; t < chunk->last && !clstm_i_cancelled(worker->pass->call); t++)
-        TYPED(blas_step)(&alone, chunk, t);
+    if (TYPED(stops)(worker)) return;
+    const clstm_i_range own = TYPED(own_bands)(pass, team);
+    for (size_t band = own.begin; band < own.end; band++)
+        TYPED(blas_band)(worker, chunk, band, TYPED(bands)(pass, team));
     TYPED(meet)(worker);
 }
 

@@ -149,21 +149,21 @@ static void TYPED(scatter_hidden)(const TYPED(worker) *worker, const TYPED(chunk
         TYPED(drop_input)(pass->tape, next, chunk->first, chunk->last, rows);
 }
 
-static void TYPED(run_chunk)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+static void TYPED(run_chunk)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     const TYPED(forward_pass) *pass = worker->pass;
-    const size_t ranges = TYPED(range_count)(worker, chunk);
     if (chunk->gathered) {
-        for (size_t n = 0; n < ranges; n++)
+        for (size_t n = 0; n < TYPED(range_count)(worker, chunk); n++)
             TYPED(exchange_range)(worker, chunk, TYPED(range_at)(worker, chunk, n), TYPED(gather_rows),
                                   chunk->gathered, chunk->x_stride, chunk->x_stride, &chunk->from);
         TYPED(meet)(worker);
+        if (TYPED(stops)(worker)) return;
     }
     if (pass->pack) TYPED(packed_layer)(worker, chunk);
     else TYPED(blas_layer)(worker, chunk);
-    if (clstm_i_cancelled(pass->call)) return;
+    if (TYPED(stops)(worker)) return;
 
     TYPED(carry_state)(worker, chunk);
-    for (size_t n = 0; n < ranges; n++) {
+    for (size_t n = 0; n < TYPED(range_count)(worker, chunk); n++) {
         const clstm_i_range rows = TYPED(range_at)(worker, chunk, n);
         if (pass->tape) TYPED(record_hidden)(worker, chunk, rows);
         TYPED(scatter_hidden)(worker, chunk, rows);

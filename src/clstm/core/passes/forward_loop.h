@@ -6,12 +6,12 @@
 /* ---- One direction ---- */
 
 /* Chunk after chunk, each through the layers from `begin` up to `end`. */
-static void TYPED(run_layers)(const TYPED(worker) *worker, size_t begin, size_t end) {
+static void TYPED(run_layers)(TYPED(worker) *worker, size_t begin, size_t end) {
     const TYPED(forward_pass) *pass = worker->pass;
     size_t last;
-    for (size_t first = 0; first < pass->plan.steps && !clstm_i_cancelled(pass->call); first = last) {
+    for (size_t first = 0; first < pass->plan.steps && !TYPED(stops)(worker); first = last) {
         last = clstm_i_plan_chunk(&pass->plan, first, pass->capacity);
-        for (size_t k = begin; k < end; k++) {
+        for (size_t k = begin; k < end && !TYPED(stops)(worker); k++) {
             const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, 0, first, last, k);
             TYPED(run_chunk)(worker, &chunk);
         }
@@ -19,28 +19,43 @@ static void TYPED(run_layers)(const TYPED(worker) *worker, size_t begin, size_t 
     }
 }
 
-/* A wavefront: the tasks (layer k, chunk n), ordered by k + n and then by k, are dealt to the threads in turn. A task
-   waits only for tasks of earlier diagonals, all of which have been started, so that no two threads wait for each
-   other. */
-static void TYPED(run_wavefront)(const TYPED(worker) *worker) {
+/* Chunk n of layer k, once what it waits for is done. */
+static void TYPED(run_wave)(TYPED(worker) *worker, clstm_i_counter *done, size_t k, size_t n) {
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
-    const size_t L = pass->model->config.num_layers, each = pass->capacity / plan->batch;
-    const size_t chunks = (plan->steps + each - 1) / each;
+    const size_t thread = worker->step_team.thread, each = pass->capacity / plan->batch;
+    clstm_i_await(pass->call, thread, &done[k], n);
+    if (k) clstm_i_await(pass->call, thread, &done[k - 1], n + 1);
+    if (k + 1 < pass->model->config.num_layers && n > 1) /* until it has read the buffer */
+        clstm_i_await(pass->call, thread, &done[k + 1], n - 1);
+    if (clstm_i_cancelled(pass->call)) return;
+    const size_t first = n * each, last = clstm_i_min(first + each, plan->steps);
+    const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, n, first, last, k);
+    TYPED(run_chunk)(worker, &chunk);
+    clstm_i_publish(&done[k], n + 1);
+}
+
+/* A task: a wavefront. The waves (layer k, chunk n), ordered by k + n and then by k, are taken by the threads in turn.
+   A wave waits only for waves of earlier diagonals, all of which have been taken, so that no two threads wait for each
+   other. */
+static void TYPED(run_wavefront)(void *argument, size_t index, size_t count) {
+    const TYPED(forward_pass) *pass = argument;
+    TYPED(worker) worker = {
+        .pass = pass, .step_team = clstm_i_alone(index), .pass_team = clstm_i_alone(index),
+        .rows = {0, pass->plan.batch},
+    };
+    const size_t L = pass->model->config.num_layers, each = pass->capacity / pass->plan.batch;
+    const size_t chunks = (pass->plan.steps + each - 1) / each;
     clstm_i_counter *done = pass->counters + 2 * pass->schedule.threads; /* chunks of each layer */
-    size_t task = 0;
+    clstm_i_counter *taken = done + L;
+    size_t wave = 0, own = atomic_fetch_add(&taken->value, 1);
+    (void)count;
     for (size_t diagonal = 0; diagonal < chunks + L - 1; diagonal++) {
         for (size_t k = 0; k < L && k <= diagonal; k++) {
-            const size_t n = diagonal - k;
-            if (n >= chunks || task++ % worker->pass_team.count != worker->pass_team.index) continue;
-            clstm_i_await(pass->call, &done[k], n);
-            if (k) clstm_i_await(pass->call, &done[k - 1], n + 1);
-            if (k + 1 < L && n > 1) clstm_i_await(pass->call, &done[k + 1], n - 1); /* until it has read the buffer */
-            if (clstm_i_cancelled(pass->call)) return;
-            const size_t first = n * each, last = clstm_i_min(first + each, plan->steps);
-            const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, n, first, last, k);
-            TYPED(run_chunk)(worker, &chunk);
-            atomic_store_explicit(&done[k].value, n + 1, memory_order_release);
+            if (diagonal - k >= chunks || wave++ != own) continue;
+            TYPED(run_wave)(&worker, done, k, diagonal - k);
+            if (clstm_i_cancelled(pass->call) || clstm_i_leaves(pass->call, index)) return;
+            own = atomic_fetch_add(&taken->value, 1);
         }
     }
 }
@@ -48,48 +63,48 @@ static void TYPED(run_wavefront)(const TYPED(worker) *worker) {
 /* ---- Two directions: layer by layer, as each reads all steps of the one below ---- */
 
 /* After both directions of a layer: dropout of the next layer's input, or the readout. */
-static void TYPED(finish_layer)(const TYPED(worker) *all, size_t layer) {
+static void TYPED(finish_layer)(TYPED(worker) *all, size_t layer) {
     const TYPED(forward_pass) *pass = all->pass;
     const clstm_config *config = &pass->model->config;
     const clstm_i_plan *plan = &pass->plan;
-    const clstm_i_subteam team = all->step_team;
     const int reads_out = layer + 1 == config->num_layers && config->output_size && pass->y.data;
     const TYPED(row_view) h = TYPED(input_view)(pass, layer + 1, 0);
     size_t last;
     if (layer + 1 < config->num_layers)
         TYPED(drop_input)(pass->tape, layer + 1, 0, plan->steps,
-                          clstm_i_share(plan->total, 1, team.index, team.count));
-    for (size_t first = 0; reads_out && first < plan->steps && !clstm_i_cancelled(pass->call); first = last) {
+                          clstm_i_share(plan->total, 1, all->step_team.index, all->step_team.count));
+    for (size_t first = 0; reads_out && first < plan->steps && !TYPED(stops)(all); first = last) {
         last = clstm_i_plan_chunk(plan, first, pass->capacity);
         const size_t origin = plan->offsets[first];
         const TYPED(chunk) chunk = {.first = first, .last = last, .origin = origin, .n = plan->offsets[last] - origin};
-        const clstm_i_range rows = clstm_i_share(chunk.n, 1, team.index, team.count);
-        TYPED(read_out)(all, &chunk, rows, h.data + origin * h.stride, h.stride);
+        for (size_t n = 0; n < TYPED(range_count)(all, &chunk); n++)
+            TYPED(read_out)(all, &chunk, TYPED(range_at)(all, &chunk, n), h.data + origin * h.stride, h.stride);
         TYPED(meet)(all);
     }
     TYPED(meet)(all);
 }
 
-/* Half of the threads compute the forward direction and half the reverse one; or a single thread both in turn. */
-static void TYPED(run_both_directions)(TYPED(worker) *worker) {
+/* Half of the threads compute the forward direction and half the reverse one; or a single thread both in turn. A thread
+   leaves after a layer, if it has a direction of its own. */
+static void TYPED(run_both_directions)(TYPED(worker) *worker, size_t count) {
     const TYPED(forward_pass) *pass = worker->pass;
-    const size_t thread = worker->pass_team.thread, count = worker->pass_team.count;
+    const size_t thread = worker->pass_team.thread;
     const size_t groups = count > 1 ? 2 : 1, each = count / groups, group = thread / each;
     if (group >= groups) return; /* the last of an odd number of threads */
     TYPED(worker) all = *worker;
-    all.step_team = all.pass_team =
-        (clstm_i_subteam){thread, thread, groups * each, pass->counters + pass->schedule.threads};
-    worker->pass_team = (clstm_i_subteam){thread, thread % each, each, pass->counters + group * each};
-    if (pass->schedule.split == CLSTM_I_ROWS)
-        worker->rows = clstm_i_share_rows(&pass->plan, worker->pass_team.index, each);
+    all.step_team = clstm_i_team_of(thread, thread, groups * each, pass->counters + pass->schedule.threads);
+    worker->pass_team = clstm_i_team_of(thread, thread % each, each, pass->counters + group * each);
+    all.step_team.fixed = worker->pass_team.fixed = each > 1;
+    all.pass_team = all.step_team;
+    if (pass->schedule.split == CLSTM_I_ROWS) TYPED(take_rows)(worker);
     else worker->step_team = worker->pass_team;
-    for (size_t k = 0; k < pass->model->config.num_layers && !clstm_i_cancelled(pass->call); k++) {
+    for (size_t k = 0; k < pass->model->config.num_layers && !TYPED(stops)(&all); k++) {
         for (size_t direction = 0; direction < 2; direction++) {
             worker->direction = direction;
-            if (groups == 1 || group == direction) TYPED(run_layers)(worker, k, k + 1);
+            if (all.step_team.count == 1 || group == direction) TYPED(run_layers)(worker, k, k + 1);
         }
         TYPED(meet)(&all);
-        TYPED(finish_layer)(&all, k);
+        if (!TYPED(stops)(&all)) TYPED(finish_layer)(&all, k);
     }
 }
 
@@ -97,22 +112,36 @@ static void TYPED(run_both_directions)(TYPED(worker) *worker) {
 
 static void TYPED(run_worker)(void *argument, size_t index, size_t count) {
     const TYPED(forward_pass) *pass = argument;
+    const clstm_i_subteam team = clstm_i_team_of(index, index, count, pass->counters);
     TYPED(worker) worker = {
-        .pass = pass, .step_team = clstm_i_alone(index), .pass_team = {index, index, count, pass->counters},
-        .rows = {0, pass->plan.batch},
+        .pass = pass, .step_team = clstm_i_alone(index), .pass_team = team, .rows = {0, pass->plan.batch},
     };
-    clstm_i_assert(count <= pass->schedule.threads);
     TYPED(zero_padding)(&pass->plan, pass->y.data, pass->y.stride, pass->y.stride, index, count);
     if (pass->directions > 1) {
-        TYPED(run_both_directions)(&worker);
+        TYPED(run_both_directions)(&worker, count);
         return;
     }
-    switch (pass->schedule.split) {
-    case CLSTM_I_ROWS: worker.rows = clstm_i_share_rows(&pass->plan, index, count); break;
-    case CLSTM_I_UNITS: worker.step_team = worker.pass_team; break;
-    case CLSTM_I_LAYERS: TYPED(run_wavefront)(&worker); return;
-    }
+    if (pass->schedule.split == CLSTM_I_ROWS) TYPED(take_rows)(&worker);
+    else worker.step_team = team;
     TYPED(run_layers)(&worker, 0, pass->model->config.num_layers);
+}
+
+/* Bands of the batch that threads take in turn: one for each; on a busy machine more, as long as tiles stay full. */
+static size_t TYPED(bands_of_rows)(const TYPED(forward_pass) *pass) {
+    const size_t threads = pass->schedule.threads;
+    if (!pass->pack || !clstm_i_is_busy(pass->call)) return threads;
+    return clstm_i_max(clstm_i_min(TUNE_BUSY_BANDS * threads, pass->plan.batch / TUNE_BUSY_ROWS), threads);
+}
+
+/* Rows of equal length never wait for each other: a thread that is late takes fewer of them. */
+static void TYPED(run_pass)(TYPED(forward_pass) *pass) {
+    const clstm_i_schedule *schedule = &pass->schedule;
+    if (schedule->split == CLSTM_I_LAYERS) {
+        TYPED(zero_padding)(&pass->plan, pass->y.data, pass->y.stride, pass->y.stride, 0, 1);
+        clstm_i_run_freely(pass->call, schedule->threads, TYPED(run_wavefront), pass);
+    } else if (schedule->split == CLSTM_I_ROWS && pass->directions == 1 && !pass->plan.lengths)
+        clstm_i_run(pass->call, TYPED(bands_of_rows)(pass), TYPED(run_worker), pass);
+    else clstm_i_run_together(pass->call, schedule->threads, TYPED(run_worker), pass);
 }
 
 /* ---- The call ---- */
@@ -157,7 +186,7 @@ static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_e
     }
     pass->shape = (clstm_i_shape){
         clstm_i_plan_longest(extent), extent->batch, config->input_size, config->hidden_size, config->num_layers,
-        pass->directions, pass->plan.total, sizeof(real),
+        pass->directions, pass->plan.total, sizeof(real), clstm_i_handover(pass->call),
     };
     pass->schedule = clstm_i_schedule_forward(pass->call, &pass->shape, packed);
     pass->hoists = TYPED(any_hoists)(pass);
@@ -220,7 +249,7 @@ static clstm_status TYPED(run_sequence)(const clstm_model *model, const PUBLIC(s
         TYPED(begin_tape)(tape, &pass.x, pass.h, pass.h_stride, pass.c, pass.c_stride);
         pass.x = TYPED(packed_view)(&pass.plan, tape->x, I);
     }
-    clstm_i_run(&call, pass.schedule.threads, TYPED(run_worker), &pass);
+    TYPED(run_pass)(&pass);
     const int cancelled = clstm_i_cancelled(&call);
     if (!cancelled) TYPED(end_states)(&pass, sequence);
     clstm_i_give_back(model->cache, CLSTM_I_WORKSPACE, pass.memory);

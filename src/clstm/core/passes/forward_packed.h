@@ -111,14 +111,14 @@ static void TYPED(packed_projection)(const TYPED(worker) *worker, const TYPED(ch
 }
 
 /* Projection and recurrent dropout, which the next step depends on. */
-static void TYPED(packed_after_step)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
+static void TYPED(packed_after_step)(TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t) {
     const TYPED(forward_pass) *pass = worker->pass;
     const TYPED(step_rows_at) at = TYPED(locate_step)(worker, chunk, t);
     if (chunk->outputs) {
         TYPED(packed_projection)(worker, chunk, &at);
         TYPED(meet)(worker);
     }
-    if (!pass->tape) return;
+    if (!pass->tape || TYPED(stops)(worker)) return;
     TYPED(record_after_step)(worker, chunk, &at);
     TYPED(meet)(worker);
 }
@@ -137,19 +137,22 @@ static size_t TYPED(steps_per_call)(const TYPED(worker) *worker, const TYPED(chu
     return clstm_i_plan_run(plan, t, last) - t;
 }
 
-static void TYPED(packed_layer)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+/* A worker's blocks of every step. No cache line of h has two writers. */
+static clstm_i_range TYPED(blocks_of)(const TYPED(worker) *worker, const TYPED(packed) *packed) {
+    const size_t line = 64 / sizeof(real) / worker->pass->kernels->lanes;
+    return clstm_i_share(packed->blocks, clstm_i_max(line, 1), worker->step_team.index, worker->step_team.count);
+}
+
+static void TYPED(packed_layer)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
     const TYPED(forward_pass) *pass = worker->pass;
     const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
-    const size_t line = 64 / sizeof(real) / pass->kernels->lanes; /* no cache line of h has two writers */
-    const clstm_i_range blocks =
-        clstm_i_share(packed->blocks, clstm_i_max(line, 1), worker->step_team.index, worker->step_team.count);
     const int stops_after_step = chunk->outputs || TYPED(drops_recurrent)(pass->tape);
-    if (chunk->sums) TYPED(packed_input)(worker, chunk, packed, blocks);
-    for (size_t t = chunk->first, count; t < chunk->last && !clstm_i_cancelled(pass->call); t += count) {
+    if (chunk->sums) TYPED(packed_input)(worker, chunk, packed, TYPED(blocks_of)(worker, packed));
+    for (size_t t = chunk->first, count; t < chunk->last && !TYPED(stops)(worker); t += count) {
         count = TYPED(steps_per_call)(worker, chunk, t, stops_after_step);
-        TYPED(packed_steps)(worker, chunk, packed, blocks, t, count);
+        TYPED(packed_steps)(worker, chunk, packed, TYPED(blocks_of)(worker, packed), t, count);
         TYPED(meet)(worker);
-        if (stops_after_step) TYPED(packed_after_step)(worker, chunk, t);
+        if (stops_after_step && !TYPED(stops)(worker)) TYPED(packed_after_step)(worker, chunk, t);
     }
     if (pass->nontemporal) clstm_i_order_stores();
 }

@@ -34,7 +34,8 @@ typedef struct TYPED(forward_pass) {
     real *sums;            /* (buffers, capacity, width) hoisted input products; pre-activations of the blas engine */
     real *read_out;        /* (capacity, O) y before it is scattered */
     real *bias;            /* (L D, 4H), for the blas engine */
-    clstm_i_counter *counters; /* (2 threads + L,): barriers of subteams, barriers of all, chunks done by each layer */
+    clstm_i_counter *counters; /* (2 threads + L + 1,): barriers of subteams, barriers of all, chunks that each layer
+                                  has done, waves that are taken */
 } TYPED(forward_pass);
 
 /* One thread of a pass. */
@@ -63,12 +64,32 @@ typedef struct TYPED(chunk) {
     real *outputs;      /* (B, c_stride) of a step before its projection, or NULL */
 } TYPED(chunk);
 
-static void TYPED(meet)(const TYPED(worker) *worker) { clstm_i_meet(worker->pass->call, &worker->step_team); }
+/* A worker's rows of the batch, where threads share them. */
+static void TYPED(take_rows)(TYPED(worker) *worker) {
+    const clstm_i_subteam *team = &worker->pass_team;
+    if (team->count) worker->rows = clstm_i_share_rows(&worker->pass->plan, team->index, team->count);
+}
+
+/* Threads that share every step go through the same chunks. */
+static int TYPED(shares_steps)(const TYPED(worker) *worker) { return worker->step_team.counters != NULL; }
+
+static void TYPED(meet)(TYPED(worker) *worker) {
+    clstm_i_meet(worker->pass->call, &worker->step_team);
+    if (TYPED(shares_steps)(worker)) worker->pass_team = worker->step_team;
+}
 
 /* Before the buffers of a chunk are reused. Not needed where each thread owns fixed rows of equal length. */
-static void TYPED(meet_before_reuse)(const TYPED(worker) *worker) {
-    if (worker->step_team.count > 1 || worker->pass->plan.lengths)
+static void TYPED(meet_before_reuse)(TYPED(worker) *worker) {
+    if (TYPED(shares_steps)(worker)) TYPED(meet)(worker);
+    else if (worker->pass->plan.lengths && worker->pass_team.count > 1) {
         clstm_i_meet(worker->pass->call, &worker->pass_team);
+        TYPED(take_rows)(worker);
+    }
+}
+
+/* Whether a worker has left its team, or the call is cancelled. */
+static int TYPED(stops)(const TYPED(worker) *worker) {
+    return !worker->pass_team.count || clstm_i_cancelled(worker->pass->call);
 }
 
 static void TYPED(poll)(const TYPED(worker) *worker, double work) {
@@ -114,7 +135,7 @@ static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layou
     if (layout->overflow) return;
 #define PLACE(array, rows, columns) \
     pass->array = (void *)(memory + clstm_i_reserve(layout, rows, columns, sizeof *pass->array))
-    PLACE(counters, 2 * threads + L, 1);
+    PLACE(counters, 2 * threads + L + 1, 1);
     PLACE(h, states, pass->h_stride);
     PLACE(c, states, pass->c_stride);
     PLACE(hidden, h_rows, pass->h_stride);
@@ -145,7 +166,7 @@ static clstm_status TYPED(allocate_pass)(TYPED(forward_pass) *pass, const clstm_
     layout = head;
     TYPED(place_arrays)(pass, &layout, extent->batch, (uintptr_t)memory);
     clstm_i_assert(clstm_i_is_aligned(pass->h) && clstm_i_is_aligned(pass->c) && clstm_i_is_aligned(pass->hidden));
-    memset(pass->counters, 0, (2 * pass->schedule.threads + L) * sizeof(clstm_i_counter));
+    memset(pass->counters, 0, (2 * pass->schedule.threads + L + 1) * sizeof(clstm_i_counter));
     memset(pass->h, 0, states * pass->h_stride * sizeof(real));
     memset(pass->c, 0, states * pass->c_stride * sizeof(real));
     for (size_t q = 0; !pass->pack && q < clstm_i_parts(config); q++)
@@ -168,16 +189,28 @@ static clstm_i_range TYPED(rows_at)(const TYPED(worker) *worker, const TYPED(chu
     return (clstm_i_range){at + rows.begin, at + rows.end};
 }
 
-/* A worker's rows of a chunk, as ranges: a share of all rows if the worker has the whole batch, else some rows of each
+/* How many bands of rows the threads of a team share. A BLAS may round by the number of rows, so the blas engine's
+   bands depend on the threads that were asked for, not on those that came. */
+static size_t TYPED(bands)(const TYPED(forward_pass) *pass, const clstm_i_subteam *team) {
+    return pass->pack ? team->count : clstm_i_max(pass->schedule.threads / pass->directions, 1);
+}
+
+static clstm_i_range TYPED(own_bands)(const TYPED(forward_pass) *pass, const clstm_i_subteam *team) {
+    return clstm_i_share(TYPED(bands)(pass, team), 1, team->index, team->count);
+}
+
+/* A worker's rows of a chunk, as ranges: bands of all rows if the worker has the whole batch, else some rows of each
    step. */
 static size_t TYPED(range_count)(const TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    return TYPED(has_batch)(worker) ? 1 : chunk->last - chunk->first;
+    if (TYPED(has_batch)(worker)) return clstm_i_count(TYPED(own_bands)(worker->pass, &worker->step_team));
+    return chunk->last - chunk->first;
 }
 
 static clstm_i_range TYPED(range_at)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t number) {
-    if (TYPED(has_batch)(worker))
-        return clstm_i_share(chunk->n, 1, worker->step_team.index, worker->step_team.count);
-    return TYPED(rows_at)(worker, chunk, chunk->first + number);
+    const clstm_i_subteam *team = &worker->step_team;
+    if (!TYPED(has_batch)(worker)) return TYPED(rows_at)(worker, chunk, chunk->first + number);
+    const size_t band = TYPED(own_bands)(worker->pass, team).begin + number;
+    return clstm_i_share(chunk->n, 1, band, TYPED(bands)(worker->pass, team));
 }
 
 /* Exchanges rows of a chunk, packed as (n, stride), with a view. */

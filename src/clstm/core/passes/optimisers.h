@@ -38,7 +38,7 @@ static clstm_status TYPED(update)(size_t n, const TYPED(clstm_i_adam) *adam, con
     if (status || !isa) return status ? status : CLSTM_UNKNOWN_ISA;
 
     TYPED(step_task) task = {isa->KERNELS, n, adam, sgd};
-    const clstm_i_call call = {.context = &context};
+    clstm_i_call call = {.context = &context};
     clstm_i_assert(!adam != !sgd);
     clstm_i_run(&call, TYPED(pass_threads)(&call, n, adam ? 7 : 5), TYPED(run_step), &task);
     return CLSTM_OK;
@@ -141,7 +141,7 @@ clstm_status PUBLIC(clip_global_norm)(size_t n, real *gradients, double max_norm
     if (!status && !isa) status = CLSTM_UNKNOWN_ISA;
     if (status) return status;
 
-    const clstm_i_call call = {.context = &context};
+    clstm_i_call call = {.context = &context};
     const size_t threads = clstm_i_min(TYPED(pass_threads)(&call, n, 2), TYPED(PIECES));
     TYPED(clip_task) task = {isa->KERNELS, n, gradients, 1, sums};
     clstm_i_run(&call, threads, TYPED(run_squares), &task);
