@@ -14,14 +14,17 @@ an error, because its figure is void. For mode "step" the peak memory is measure
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 
 import numpy as np
 
@@ -74,13 +77,24 @@ class Comparison:
 
 
 class Worker:
-    """The process of one engine on a number of threads, and the pipe to it."""
+    """The process of one engine on a number of threads, and the pipe to it.
 
-    def __init__(self, engine: str, threads: int) -> None:
+    It is bound to `cpus` CPUs, or one a thread; `environment` is added to this process's.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        threads: int,
+        cpus: int | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.engine = engine
+        numbers = [str(threads), str(cpus or threads)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.engines.worker", engine, str(threads)],
+            [sys.executable, "-m", "bench.engines.worker", engine, *numbers],
             cwd=ROOT,
+            env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

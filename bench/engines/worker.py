@@ -1,10 +1,11 @@
 """One engine in a process of its own, which times itself on request.
 
-    python -m bench.engines.worker ENGINE THREADS
+    python -m bench.engines.worker ENGINE THREADS [CPUS]
 
-It reads requests from stdin and answers each on stdout, one line of JSON both ways: `prepare`
-builds a case, runs it once and stores its outputs; `turn` times it; `memory` measures the peak of a
-case, and must be the first request. Between requests the process waits and uses no CPU.
+It is bound to as many CPUs as threads, or to CPUS. It reads requests from stdin and answers each on
+stdout, one line of JSON both ways: `prepare` builds a case, runs it once and stores its outputs;
+`turn` times it; `busy` times it after NumPy products; `memory` measures the peak of a case, and
+must be the first request. Between requests the process waits and uses no CPU.
 """
 
 import json
@@ -14,6 +15,7 @@ import sys
 import numpy as np
 
 from bench.engines.registry import build_case
+from bench.measure.busy import after_products
 from bench.measure.cpus import bind
 from bench.measure.memory import peak_megabytes
 from bench.measure.shapes import Shape
@@ -45,6 +47,8 @@ def serve(engine: str, threads: int, requests, answers) -> None:
         answer = {}
         if request["do"] == "turn":
             answer = case.turn()
+        elif request["do"] == "busy":
+            answer = after_products(case)
         elif request["do"] == "memory":
             trained = (Shape(*request["shape"]), request["mode"], threads)
             answer = {"mb": training_megabytes(engine, *trained)}
@@ -61,7 +65,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     engine, threads = sys.argv[1], int(sys.argv[2])
-    bind(threads)  # before the library is imported
+    bind(int(sys.argv[3]) if len(sys.argv) > 3 else threads)  # before the library is imported
     serve(engine, threads, sys.stdin, answers)
 
 

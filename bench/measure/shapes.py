@@ -259,6 +259,16 @@ FEW_ROWS = tuple(
     for lengths in distributions  # the others leave one of two rows: no question
 )
 
+SHARED = _shapes(
+    (100, 1, 128, 128, 1),
+    (100, 1, 256, 256, 1),
+    (100, 32, 128, 128, 1),
+    (28, 64, 28, 128, 1),
+    (50, 16, 512, 512, 1),
+)
+
+HANDOVERS = (0, 130, 270)  # ns that CLSTM_HANDOVER adds
+
 OTHER_CELLS = tuple(
     shape._replace(cell=cell)
     for shape in _shapes(

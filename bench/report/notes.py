@@ -52,6 +52,22 @@ CELLS_NOTE = f"""\
 clstm with another cell, and with the plain one on the same arrays:
 
 {_cells()}"""
+BUSY_NOTE = """\
+"product": each call comes right after a product of two NumPy matrices, whose other thread spins for
+0.1 s. "process": beside a process that computes all the time. Every process may use two CPUs. The
+ratio is the time of two threads divided by that of one, both in that state; "90 %" is the 90th
+percentile of two threads' times over the median of one; "0.1 s" compares all calls within that time
+after one product; "to quiet" is over two threads' time on the quiet machine. The peers' ratios are
+their time on two threads in the same state divided by clstm's."""
+HANDOVER_NOTE = """\
+Two CPUs that share no cache hand over a cache line in 160 to 300 ns. `CLSTM_HANDOVER` delays what
+threads tell each other by as much. The first columns are the time of two threads divided by that of
+one. "Saved" is the time with lengths divided by that of full rows on two threads; for two and three
+rows, by the sum of all steps' costs, each at the number of rows that are left."""
+SHARING_NOTE = """\
+Calls a second of several callers together on two CPUs, divided by those of one caller on two
+threads: threads of one process on one model or on one each, processes, and workers of other
+libraries. Nothing is set; "1 thread each" are processes whose calls take `num_threads=1`."""
 MODULE_NOTE = """\
 PyTorch's `LSTM`, and `clstm.interop.torch.LSTM` in its place: the ratio is the time of the first
 divided by that of the second, the median over rounds. The last column is clstm on NumPy arrays. All

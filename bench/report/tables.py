@@ -6,6 +6,7 @@ from bench.measure.shapes import (
     FEW_ROWS,
     GRID,
     HALF_FULL,
+    HANDOVERS,
     ODD,
     OTHER_CELLS,
     PROJECTED,
@@ -16,10 +17,13 @@ from bench.measure.shapes import (
 )
 from bench.report.markdown_table import number, table
 from bench.report.notes import (
+    BUSY_NOTE,
     CELLS_NOTE,
+    HANDOVER_NOTE,
     LENGTHS_NOTE,
     MODULE_NOTE,
     RAGGED_NOTE,
+    SHARING_NOTE,
     SMALL_NOTE,
     STEP_NOTE,
     STREAMS_NOTE,
@@ -160,6 +164,51 @@ def _streams_table(results: list[Result]) -> str:
     return f"{STREAMS_NOTE}\n\n{table(head, rows)}"
 
 
+def _busy_table(results: list[Result]) -> str:
+    """Two threads over one in the same state, and the peers over clstm's two threads."""
+    columns = {
+        "1 thread us": ("one_us", 1),
+        "2 threads us": ("two_us", 1),
+        "ratio": ("ratio", 2),
+        "90 %": ("late_ratio", 2),
+        "0.1 s": ("all_ratio", 2),
+        "to quiet": ("to_quiet", 2),
+        "PyTorch": ("torch_ratio", 2),
+        "ONNX Runtime": ("onnxruntime_ratio", 2),
+    }
+    rows = [
+        [str(result.shape), result.identity("work")]
+        + [number(result.figure(name), digits) for name, digits in columns.values()]
+        for result in results
+    ]
+    return f"{BUSY_NOTE}\n\n{table(['T,B,I,H,L', '', *columns], rows)}"
+
+
+def _handover_table(results: list[Result]) -> str:
+    """Two threads over one, and what lengths save, by the time of a handover."""
+    head = ["T,B,I,H,L", "", *(f"+{ns} ns" for ns in HANDOVERS)]
+    head += [f"saved, +{ns} ns" for ns in HANDOVERS]
+    rows = []
+    for result in results:
+        names = [f"ratio_{ns}" for ns in HANDOVERS] + [f"saved_{ns}" for ns in HANDOVERS]
+        figures = [number(result.figure(name), 2) for name in names]
+        rows.append([str(result.shape), result.identity("work"), *figures])
+    return f"{HANDOVER_NOTE}\n\n{table(head, rows)}"
+
+
+def _sharing_table(results: list[Result]) -> str:
+    """The rate of several callers over that of one."""
+    callers = (2, 4, 8)
+    columns = {f"{n} callers": (f"rate_{n}", 2) for n in callers}
+    columns |= {f"{n}, 1 thread each": (f"rate_{n}_alone", 2) for n in callers}
+    rows = [
+        [str(result.shape), result.identity("work")]
+        + [number(result.figure(name), digits) for name, digits in columns.values()]
+        for result in results
+    ]
+    return f"{SHARING_NOTE}\n\n{table(['T,B,I,H,L', '', *columns], rows)}"
+
+
 def _stacked_table(results: list[Result]) -> str:
     head = ["B", "H", "one 4H product, us", "four products, us", "ratio"]
     rows = []
@@ -194,6 +243,9 @@ def tables(results: list[Result]) -> str:
         ("Time saved by lengths", _lengths_table, choose(results, HALF_FULL + FEW_ROWS, "lengths")),
         ("Cells", _cells_table, choose(results, OTHER_CELLS, "cells")),
         ("clstm in PyTorch", _module_table, choose(results, GRID, "module")),
+        ("Busy machines", _busy_table, [r for r in results if r.mode == "busy"]),
+        ("Slow handovers", _handover_table, [r for r in results if r.mode == "handover"]),
+        ("Several callers", _sharing_table, [r for r in results if r.mode == "sharing"]),
         ("Streams, one thread", _streams_table, choose(results, STREAMS, "streams")),
         ("Whole training step", _step_table, choose(results, STEPS, "step")),
         (
