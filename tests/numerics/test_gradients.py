@@ -116,6 +116,18 @@ def test_gradients_repeat_to_the_bit_for_a_fixed_thread_count(num_threads):
             np.testing.assert_array_equal(again[name], array, err_msg=name)
 
 
+def test_products_that_are_cut_into_pieces_are_those_of_their_halves():
+    """512 rows are two pieces of a weight gradient, 256 rows are one."""
+    case = Case(steps=16, batch=32, input_size=512, hidden_size=512)
+    model, x, dy = case.model(), case.x(), case.dy()
+    whole = model.record(x, num_threads=1).backward(dy, num_threads=1)
+    halves = model.record(x[:, :16], num_threads=1).backward(dy[:, :16], num_threads=1)
+    model.record(x[:, 16:], num_threads=1).backward(dy[:, 16:], into=halves, num_threads=1)
+    for name, expected in halves.parameters.items():
+        error = np.abs(whole.parameters[name] - expected).max()
+        assert error <= 1e-5 * np.abs(expected).max(), name
+
+
 @pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0), (0, 0)])
 def test_empty_sequences_give_their_state_gradient_through(steps, batch):
     case = Case(steps=steps, batch=batch, num_layers=2, output_size=2)
