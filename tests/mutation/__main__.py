@@ -5,6 +5,7 @@ import random
 import resource
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from tests.mutation import records
@@ -106,13 +107,15 @@ def try_mutant(
     """
     tests = chosen_tests(path)
     killer = None
+    engine = ""
     try:
         (tree.folder / path).write_text(text, "utf-8")
         tree.build(path)
         end = tree.tested + seconds
-        for chosen in (tests.first, tests.rest):
+        for chosen, on in product((tests.first, tests.rest), tests.engines):
             if chosen and killer is None and tree.tested < end:
-                killer = tree.first_failure(chosen, tests.packages, end - tree.tested, known)
+                left, engine = end - tree.tested, on
+                killer = tree.first_failure(chosen, tests.packages, left, known, engine)
         if killer is None and thorough and tree.is_same_when_optimised(path):
             return "same", ""
     except Refused:
@@ -123,7 +126,7 @@ def try_mutant(
         tree.restore(path)
     if killer is None:
         return "survived", ""
-    if not tree.passes_unchanged(killer, tests.packages):
+    if not tree.passes_unchanged(killer, tests.packages, engine):
         return "unclear", killer
     return "killed", killer
 

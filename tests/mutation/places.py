@@ -32,6 +32,7 @@ class Tests(NamedTuple):
     first: tuple[str, ...]  # files, the most likely to fail first
     rest: tuple[str, ...] = ()  # for mutants that pass them
     packages: tuple[str, ...] = ()  # what they import that takes seconds
+    engines: tuple[str, ...] = ("",)  # that they run on in turn; "": as they choose
 
 
 def of(folder: str, *names: str) -> tuple[str, ...]:
@@ -63,6 +64,7 @@ LONGEST = of("numerics", "option_gradients", "threads") + NATIVE
 CORE = Tests(
     QUICK + STREAMS[:2] + CELLS[:1] + LONG[:2], CELLS[1:] + LONG[2:] + STREAMS[2:] + LONGEST
 )
+BLAS = Tests(CELLS + QUICK + LONG[:2], CORE.first + CORE.rest, engines=("blas", ""))
 MODEL = of("model", "model", "configuration", "cell_configuration", "cell_files", "load", "optim")
 MODEL += of("numerics", "arrays", "conversions", "stream_arrays", "initial_state", "lengths")
 SHIPPED = of("interop", "options", "layers") + of("project", "docs")
@@ -88,14 +90,17 @@ PEERS = ("onnx", "onnxruntime", "h5py", "torch", "keras")
 
 TESTS = [
     (r"core/kernels/activations", Tests(of("numerics", "activations"), QUICK + CELLS)),
-    (r"core/kernels/(cell_variants|gates)", Tests(CELLS, CORE.first + CORE.rest)),
+    (r"core/(kernels/gates|passes/(forward_blas|backward_blas|gemm_pieces))", BLAS),
+    (r"core/kernels/cell_variants", Tests(CELLS, CORE.first + CORE.rest)),
     (r"optimisers\.h", Tests(of("model", "optim"), of("numerics", "convergence") + NATIVE)),
     (r"core/(passes/)?stream", Tests(STREAMS[:3] + QUICK, STREAMS[3:] + NATIVE + AROUND)),
     (r"core/file_", Tests(of("embed", "safetensors") + AROUND, NATIVE)),
     (r"core/schedule", Tests(of("embed", "schedule") + QUICK, LONGEST)),
     (
-        r"core/(threads|seats|forks|locks)",
-        Tests(of("embed", "pool") + of("numerics", "teams"), LONGEST + of("model", "leaks")),
+        r"core/(threads|cpus|waiting|seats|forks|locks)",
+        Tests(
+            of("embed", "pool") + of("numerics", "teams", "busy"), LONGEST + of("model", "leaks")
+        ),
     ),
     (
         r"core/(model|cache|status|memory|dispatch)\.",

@@ -93,7 +93,7 @@ def test_a_warm_process_runs_tests_in_children(tmp_path: Path) -> None:
         for name in ("passes", "fails", "ends_the_process", "computes", "is_not_there", "passes"):
             chosen = f"{tmp_path}/test_some.py::test_{name}"
             arguments = ["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", chosen]
-            request = {"arguments": arguments, "first": [], "seconds": 2}
+            request = {"arguments": arguments, "first": [], "seconds": 2, "engine": ""}
             log = tmp_path / "log"
             results[name] = server.run(request, log, tmp_path / "durations.json")
             assert ("1 passed" in log.read_text()) == (name == "passes")

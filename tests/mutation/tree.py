@@ -54,7 +54,7 @@ class Tree:
             "HYPOTHESIS_PROFILE": "again",
             "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "torch"),
         }
-        self.passing: set[str] = set()
+        self.passing: set[tuple[str, str]] = set()
         self.isa = ""  # the instruction set that the tests use
         self.tested = 0.0  # seconds of processor time that tests took
         self.servers: dict[tuple[str, ...], Server] = {}
@@ -256,6 +256,7 @@ class Tree:
         packages: tuple[str, ...] = (),
         seconds: float = SILENCE,
         first: Sequence[str] = (),
+        engine: str = "",
     ) -> str | None:
         """Run tests until one fails; return its name, or None if none does.
 
@@ -273,6 +274,7 @@ class Tree:
         log = self.folder / "build" / "tests.log"
         durations = self.folder / "build" / "durations.json"
         request = {"arguments": arguments, "first": list(first), "seconds": max(1, int(seconds))}
+        request["engine"] = engine
         passed, taken = self.server(packages).run(request, log, durations)
         self.tested += taken
         if passed:
@@ -280,10 +282,10 @@ class Tree:
         started = TEST.findall(log.read_text("utf-8", "replace"))
         return started[-1] if started else tests[0]
 
-    def passes_unchanged(self, test: str, packages: tuple[str, ...] = ()) -> bool:
+    def passes_unchanged(self, test: str, packages: tuple[str, ...] = (), engine: str = "") -> bool:
         """Tell whether a test, or a file's tests, pass without a change; asked once."""
-        if test not in self.passing:
-            if self.first_failure([test], packages) is not None:
+        if (test, engine) not in self.passing:
+            if self.first_failure([test], packages, engine=engine) is not None:
                 return False
-            self.passing.add(test)
+            self.passing.add((test, engine))
         return True

@@ -37,13 +37,17 @@ def serve(packages: list[str]) -> None:
         print(os.waitstatus_to_exitcode(status), f"{seconds:.2f}", flush=True)
 
 
-def run(log: Path, arguments: list[str], first: list[str], durations: str, seconds: int) -> None:
+def run(
+    log: Path, arguments: list[str], first: list[str], durations: str, seconds: int, engine: str
+) -> None:
     """Run pytest in a group of its own, with its output in a file; never return.
 
     After `seconds` of processor time it ends by SIGXCPU. That time depends less than a clock's on
     what else the machine does.
     """
     os.setsid()
+    if engine:
+        os.environ["CLSTM_ENGINE"] = engine
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     # A process that the parent starts meanwhile is no heir of these: they stay at 0, 1 and 2.
