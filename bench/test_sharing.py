@@ -22,7 +22,7 @@ PROCESSES = (2, 4)
 pytestmark = pytest.mark.skipif(max(THREADS) < 2, reason="it takes two CPUs")
 
 
-def in_turns(
+def keep_rates(
     benchmark, keep, rounds, shape, work: str, rates: dict[str, Callable[[], float]]
 ) -> None:
     """Keep every rate over the first, the median over rounds."""
@@ -46,7 +46,7 @@ def test_threads(benchmark, keep, rounds, shape, models):
     for callers in CALLERS:
         count = 1 if models == "one model" else callers
         rates[f"rate_{callers}"] = lambda n=callers, m=count: threads_rate(shape, n, m, None)
-    in_turns(benchmark, keep, rounds, shape, f"threads, {models}", rates)
+    keep_rates(benchmark, keep, rounds, shape, f"threads, {models}", rates)
 
 
 @pytest.mark.parametrize("shape", SHARED, ids=lambda shape: shape.label)
@@ -59,7 +59,7 @@ def test_processes(benchmark, keep, rounds, shape):
     for n in PROCESSES:
         rates[f"rate_{n}"] = lambda n=n: processes_rate(shape, n, None)
         rates[f"rate_{n}_alone"] = lambda n=n: processes_rate(shape, n, 1)
-    in_turns(benchmark, keep, rounds, shape, "processes", rates)
+    keep_rates(benchmark, keep, rounds, shape, "processes", rates)
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -73,4 +73,4 @@ def test_pools(benchmark, keep, rounds, name):
     rates = {"one": lambda: rate([work()])}
     rates |= {f"rate_{n}": (lambda n=n: pool(n)) for n in PROCESSES}
     steps, batch, size = SIZES
-    in_turns(benchmark, keep, rounds, Shape(steps, batch, size, size, 1), name, rates)
+    keep_rates(benchmark, keep, rounds, Shape(steps, batch, size, size, 1), name, rates)

@@ -176,12 +176,7 @@ def _busy_table(results: list[Result]) -> str:
         "PyTorch": ("torch_ratio", 2),
         "ONNX Runtime": ("onnxruntime_ratio", 2),
     }
-    rows = [
-        [str(result.shape), result.identity("work")]
-        + [number(result.figure(name), digits) for name, digits in columns.values()]
-        for result in results
-    ]
-    return f"{BUSY_NOTE}\n\n{table(['T,B,I,H,L', '', *columns], rows)}"
+    return f"{BUSY_NOTE}\n\n{_work_table(results, columns)}"
 
 
 def _handover_table(results: list[Result]) -> str:
@@ -201,12 +196,7 @@ def _sharing_table(results: list[Result]) -> str:
     callers = (2, 4, 8)
     columns = {f"{n} callers": (f"rate_{n}", 2) for n in callers}
     columns |= {f"{n}, 1 thread each": (f"rate_{n}_alone", 2) for n in callers}
-    rows = [
-        [str(result.shape), result.identity("work")]
-        + [number(result.figure(name), digits) for name, digits in columns.values()]
-        for result in results
-    ]
-    return f"{SHARING_NOTE}\n\n{table(['T,B,I,H,L', '', *columns], rows)}"
+    return f"{SHARING_NOTE}\n\n{_work_table(results, columns)}"
 
 
 def _stacked_table(results: list[Result]) -> str:

@@ -46,7 +46,7 @@ static struct {
     _Alignas(128) atomic_ullong callers; /* generation << 32 | calls that want helpers */
     _Alignas(128) clstm_i_mutex busy;    /* locked by the caller that has the helpers */
     unsigned calls, forks;               /* these and the following belong to that caller */
-    size_t helpers, usable;              /* made; CPUs that the caller may use */
+    size_t helpers;                      /* made */
     int64_t retry;                       /* when to try again to make a helper, ns */
     int64_t measured;                    /* when the handover was, ns */
     int64_t pause, resume, well;         /* ns: how long and until when it computes alone; of good work since */
@@ -362,10 +362,10 @@ static void run_together(size_t helpers, clstm_i_task *task, void *argument) {
 /* How many helpers the caller may have. */
 static size_t helpers_for(clstm_i_gathering gathering, size_t most, size_t others) {
     begin_anew_in_child();
-    pool.usable = clstm_i_share_cpus(pool.threads, pool.helpers);
+    const size_t cpus = clstm_i_share_cpus(pool.threads, pool.helpers);
     if (gathering == CLSTM_I_TOGETHER && pool.pause && clstm_i_now() < pool.resume) return 0;
     size_t wanted = most - 1;
-    if (others) wanted = pool.usable > others + 1 ? clstm_i_min(wanted, pool.usable - others - 1) : 0;
+    if (others) wanted = cpus > others + 1 ? clstm_i_min(wanted, cpus - others - 1) : 0;
     return get_helpers(wanted);
 }
 

@@ -19,7 +19,7 @@ void clstm_i_sleep(int64_t nanoseconds);
    for no reason. */
 void clstm_i_sleep_while(atomic_uint *word, unsigned value, int64_t most);
 
-/* Wakes at most so many of the threads that sleep by a word. */
+/* Wakes up to `threads` of the threads that sleep on the word. */
 void clstm_i_wake(atomic_uint *word, size_t threads);
 
 #pragma GCC visibility pop

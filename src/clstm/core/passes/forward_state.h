@@ -189,8 +189,8 @@ static clstm_i_range TYPED(rows_at)(const TYPED(worker) *worker, const TYPED(chu
     return (clstm_i_range){at + rows.begin, at + rows.end};
 }
 
-/* How many bands of rows the threads of a team share. A BLAS may round by the number of rows, so the blas engine's
-   bands depend on the threads that were asked for, not on those that came. */
+/* How many bands of rows the threads of a team share. A BLAS may round by the number of rows. So the number of the
+   blas engine's bands is the call's number of threads, however many of them come. */
 static size_t TYPED(bands)(const TYPED(forward_pass) *pass, const clstm_i_subteam *team) {
     return pass->pack ? team->count : clstm_i_max(pass->schedule.threads / pass->directions, 1);
 }
