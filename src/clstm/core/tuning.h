@@ -85,6 +85,21 @@
 #define TUNE_BACKWARD_SHARED_ROWS 1024 /* for each thread */
 #define TUNE_BACKWARD_SHARED_HIDDEN 128
 
+/* Small models: most rows that run as strands instead of in register tiles, and most bytes of their weights, which each
+   row reads from the L1. `pytest bench/test_small.py bench/test_streams.py`
+
+   | nanoseconds a step, Zen 3 | H = 8 | 16 | 32 |
+   | 4 rows, tiles             |   174 | 299 | 733 |
+   | 4 rows, strands           |   128 | 274 | 691 |
+   | 8 rows, tiles             |   348 | 576 | 1,480 |
+   | 8 rows, strands           |   280 | 561 | 1,412 | */
+#define TUNE_SMALL_ROWS 8
+#define TUNE_SMALL_WEIGHTS ((size_t)32 << 10)
+
+/* Layers a step apart: most bytes of the weights of all layers. Two layers of 8, 16 and 24 units take 0.65, 0.87 and
+   0.98 of one after the other; of 32 units, whose weights do not fit the L1, 1.3. */
+#define TUNE_SKEW_WEIGHTS ((size_t)32 << 10)
+
 /* A stream's chunk: bytes of sums and h, which stay in the L1, and most steps (passes/stream.h). Neither was tuned. */
 #define TUNE_STREAM_BYTES ((size_t)64 << 10)
 #define TUNE_STREAM_STEPS 64

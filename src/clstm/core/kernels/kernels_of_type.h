@@ -19,7 +19,7 @@ KERNEL_MAP(sigmoid)
 #undef KERNEL_MAP
 
 static const TYPED(clstm_i_kernels) TYPED(kernels) = {
-    TYPED(LANES), TYPED(multiply), TYPED(gemm), TYPED(steps), TYPED(steps_backward),
+    TYPED(LANES), TYPED(multiply), TYPED(gemm), TYPED(steps), TYPED(skewed_steps), TYPED(steps_backward),
     TYPED(gates), TYPED(gates_backward),
     TYPED(cell_steps), TYPED(cell_steps_backward), TYPED(cell_gates), TYPED(cell_gates_backward), TYPED(find_ranges),
     TYPED(sum_rows), TYPED(sum_products), TYPED(map_tanh), TYPED(map_sigmoid),

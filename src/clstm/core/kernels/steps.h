@@ -3,60 +3,7 @@
 #define KERNELS_STEPS
 
 #include "cell_variants.h"
-#include "packed_product.h"
-
-/* The six equations for n vectors of units. Each line has n independent chains, which hide each other's latency. */
-ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int n) {
-    UNROLL for (int k = 0; k < n; k++) gates[k][0] = TYPED(sigmoid)(gates[k][0]);
-    UNROLL for (int k = 0; k < n; k++) gates[k][2] = TYPED(tanh)(gates[k][2]);
-    UNROLL for (int k = 0; k < n; k++) gates[k][1] = TYPED(sigmoid)(gates[k][1]);
-    UNROLL for (int k = 0; k < n; k++) c[k] = TYPED(fma)(gates[k][1], c[k], gates[k][0] * gates[k][2]);
-    UNROLL for (int k = 0; k < n; k++) gates[k][3] = TYPED(sigmoid)(gates[k][3]);
-    UNROLL for (int k = 0; k < n; k++) h[k] = gates[k][3] * TYPED(tanh)(c[k]);
-}
-
-static void TYPED(record_vector)(const TYPED(clstm_i_steps) *step, size_t unit, real *row, vreal v) {
-    const size_t left = step->hidden_size - unit;
-    if (step->nontemporal) TYPED(store_nontemporal)(row + unit, v);
-    else TYPED(store_n)(row + unit, v, left < TYPED(LANES) ? left : TYPED(LANES));
-}
-
-static void TYPED(record_cell)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *gates, vreal c) {
-    const size_t H = step->hidden_size;
-    if (step->gates)
-        for (size_t gate = 0; gate < 4; gate++)
-            TYPED(record_vector)(step, unit, step->gates + (4 * row + gate) * H, gates[gate]);
-    if (step->cells) TYPED(record_vector)(step, unit, step->cells + row * H, c);
-}
-
-/* n blocks of one row, from their sums (i f g o each) to c_t and h_t. */
-ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *step, size_t row, size_t unit, const vreal *sums,
-                                 const int n) {
-    real *c_at = step->c + row * step->stride + unit, *h_at = step->h + row * step->stride + unit;
-    vreal gates[TYPED(WINDOW)][4], c[TYPED(WINDOW)], h[TYPED(WINDOW)];
-    UNROLL for (int k = 0; k < n; k++) {
-        UNROLL for (int gate = 0; gate < 4; gate++) gates[k][gate] = sums[4 * k + gate];
-        c[k] = TYPED(load)(c_at + k * TYPED(LANES));
-    }
-    TYPED(cells)(gates, c, h, n);
-    UNROLL for (int k = 0; k < n; k++) {
-        TYPED(store)(c_at + k * TYPED(LANES), c[k]);
-        TYPED(store)(h_at + k * TYPED(LANES), h[k]);
-    }
-    if (!step->gates && !step->cells) return;
-    for (int k = 0; k < n; k++) TYPED(record_cell)(step, row, unit + (size_t)k * TYPED(LANES), gates[k], c[k]);
-}
-
-/* Sums (rows, blocks, 4) whose last block is a half block: two vectors, i|f and g|o, with a gate in each half. Moves
-   every gate to a vector of its own, so that the same code finishes all blocks. */
-static void TYPED(spread)(vreal *sums, size_t rows, size_t blocks) {
-    for (size_t row = 0; row < rows; row++) {
-        vreal *last = sums + 4 * ((row + 1) * blocks - 1);
-        last[3] = TYPED(swap_halves)(last[1]);
-        last[2] = last[1];
-        last[1] = TYPED(swap_halves)(last[0]);
-    }
-}
+#include "small_steps.h"
 
 /* Prefetches a tile's c and h before its sums, which take longer than the loads (TUNE_FETCH_STATES_HIDDEN). */
 static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
@@ -74,15 +21,17 @@ static inline void TYPED(fetch_states)(const TYPED(clstm_i_steps) *step, clstm_i
 LINE_ALIGNED
 static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range rows, clstm_i_range blocks) {
     vreal sums[TYPED(WINDOW_SUMS)], *own = sums;
-    const size_t units = blocks.end - blocks.begin, unit = blocks.begin * TYPED(LANES);
+    const size_t units = blocks.end - blocks.begin, half = blocks.end > step->product.whole;
     TYPED(fetch_states)(step, rows, blocks);
     TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
-    if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
     for (size_t row = rows.begin; row < rows.end; row++, own += 4 * units) {
-        switch (units) {
-        case 1: TYPED(finish)(step, row, unit, own, 1); break;
-        case 2: TYPED(finish)(step, row, unit, own, 2); break;
-        case 3: TYPED(finish)(step, row, unit, own, 3); break;
+        switch (2 * (units - half) + half) {
+        case 1: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 0, 1); break;
+        case 2: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 1, 0); break;
+        case 3: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 1, 1); break;
+        case 4: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 2, 0); break;
+        case 5: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 2, 1); break;
+        case 6: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 3, 0); break;
         }
     }
 }
@@ -95,12 +44,14 @@ static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
     const size_t units = blocks.end - blocks.begin, first = blocks.begin * TYPED(LANES);
     TYPED(fetch_states)(step, rows, blocks);
     TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
-    if (blocks.end > step->product.whole) TYPED(spread)(sums, rows.end - rows.begin, units);
+    const int half = blocks.end > step->product.whole;
     tile.units = units;
     tile.count = (rows.end - rows.begin) * units;
     TYPED(load_peepholes)(&tile, step->peephole, step->hidden_size, first);
     for (size_t k = 0; k < tile.count; k++) {
-        for (size_t gate = 0; gate < 4; gate++) tile.gates[gate][k] = sums[4 * k + gate];
+        vreal gates[4];
+        TYPED(gates_of)(gates, sums + 4 * k, half && (k + 1) % units == 0);
+        for (size_t gate = 0; gate < 4; gate++) tile.gates[gate][k] = gates[gate];
         const size_t row = rows.begin + k / units, unit = first + k % units * TYPED(LANES);
         tile.c[k] = TYPED(load)(step->c + row * step->stride + unit);
     }
@@ -117,35 +68,23 @@ static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
 /* One step of one row, for blocks that fit one tile: nothing leaves the registers between the sums and h_t. A small
    step is little more than the latency from h_{t-1} to h_t, and the stack would make it a quarter longer. */
 ALWAYS_INLINE void TYPED(step_in_registers)(const TYPED(clstm_i_steps) *step, size_t block, const int whole,
-                                            const int last) {
-    const int blocks = whole + (last > 0);
+                                            const int half) {
     vreal sums[4 * TYPED(WINDOW)];
-    TYPED(sum_up)(sums, &step->product, 0, block, 1, 4 * whole, 0, last);
-    if (last) TYPED(spread)(sums, 1, (size_t)blocks);
-    TYPED(finish)(step, 0, block * TYPED(LANES), sums, blocks);
+    TYPED(sum_strand)(sums, &step->product, block, whole, half);
+    TYPED(finish)(step, 0, block, sums, 0, 1, whole, half);
 }
 
+LINE_ALIGNED
 static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
-    const size_t last = blocks.end > step->product.whole, whole = blocks.end - blocks.begin - last;
-    switch (2 * whole + last) {
-    case 1: TYPED(step_in_registers)(step, blocks.begin, 0, 2); return;
+    const size_t half = blocks.end > step->product.whole, whole = blocks.end - blocks.begin - half;
+    switch (2 * whole + half) {
+    case 1: TYPED(step_in_registers)(step, blocks.begin, 0, 1); return;
     case 2: TYPED(step_in_registers)(step, blocks.begin, 1, 0); return;
-    case 3: TYPED(step_in_registers)(step, blocks.begin, 1, 2); return;
+    case 3: TYPED(step_in_registers)(step, blocks.begin, 1, 1); return;
     case 4: TYPED(step_in_registers)(step, blocks.begin, 2, 0); return;
-    case 5: TYPED(step_in_registers)(step, blocks.begin, 2, 2); return;
+    case 5: TYPED(step_in_registers)(step, blocks.begin, 2, 1); return;
     case 6: TYPED(step_in_registers)(step, blocks.begin, 3, 0); return;
     }
-}
-
-/* Advances every array by one step; h_{t-1} is the output of the step before. */
-static void TYPED(advance)(TYPED(clstm_i_steps) *now) {
-    TYPED(clstm_i_product) *p = &now->product;
-    for (size_t n = 0; n + 1 < p->count; n++) p->factors[n].a += now->batch * p->factors[n].stride;
-    p->factors[p->count - 1].a = now->h;
-    p->start += now->batch * p->start_stride;
-    now->h += now->batch * now->stride;
-    if (now->gates) now->gates += now->batch * 4 * now->hidden_size;
-    if (now->cells) now->cells += now->batch * now->hidden_size;
 }
 
 /* All blocks and rows of a step. Odd steps visit the blocks in reverse, a zig-zag: they begin with the weights that the
@@ -175,11 +114,17 @@ ALWAYS_INLINE void TYPED(whole_step)(const TYPED(clstm_i_steps) *step, size_t nu
 ALWAYS_INLINE void TYPED(walk)(const TYPED(clstm_i_steps) *steps, const int plain) {
     clstm_i_assert(steps->product.count && (plain ? !steps->cell : steps->cell != NULL));
     clstm_i_assert(steps->stride % TYPED(LANES) == 0 && steps->stride >= steps->hidden_size);
-    TYPED(whole_step)(steps, steps->first, plain);
-    if (steps->steps == 1) return; /* most calls of a stream: saves the copy */
+    if (steps->steps == 1) { /* most calls of a stream */
+        TYPED(whole_step)(steps, steps->first, plain);
+        return;
+    }
+    if (plain && TYPED(is_small)(&steps->product)) {
+        TYPED(small_steps)(steps);
+        return;
+    }
     TYPED(clstm_i_steps) now = *steps;
-    for (size_t t = 1; t < steps->steps; t++) {
-        TYPED(advance)(&now);
+    for (size_t t = 0; t < steps->steps; t++) {
+        if (t) TYPED(advance)(&now);
         TYPED(whole_step)(&now, steps->first + t, plain);
     }
 }

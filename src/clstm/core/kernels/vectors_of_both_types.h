@@ -5,8 +5,10 @@
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_FOUR _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL _Pragma("GCC unroll 64")
+#define UNROLL_FOUR _Pragma("GCC unroll 4")
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))

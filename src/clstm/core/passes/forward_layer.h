@@ -30,12 +30,21 @@ static real *TYPED(hidden_rows)(const TYPED(forward_pass) *pass, size_t part, si
     return pass->hidden + buffer * pass->capacity * pass->h_stride;
 }
 
-/* The input: read where it lies if its rows are evenly spaced there; else gathered. `below` is the buffer of the layer
-   below. */
-static void TYPED(locate_input)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t below) {
+/* The buffer of a layer's h in chunk `number`: of two for each layer in a wavefront, of one for each where layers run a
+   step apart, else of two that layers use in turn. */
+static size_t TYPED(buffer_of)(const TYPED(worker) *worker, size_t layer, size_t number) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    if (pass->schedule.split == CLSTM_I_LAYERS) return 2 * layer + number % 2;
+    if (pass->directions > 1) return worker->direction;
+    return pass->skews ? layer : layer % 2;
+}
+
+/* The input: read where it lies if its rows are evenly spaced there; else gathered. */
+static void TYPED(locate_input)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t number) {
     const TYPED(forward_pass) *pass = worker->pass;
     const TYPED(row_view) view = TYPED(input_view)(pass, chunk->layer, worker->direction);
     if (!view.data) {
+        const size_t below = TYPED(buffer_of)(worker, chunk->layer - 1, number);
         chunk->x = TYPED(hidden_rows)(pass, chunk->part - 1, chunk->origin, below);
         chunk->x_stride = pass->h_stride;
         return;
@@ -52,11 +61,12 @@ static void TYPED(locate_input)(const TYPED(worker) *worker, TYPED(chunk) *chunk
 
 /* h, and where it is scattered: to the next layer's input or to y, unless the readout follows. h is computed in y
    itself if its rows are evenly spaced there: 1 % at B = 16, H = 256, 2 % at B = 4. */
-static void TYPED(locate_hidden)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t buffer) {
+static void TYPED(locate_hidden)(const TYPED(worker) *worker, TYPED(chunk) *chunk, size_t number) {
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_config *config = &pass->model->config;
     const int last = chunk->layer + 1 == config->num_layers, is_y = last && !config->output_size;
     const size_t R = pass->recurrent_size, D = pass->directions;
+    const size_t buffer = TYPED(buffer_of)(worker, chunk->layer, number);
     chunk->hidden = TYPED(hidden_rows)(pass, chunk->part, chunk->origin, buffer);
     chunk->h_stride = pass->h_stride;
     chunk->reads_out = last && config->output_size && D == 1 && pass->y.data;
@@ -78,20 +88,18 @@ static TYPED(chunk) TYPED(locate_chunk)(const TYPED(worker) *worker, size_t numb
     const TYPED(forward_pass) *pass = worker->pass;
     const clstm_i_plan *plan = &pass->plan;
     const size_t D = pass->directions, direction = worker->direction, origin = plan->offsets[first];
-    const int wavefront = pass->schedule.split == CLSTM_I_LAYERS;
-    const size_t own = wavefront ? 2 * layer + number % 2 : D > 1 ? direction : layer % 2;
-    const size_t below = wavefront ? own - 2 : (layer + 1) % 2, work = wavefront ? worker->step_team.thread : direction;
+    const size_t work = pass->schedule.split == CLSTM_I_LAYERS ? worker->step_team.thread : direction;
     TYPED(chunk) chunk = {
         .first = first, .last = last, .origin = origin, .n = plan->offsets[last] - origin,
         .layer = layer, .part = layer * D + direction,
     };
     clstm_i_assert(first < last && last <= plan->steps && chunk.n <= pass->capacity);
-    TYPED(locate_input)(worker, &chunk, below);
-    TYPED(locate_hidden)(worker, &chunk, own);
+    TYPED(locate_input)(worker, &chunk, number);
+    TYPED(locate_hidden)(worker, &chunk, number);
 
     const int sums_on_tape = !pass->pack && pass->tape && pass->tape->gates;
     if (sums_on_tape) chunk.sums = (real *)pass->tape->gates + (chunk.part * plan->total + origin) * pass->width;
-    else if (TYPED(hoists)(pass, clstm_i_input_size(&pass->model->config, layer)))
+    else if (TYPED(hoists)(pass, layer))
         chunk.sums = pass->sums + work * pass->capacity * pass->width;
     if (pass->model->config.proj_size) chunk.outputs = pass->outputs + work * plan->batch * pass->c_stride;
     return chunk;
@@ -149,19 +157,19 @@ static void TYPED(scatter_hidden)(const TYPED(worker) *worker, const TYPED(chunk
         TYPED(drop_input)(pass->tape, next, chunk->first, chunk->last, rows);
 }
 
-static void TYPED(run_chunk)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
-    const TYPED(forward_pass) *pass = worker->pass;
-    if (chunk->gathered) {
-        for (size_t n = 0; n < TYPED(range_count)(worker, chunk); n++)
-            TYPED(exchange_range)(worker, chunk, TYPED(range_at)(worker, chunk, n), TYPED(gather_rows),
-                                  chunk->gathered, chunk->x_stride, chunk->x_stride, &chunk->from);
-        TYPED(meet)(worker);
-        if (TYPED(stops)(worker)) return;
-    }
-    if (pass->pack) TYPED(packed_layer)(worker, chunk);
-    else TYPED(blas_layer)(worker, chunk);
-    if (TYPED(stops)(worker)) return;
+/* Gathers the input, where it must be. */
+static void TYPED(begin_chunk)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    if (!chunk->gathered) return;
+    for (size_t n = 0; n < TYPED(range_count)(worker, chunk); n++)
+        TYPED(exchange_range)(worker, chunk, TYPED(range_at)(worker, chunk, n), TYPED(gather_rows), chunk->gathered,
+                              chunk->x_stride, chunk->x_stride, &chunk->from);
+    TYPED(meet)(worker);
+}
 
+/* What follows the steps. */
+static void TYPED(end_chunk)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    if (TYPED(stops)(worker)) return;
     TYPED(carry_state)(worker, chunk);
     for (size_t n = 0; n < TYPED(range_count)(worker, chunk); n++) {
         const clstm_i_range rows = TYPED(range_at)(worker, chunk, n);
@@ -169,4 +177,23 @@ static void TYPED(run_chunk)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
         TYPED(scatter_hidden)(worker, chunk, rows);
     }
     if (pass->tape && pass->tape->dropout) TYPED(meet)(worker); /* the next layer reads what all threads have written */
+}
+
+static void TYPED(run_chunk)(TYPED(worker) *worker, const TYPED(chunk) *chunk) {
+    TYPED(begin_chunk)(worker, chunk);
+    if (TYPED(stops)(worker)) return;
+    if (worker->pass->pack) TYPED(packed_layer)(worker, chunk);
+    else TYPED(blas_layer)(worker, chunk);
+    TYPED(end_chunk)(worker, chunk);
+}
+
+/* The steps from `first` up to `last` of all layers, a step apart. */
+static void TYPED(run_skewed)(TYPED(worker) *worker, size_t first, size_t last) {
+    const size_t L = worker->pass->model->config.num_layers;
+    TYPED(chunk) chunks[TYPED(SKEWED_LAYERS)];
+    for (size_t k = 0; k < L; k++) chunks[k] = TYPED(locate_chunk)(worker, 0, first, last, k);
+    TYPED(begin_chunk)(worker, chunks);
+    if (TYPED(stops)(worker)) return;
+    TYPED(packed_skewed)(worker, chunks, L);
+    for (size_t k = 0; k < L; k++) TYPED(end_chunk)(worker, &chunks[k]);
 }

@@ -11,7 +11,8 @@ static void TYPED(run_layers)(TYPED(worker) *worker, size_t begin, size_t end) {
     size_t last;
     for (size_t first = 0; first < pass->plan.steps && !TYPED(stops)(worker); first = last) {
         last = clstm_i_plan_chunk(&pass->plan, first, pass->capacity);
-        for (size_t k = begin; k < end && !TYPED(stops)(worker); k++) {
+        if (pass->skews) TYPED(run_skewed)(worker, first, last);
+        else for (size_t k = begin; k < end && !TYPED(stops)(worker); k++) {
             const TYPED(chunk) chunk = TYPED(locate_chunk)(worker, 0, first, last, k);
             TYPED(run_chunk)(worker, &chunk);
         }
@@ -189,6 +190,7 @@ static clstm_status TYPED(begin_pass)(TYPED(forward_pass) *pass, const clstm_i_e
         pass->directions, pass->plan.total, sizeof(real), clstm_i_handover(pass->call),
     };
     pass->schedule = clstm_i_schedule_forward(pass->call, &pass->shape, packed);
+    pass->skews = TYPED(pass_skews)(pass, extent);
     pass->hoists = TYPED(any_hoists)(pass);
     return CLSTM_OK;
 }

@@ -55,10 +55,11 @@ static void TYPED(packed_input)(const TYPED(worker) *worker, const TYPED(chunk) 
     TYPED(packed_multiply)(worker, packed, product, blocks, chunk->sums, worker->pass->width, worker->pass->width);
 }
 
-/* `count` steps from t on with equal numbers of rows, for a worker's rows and blocks. */
-static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, const TYPED(packed) *packed,
-                                clstm_i_range blocks, size_t t, size_t count) {
+/* `count` steps from t on with equal numbers of rows, for a worker's rows. */
+static TYPED(clstm_i_steps) TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) *chunk, size_t t,
+                                                size_t count) {
     const TYPED(forward_pass) *pass = worker->pass;
+    const TYPED(packed) *packed = &pass->pack->parts[chunk->part];
     const clstm_i_plan *plan = &pass->plan;
     const size_t H = pass->model->config.hidden_size, part = chunk->part;
     const TYPED(step_rows_at) at = TYPED(locate_step)(worker, chunk, t);
@@ -90,7 +91,7 @@ static void TYPED(packed_steps)(const TYPED(worker) *worker, const TYPED(chunk) 
         steps.cells = TYPED(slots)(pass->tape, pass->tape->cells, part, H) + (B + at.slot) * H;
         steps.nontemporal = pass->nontemporal;
     }
-    TYPED(run_steps)(worker, packed, steps, blocks);
+    return steps;
 }
 
 /* h_t = weight_hr (o_t tanh(c_t)), a worker's share of a step: some blocks, or some rows if blocks are too few. */
@@ -150,9 +151,29 @@ static void TYPED(packed_layer)(TYPED(worker) *worker, const TYPED(chunk) *chunk
     if (chunk->sums) TYPED(packed_input)(worker, chunk, packed, TYPED(blocks_of)(worker, packed));
     for (size_t t = chunk->first, count; t < chunk->last && !TYPED(stops)(worker); t += count) {
         count = TYPED(steps_per_call)(worker, chunk, t, stops_after_step);
-        TYPED(packed_steps)(worker, chunk, packed, TYPED(blocks_of)(worker, packed), t, count);
+        const TYPED(clstm_i_steps) steps = TYPED(packed_steps)(worker, chunk, t, count);
+        TYPED(run_steps)(worker, packed, steps, TYPED(blocks_of)(worker, packed));
         TYPED(meet)(worker);
         if (stops_after_step && !TYPED(stops)(worker)) TYPED(packed_after_step)(worker, chunk, t);
+    }
+    if (pass->nontemporal) clstm_i_order_stores();
+}
+
+/* All layers of a chunk, a step apart; rows are of equal length. */
+static void TYPED(packed_skewed)(TYPED(worker) *worker, const TYPED(chunk) *chunks, size_t count) {
+    const TYPED(forward_pass) *pass = worker->pass;
+    const TYPED(packed) *first = &pass->pack->parts[chunks->part];
+    if (chunks->sums) TYPED(packed_input)(worker, chunks, first, (clstm_i_range){0, first->blocks});
+    for (size_t t = chunks->first, n; t < chunks->last && !TYPED(stops)(worker); t += n) {
+        TYPED(clstm_i_steps) layers[TYPED(SKEWED_LAYERS)];
+        double work = 0;
+        n = TYPED(steps_per_call)(worker, chunks, t, 0);
+        for (size_t k = 0; k < count; k++) {
+            layers[k] = TYPED(packed_steps)(worker, &chunks[k], t, n);
+            work += (double)n * TYPED(work)(&layers[k].product, &pass->pack->parts[chunks[k].part]);
+        }
+        pass->kernels->skewed_steps(layers, count);
+        TYPED(poll)(worker, work);
     }
     if (pass->nontemporal) clstm_i_order_stores();
 }

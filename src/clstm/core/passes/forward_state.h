@@ -23,6 +23,7 @@ typedef struct TYPED(forward_pass) {
     size_t width;          /* lanes of a row of sums */
     int direct;            /* the caller's x and y have the rows packed, in order */
     int hoists;            /* the input product of some layer is hoisted */
+    int skews;             /* the layers of a chunk run a step apart */
     int nontemporal;       /* gates and cells are recorded by non-temporal stores */
     TYPED(row_view) x, y;  /* the caller's, of I and O columns; or the tape's x */
     char *memory;          /* all arrays below */
@@ -98,15 +99,26 @@ static void TYPED(poll)(const TYPED(worker) *worker, double work) {
 
 /* ---- Memory ---- */
 
-static int TYPED(hoists)(const TYPED(forward_pass) *pass, size_t columns) {
+/* Whether one thread runs the layers of a chunk a step apart: rows are few and of equal length, and nothing happens to
+   h between two layers. */
+static int TYPED(pass_skews)(const TYPED(forward_pass) *pass, const clstm_i_extent *extent) {
+    const clstm_tape *tape = pass->tape;
+    if (!pass->pack || pass->schedule.threads > 1 || extent->batch > TUNE_SMALL_ROWS) return 0;
+    if (!clstm_i_plan_is_uniform(extent) || (tape && (tape->dropout || TYPED(drops_recurrent)(tape)))) return 0;
+    return TYPED(skews)(&pass->model->config, pass->kernels->lanes);
+}
+
+/* Whether the input product of a layer is hoisted. A layer that is a step behind another can't wait for all steps. */
+static int TYPED(hoists)(const TYPED(forward_pass) *pass, size_t layer) {
+    const size_t columns = clstm_i_input_size(&pass->model->config, layer);
+    if (layer && pass->skews) return 0;
     return !pass->pack || clstm_i_hoists(&pass->shape, pass->schedule.split, columns);
 }
 
 /* Whether any layer hoists its input product. */
 static int TYPED(any_hoists)(const TYPED(forward_pass) *pass) {
     const clstm_config *config = &pass->model->config;
-    return TYPED(hoists)(pass, config->input_size)
-           || (config->num_layers > 1 && TYPED(hoists)(pass, clstm_i_layer_size(config)));
+    return TYPED(hoists)(pass, 0) || (config->num_layers > 1 && TYPED(hoists)(pass, 1));
 }
 
 /* Rows of the longest chunk: at least one step, at most the whole sequence. A wavefront has few steps in a chunk;
@@ -130,7 +142,7 @@ static void TYPED(place_arrays)(TYPED(forward_pass) *pass, clstm_i_layout *layou
     const int between = D > 1 && !pass->tape && (L > 1 || config->output_size);
     size_t states, rows, h_rows;
     if (__builtin_mul_overflow(L * D, B, &states)
-        || __builtin_mul_overflow(wavefront ? 2 * L : 2, pass->capacity, &h_rows)
+        || __builtin_mul_overflow(wavefront ? 2 * L : pass->skews ? L : 2, pass->capacity, &h_rows)
         || __builtin_mul_overflow(buffers, pass->capacity, &rows)) layout->overflow = 1;
     if (layout->overflow) return;
 #define PLACE(array, rows, columns) \

@@ -77,6 +77,16 @@ static TYPED(packed) TYPED(packed_shape)(size_t n, size_t depth, size_t lanes, i
     return shape;
 }
 
+/* Whether the layers of a model run a step apart where one thread has all of them: together they read their weights
+   from the L1, and the units of two layers fit the registers. */
+static int TYPED(skews)(const clstm_config *config, size_t lanes) {
+    const size_t L = config->num_layers, H = config->hidden_size, blocks = TYPED(packed_shape)(H, 0, lanes, 0).blocks;
+    if (L == 1 || L > TYPED(SKEWED_LAYERS) || clstm_i_directions(config) > 1 || config->proj_size) return 0;
+    if (!clstm_i_has_plain_cell(config) || blocks > 2) return 0;
+    const size_t depth = config->input_size + H + (L - 1) * 2 * H;
+    return depth < TUNE_SKEW_WEIGHTS && depth * blocks * 4 * lanes * sizeof(real) <= TUNE_SKEW_WEIGHTS;
+}
+
 /* A readout or a projection. Whether it is narrow does not depend on the width of a vector, so that results do not
    either. */
 static TYPED(packed) TYPED(plain_shape)(size_t n, size_t depth, size_t lanes) {

@@ -13,10 +13,12 @@ typedef struct TYPED(stream) {
     size_t recurrent_size;
     size_t c_stride, h_stride; /* between rows of c and of h: whole vectors */
     size_t width;              /* lanes of a row of sums */
+    int skews;                 /* a block's layers run a step apart */
     real *h0, *c0; /* (L, R), (L, H) the state that a new row starts from */
     real *h, *c;   /* (2, L, capacity, h_stride), (L, capacity, c_stride) the state so far. A step must not write what
                       it reads, so h has two halves; base.half is the current one */
-    real *hidden;  /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below */
+    real *hidden;  /* (2, chunk, capacity, h_stride) h of a layer over some steps, and of the layer below; if `skews`,
+                      (L, ...), of every layer */
     real *outputs; /* (capacity, c_stride) o_t tanh(c_t) before a projection */
     real *played;  /* (chunk, capacity, I) x times the input gain, if base.plays */
     real *sums;    /* (chunk, capacity, width) the hoisted input product */
@@ -42,7 +44,7 @@ static void TYPED(place_stream)(TYPED(stream) *stream, clstm_i_layout *layout, u
     PLACE(c0, L, config->hidden_size);
     PLACE(h, 2 * states, stream->h_stride);
     PLACE(c, states, stream->c_stride);
-    PLACE(hidden, 2 * rows, stream->h_stride);
+    PLACE(hidden, (stream->skews ? L : 2) * rows, stream->h_stride);
     PLACE(outputs, config->proj_size ? B : 0, stream->c_stride);
     PLACE(played, stream->base.plays ? rows : 0, config->input_size);
     PLACE(sums, stream->base.chunk > 1 ? rows : 0, stream->width);
@@ -62,6 +64,7 @@ static void TYPED(plan_stream)(TYPED(stream) *stream, const clstm_i_stream_plan 
     stream->c_stride = clstm_i_whole_vectors(config->hidden_size, lanes);
     stream->h_stride = clstm_i_whole_vectors(stream->recurrent_size, lanes);
     stream->width = TYPED(packed_shape)(config->hidden_size, 0, lanes, 0).width;
+    stream->skews = TYPED(skews)(config, lanes);
     const size_t step = batch * (stream->width + 2 * stream->h_stride);
     const size_t fitting = TUNE_STREAM_BYTES / sizeof(real) / clstm_i_max(step, 1);
     stream->base.chunk = clstm_i_max(clstm_i_min(fitting, TUNE_STREAM_STEPS), 1);
@@ -250,8 +253,35 @@ static void TYPED(stream_out)(TYPED(stream) *stream, size_t n, const real *hidde
     stream->kernels->multiply(&stream->readout, y, columns, columns);
 }
 
-/* A single step writes its h to the state; after several steps the last h is copied there. */
-static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x, real *y) {
+/* All layers together, a step apart. Returns the h of the last one. */
+static const real *TYPED(stream_skewed)(const TYPED(stream) *stream, size_t n, const real *x) {
+    const clstm_config *config = &stream->base.config;
+    const size_t L = config->num_layers, rows = stream->base.rows * stream->h_stride;
+    TYPED(clstm_i_steps) layers[TYPED(SKEWED_LAYERS)];
+    size_t stride = config->input_size;
+    for (size_t k = 0; k < L; k++) {
+        TYPED(clstm_i_steps) *steps = &layers[k];
+        TYPED(clstm_i_product) *product = &steps->product;
+        *steps = stream->ready[k];
+        steps->steps = n;
+        steps->h = stream->hidden + k * stream->base.chunk * stream->base.capacity * stream->h_stride;
+        product->rows = steps->batch = stream->base.rows;
+        product->factors[0].a = x;
+        product->factors[0].stride = stride;
+        product->factors[1].a = TYPED(h_of)(stream, k);
+        x = steps->h;
+        stride = stream->h_stride;
+    }
+    TYPED(hoist)(stream, layers, n);
+    stream->kernels->skewed_steps(layers, L);
+    for (size_t k = 0; k < L; k++)
+        memcpy(TYPED(half)(stream, k, !stream->base.half), layers[k].h + (n - 1) * rows, rows * sizeof(real));
+    return x;
+}
+
+/* One layer after the other. A single step writes its h to the state; after several steps the last h is copied there.
+   Returns the h of the last layer. */
+static const real *TYPED(stream_layers)(const TYPED(stream) *stream, size_t n, const real *x) {
     const clstm_config *config = &stream->base.config;
     const size_t rows = stream->base.rows * stream->h_stride, next = !stream->base.half;
     size_t stride = config->input_size;
@@ -263,7 +293,13 @@ static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x
         x = hidden;
         stride = stream->h_stride;
     }
-    stream->base.half = next;
+    return x;
+}
+
+static void TYPED(advance_stream)(TYPED(stream) *stream, size_t n, const real *x, real *y) {
+    if (n > 1 && stream->skews) x = TYPED(stream_skewed)(stream, n, x);
+    else x = TYPED(stream_layers)(stream, n, x);
+    stream->base.half = !stream->base.half;
     if (y) TYPED(stream_out)(stream, n, x, y);
 }
 
