@@ -4,6 +4,7 @@
     pytest bench/ --rounds 3                         quicker and noisier
     pytest bench/ -k "forward and H256" --benchmark-json=out.json
     pytest bench/test_streams.py --rtneural FOLDER   beside RTNeural, compiled from FOLDER
+    pytest bench/test_streams.py --neuralaudio FOLDER   likewise; both can be given
     pytest bench/ --benchmark-disable                runs every case once and times nothing
 
 Peers that are not installed are absent from the figures (bench/requirements.txt has them all).
@@ -47,8 +48,9 @@ LOAD = pytest.StashKey[float]()
 
 def pytest_addoption(parser) -> None:
     parser.addoption("--rounds", type=int, default=ROUNDS, help=f"a case (default: {ROUNDS})")
-    help_text = "RTNeural's source tree, to compile it as a peer of streams"
-    parser.addoption("--rtneural", type=Path, metavar="FOLDER", help=help_text)
+    for peer in ("RTNeural", "NeuralAudio"):
+        help_text = f"{peer}'s source tree, to compile it as a peer of streams"
+        parser.addoption(f"--{peer.lower()}", type=Path, metavar="FOLDER", help=help_text)
 
 
 def pytest_configure(config) -> None:

@@ -22,15 +22,24 @@ def compiler(suffix: str = ".c") -> list[str] | None:
     return command if command and shutil.which(command[0]) else None
 
 
-def build(source: str, target: Path, *flags: str, libraries: Sequence[str] = ()) -> Path:
-    """Compile bench/`source` to `target`; a RuntimeError has the compiler's messages."""
+def build(
+    source: str,
+    target: Path,
+    *flags: str,
+    libraries: Sequence[str] = (),
+    command: list[str] | None = None,
+) -> Path:
+    """Compile bench/`source` to `target`; a RuntimeError has the compiler's messages.
+
+    `command` is the compiler, by default that of the source's language.
+    """
     suffix = Path(source).suffix
     variable, _, language = LANGUAGES[suffix]
-    command = compiler(suffix)
+    command = command or compiler(suffix)
     if command is None:
         raise RuntimeError(f"no compiler of {source} was found: install one, name it in {variable}")
     # Contraction makes a * b + c one fused instruction; the peak is the rate of those.
-    command += [f"-std={language}", "-O3", "-ffp-contract=fast", *flags]
+    command = [*command, f"-std={language}", "-O3", "-ffp-contract=fast", *flags]
     command += [str(BENCH / source), "-o", str(target), *libraries, "-lpthread"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
@@ -45,12 +54,13 @@ def function(
     arguments: Sequence[type],
     *flags: str,
     libraries: Sequence[str] = (),
+    command: list[str] | None = None,
 ) -> Callable[..., float]:
     """The function `name` of bench/`source`, compiled to the shared library `target`.
 
     It takes `arguments` and returns a double.
     """
-    build(source, target, "-shared", "-fPIC", *flags, libraries=libraries)
+    build(source, target, "-shared", "-fPIC", *flags, libraries=libraries, command=command)
     found = ctypes.CDLL(str(target))[name]
     found.restype = ctypes.c_double
     found.argtypes = list(arguments)

@@ -13,7 +13,8 @@ options: two directions, a projection to `proj_size`, lengths of the rows, a cel
 - RAGGED goes from T = 10 to 2000, with lengths spread evenly over 1 to T. HALF_FULL and FEW_ROWS
   have a mean length of half of T, in several distributions.
 - OTHER_CELLS are batches of 16 rows and more, each with every cell of cells.py.
-- STREAMS are the models of SMALL as live streams of some blocks.
+- FEW are models of SMALL with some rows: the channels of a signal.
+- STREAMS are the models of SMALL as live streams of some blocks, of some rows or layers.
 """
 
 from typing import NamedTuple
@@ -205,9 +206,15 @@ ODD = _shapes(
     (100, 2, 256, 256, 2),
 )
 
-SMALL = tuple(Shape(2000, 1, 1, hidden, 1) for hidden in (8, 16, 24, 32, 40, 48, 64, 80, 96))
+AMPS = (8, 12, 16, 24, 32, 40)  # hidden units of models of guitar amplifiers
+SMALL = tuple(Shape(2000, 1, 1, hidden, 1) for hidden in (*AMPS, 48, 64, 80, 96))
+FEW = tuple(Shape(1000, rows, 1, hidden, 1) for rows in (2, 3, 4, 8) for hidden in AMPS)
 
-STREAMS = tuple(shape._replace(steps=4 * STREAM_BLOCK) for shape in SMALL)
+STREAMS = tuple(
+    Shape(4 * STREAM_BLOCK, rows, 1, hidden, layers)
+    for rows, layers in ((1, 1), (2, 1), (4, 1), (1, 2))
+    for hidden in (AMPS if rows * layers > 1 else [shape.hidden_size for shape in SMALL])
+)
 
 STEPS = _shapes(
     (28, 64, 28, 128, 1),

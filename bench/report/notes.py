@@ -73,12 +73,15 @@ PyTorch's `LSTM`, and `clstm.interop.torch.LSTM` in its place: the ratio is the 
 divided by that of the second, the median over rounds. The last column is clstm on NumPy arrays. All
 three run in processes of their own."""
 STREAMS_NOTE = f"""\
-One sample in, one out: nanoseconds a step in C, in blocks of {STREAM_BLOCK} samples
+One sample in and one out for each row: nanoseconds a step in C, in blocks of {STREAM_BLOCK} samples
 (`clstm_stream_process`), in single steps (`clstm_stream_step`), and in single steps of a host that
 flushes denormals itself (`CLSTM_STREAM_KEEP_ENVIRONMENT`: "kept"). The limit leaves the readout
-out. In Python, microseconds of `Stream.step`. RTNeural takes one sample a call, its size fixed at
-compile time; the fastest of its builds counts (Eigen or xsimd, for this processor or for AVX2). Its
-ratios are its time divided by clstm's: above 1, clstm is the faster one."""
+out. In Python, microseconds of `Stream.step`. An error is the largest difference of y from float64.
+
+RTNeural takes one sample a call, NeuralAudio a block; both have their sizes fixed at compile time.
+The fastest build counts: of RTNeural with Eigen or xsimd, of NeuralAudio by gcc or clang, with and
+without `-ffast-math`, each for this processor or for AVX2. Ratios are a peer's time divided by
+clstm's: above 1, clstm is the faster one."""
 PLOTS = """\
 ![Time of the peers divided by clstm's]({ratios})
 

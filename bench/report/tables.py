@@ -3,6 +3,7 @@
 from bench.engines.registry import ENGINES, PEERS
 from bench.measure.shapes import (
     BIDIRECTIONAL,
+    FEW,
     FEW_ROWS,
     GRID,
     HALF_FULL,
@@ -143,25 +144,27 @@ def _module_table(results: list[Result]) -> str:
 
 def _streams_table(results: list[Result]) -> str:
     """Nanoseconds a step in C, how they compare with the limit, and microseconds in Python."""
-    head = ["H", "limit ns"]
-    for title in ("block", "step", "kept"):
-        head += [f"{title} ns", "times limit"]
-    python = any(result.figure("python_us") is not None for result in results)
-    head += ["Python us"] if python else []
-    peer = any(result.figure("rtneural_ns") is not None for result in results)
-    head += ["RTNeural ns", "to block", "to step"] if peer else []
+    columns = {"limit ns": ("limit_ns", 1)}
+    for title, name in {"block": "process", "step": "step", "kept": "kept"}.items():
+        columns |= {f"{title} ns": (f"{name}_ns", 1), f"{title} / limit": (f"{name}_to_limit", 2)}
+    columns |= {"Python us": ("python_us", 2), "error": ("process_error", 8)}
+    for title in ("RTNeural", "NeuralAudio"):
+        name = title.lower()
+        columns |= {f"{title} ns": (f"{name}_ns", 1)}
+        columns |= {f"{title} / block": (f"{name}_to_process", 2)}
+        columns |= {f"{title} / step": (f"{name}_to_step", 2)}
+        columns |= {f"{title}'s error": (f"{name}_error", 8)}
+    present = {
+        head: (name, digits)
+        for head, (name, digits) in columns.items()
+        if any(result.figure(name) is not None for result in results)
+    }
     rows = []
     for result in results:
-        row = [str(result.shape.hidden_size), number(result.figure("limit_ns"))]
-        for name in ("process", "step", "kept"):
-            row.append(number(result.figure(f"{name}_ns")))
-            row.append(number(result.figure(f"{name}_to_limit"), 2))
-        row += [number(result.figure("python_us"), 2)] if python else []
-        if peer:
-            row += [number(result.figure("rtneural_ns"))]
-            row += [number(result.figure(f"rtneural_to_{name}"), 2) for name in ("process", "step")]
-        rows.append(row)
-    return f"{STREAMS_NOTE}\n\n{table(head, rows)}"
+        sizes = [result.shape.batch, result.shape.num_layers, result.shape.hidden_size]
+        figures = [number(result.figure(name), digits) for name, digits in present.values()]
+        rows.append([*map(str, sizes), *figures])
+    return f"{STREAMS_NOTE}\n\n{table(['rows', 'layers', 'H', *present], rows)}"
 
 
 def _busy_table(results: list[Result]) -> str:
@@ -215,6 +218,7 @@ def tables(results: list[Result]) -> str:
         ("Forward", _engine_table, choose(results, GRID)),
         ("Forward, odd shapes", _engine_table, choose(results, ODD)),
         ("Forward, small models, one thread", _small_table, choose(results, SMALL)),
+        ("Forward, small models of some rows, one thread", _small_table, choose(results, FEW)),
         ("Forward and backward", _engine_table, choose(results, GRID, "training")),
         ("Forward, two directions", _engine_table, choose(results, BIDIRECTIONAL)),
         (

@@ -73,21 +73,21 @@ def stream_cells(*records: dict) -> list[list[str]]:
 
 def test_streams_beside_the_limit_and_python():
     head, first, second = stream_cells(stream_record(0, python_us=1.25), stream_record(1))
-    assert head[:4] == ["H", "limit ns", "block ns", "times limit"]
-    assert first == ["8", "50.0", *["100.0", "2.00"] * 3, "1.25"]
-    assert second == ["16", "50.0", *["100.0", "2.00"] * 3, ""]
+    assert head[:6] == ["rows", "layers", "H", "limit ns", "block ns", "block / limit"]
+    assert first == ["1", "1", "8", "50.0", *["100.0", "2.00"] * 3, "1.25"]
+    assert second == ["1", "1", "12", "50.0", *["100.0", "2.00"] * 3, ""]
 
 
 def test_no_column_of_python_without_figures():
     head, row = stream_cells(stream_record(0))
-    assert head[-1] == "times limit" and len(row) == len(head) == 8
+    assert head[-1] == "kept / limit" and len(row) == len(head) == 10
 
 
 def test_streams_beside_rtneural():
     figures = {"rtneural_ns": 120.0, "rtneural_to_process": 1.2, "rtneural_to_step": 1.1}
-    head, row = stream_cells(stream_record(0, **figures))
-    assert head[-3:] == ["RTNeural ns", "to block", "to step"]
-    assert row[-3:] == ["120.0", "1.20", "1.10"]
+    head, row = stream_cells(stream_record(0, **figures, rtneural_error=1e-6))
+    assert head[-4:] == ["RTNeural ns", "RTNeural / block", "RTNeural / step", "RTNeural's error"]
+    assert row[-4:] == ["120.0", "1.20", "1.10", "0.00000100"]
 
 
 def test_module_beside_pytorch():
