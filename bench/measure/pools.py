@@ -67,10 +67,27 @@ def by_data_loader(workers: int) -> float:
     return rate([(float(begin), float(end)) for begin, end in loader])
 
 
+def by_dask_threads(workers: int) -> float:
+    import dask
+
+    calls = [dask.delayed(work)() for _ in range(workers)]
+    return rate(dask.compute(*calls, scheduler="threads", num_workers=workers))
+
+
+def by_dask_workers(workers: int) -> float:
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    with cluster, Client(cluster) as client:
+        return rate(client.gather(client.map(lambda _: work(), range(workers), pure=False)))
+
+
 POOLS: dict[str, tuple[str, Callable[[int], float]]] = {
     "multiprocessing": ("clstm", by_multiprocessing),
     "multiprocessing, set_num_threads(1)": ("clstm", lambda n: by_multiprocessing(n, 1)),
     "joblib, loky": ("joblib", by_joblib("loky")),
     "joblib, threading": ("joblib", by_joblib("threading")),
     "DataLoader": ("torch", by_data_loader),
+    "Dask, threads": ("dask", by_dask_threads),
+    "Dask, workers": ("distributed", by_dask_workers),
 }
