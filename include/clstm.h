@@ -261,15 +261,16 @@ typedef enum clstm_status {
     CLSTM_OK = 0,
     CLSTM_INVALID_ARGUMENT, /* a required pointer is NULL, a struct's size is unknown, or an index is out of range */
     CLSTM_INVALID_CONFIG,   /* a size is zero, proj_size is not below hidden_size, a direction or function is unknown,
-                               or a number of the cell is negative or not finite */
+                               a number of the cell is negative or not finite, or fast activations of another cell */
     CLSTM_OVERFLOW,         /* the sizes exceed what memory can address */
     CLSTM_OUT_OF_MEMORY,    /* the allocator returned NULL */
-    CLSTM_WRONG_DTYPE,      /* a float32 call on a float64 model or tape, or the reverse */
+    CLSTM_WRONG_DTYPE,      /* a float32 call on a float64 model or tape, or the reverse; fast activations in float64 */
     CLSTM_CANCELLED,        /* the context's cancelled() returned non-zero; outputs are undefined */
     CLSTM_TAPE_CONSUMED,    /* clstm_backward has already consumed this tape */
     CLSTM_MODEL_CHANGED,    /* the parameters changed between clstm_record and clstm_backward */
     CLSTM_NOT_CAUSAL,       /* a stream of a model with a reverse direction, which starts at the end */
-    CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that has no gradient here */
+    CLSTM_NO_GRADIENT,      /* clstm_record of a cell with a function that has no gradient here, or of
+                               fast activations */
     CLSTM_UNKNOWN_ISA,      /* the environment's CLSTM_ISA names no instruction set that this CPU and build have */
     CLSTM_UNKNOWN_ENGINE,   /* the context's engine, or the environment's CLSTM_ENGINE, is not "packed" or "blas" */
     CLSTM_INVALID_FILE,     /* the file is malformed, or was not written by LSTM.save */
@@ -437,6 +438,13 @@ typedef struct clstm_cell {
 } clstm_cell;
 #define CLSTM_CELL_INIT {0, 0, 0, 0, {CLSTM_DEFAULT, 0, 0}, {CLSTM_DEFAULT, 0, 0}, {CLSTM_DEFAULT, 0, 0}}
 
+/* How exact the sigmoid and the tanh of the plain cell are. */
+typedef enum clstm_activations {
+    CLSTM_ACCURATE = 0, /* within 5 ULP */
+    CLSTM_FAST          /* within 1e-5: float32 and the plain cell only; no gradients. The same bits on every CPU with
+                           fused multiply-adds */
+} clstm_activations;
+
 typedef struct clstm_config {
     size_t size;
     size_t input_size;  /* I >= 1 */
@@ -448,8 +456,9 @@ typedef struct clstm_config {
     size_t proj_size;   /* R < H; 0 means no projection */
     int learn_state;    /* 1: the initial state is a parameter */
     clstm_cell cell;
+    clstm_activations activations;
 } clstm_config;
-#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0, CLSTM_FORWARD, 0, 0, CLSTM_CELL_INIT}
+#define CLSTM_CONFIG_INIT {sizeof(clstm_config), 0, 0, 0, 0, 0, CLSTM_FORWARD, 0, 0, CLSTM_CELL_INIT, CLSTM_ACCURATE}
 
 /* One named tensor of the flat parameter array. Gates are stacked along the rows: i, f, g, o. */
 typedef struct clstm_parameter {

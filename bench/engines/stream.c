@@ -13,6 +13,7 @@ static double now(void)
 
 typedef struct sizes {
     size_t rows, layers, hidden;
+    clstm_activations activations;
     size_t block; /* 0: step by step */
     size_t steps, repeats;
 } sizes;
@@ -24,6 +25,7 @@ static clstm_status begin(const sizes *sizes, const float *parameters, int flags
     config.input_size = 1;
     config.hidden_size = sizes->hidden;
     config.num_layers = sizes->layers;
+    config.activations = sizes->activations;
     config.output_size = 1;
     size_t bytes = 0;
     clstm_status status = clstm_model_create(&config, parameters, NULL, model);
@@ -52,10 +54,10 @@ static clstm_status run(clstm_stream *stream, const sizes *sizes, const float *x
 /* Seconds of a step of all rows: the mean over `repeats` runs of `steps` steps, after one run that warms the caches. If
    a call fails, its clstm_status, negated. A call of clstm_stream_process takes `block` steps; if `block` is 0, each
    step is a call of clstm_stream_step. `parameters` is the flat array of LSTM(1 -> hidden) with a readout of 1. */
-double step_seconds(size_t rows, size_t layers, size_t hidden, const float *parameters, int flags, size_t block,
-                    size_t steps, size_t repeats, const float *x, float *y)
+double step_seconds(size_t rows, size_t layers, size_t hidden, const float *parameters, int fast, int flags,
+                    size_t block, size_t steps, size_t repeats, const float *x, float *y)
 {
-    const sizes sizes = {rows, layers, hidden, block, steps, repeats};
+    const sizes sizes = {rows, layers, hidden, fast ? CLSTM_FAST : CLSTM_ACCURATE, block, steps, repeats};
     clstm_model *model = NULL;
     clstm_stream *stream = NULL;
     void *memory = NULL;

@@ -75,8 +75,9 @@ three run in processes of their own."""
 STREAMS_NOTE = f"""\
 One sample in and one out for each row: nanoseconds a step in C, in blocks of {STREAM_BLOCK} samples
 (`clstm_stream_process`), in single steps (`clstm_stream_step`), and in single steps of a host that
-flushes denormals itself (`CLSTM_STREAM_KEEP_ENVIRONMENT`: "kept"). The limit leaves the readout
-out. In Python, microseconds of `Stream.step`. An error is the largest difference of y from float64.
+flushes denormals itself (`CLSTM_STREAM_KEEP_ENVIRONMENT`: "kept"); in blocks with fast activations
+("fast"). The limit leaves the readout out. In Python, microseconds of `Stream.step`. An error is
+the largest difference of y from float64.
 
 RTNeural takes one sample a call, NeuralAudio a block; both have their sizes fixed at compile time.
 The fastest build counts: of RTNeural with Eigen or xsimd, of NeuralAudio by gcc or clang, with and

@@ -147,12 +147,15 @@ def _streams_table(results: list[Result]) -> str:
     columns = {"limit ns": ("limit_ns", 1)}
     for title, name in {"block": "process", "step": "step", "kept": "kept"}.items():
         columns |= {f"{title} ns": (f"{name}_ns", 1), f"{title} / limit": (f"{name}_to_limit", 2)}
-    columns |= {"Python us": ("python_us", 2), "error": ("process_error", 8)}
+    columns |= {"error": ("process_error", 8)}
+    columns |= {"fast ns": ("fast_ns", 1), "fast error": ("fast_error", 8)}
+    columns |= {"Python us": ("python_us", 2)}
     for title in ("RTNeural", "NeuralAudio"):
         name = title.lower()
         columns |= {f"{title} ns": (f"{name}_ns", 1)}
         columns |= {f"{title} / block": (f"{name}_to_process", 2)}
         columns |= {f"{title} / step": (f"{name}_to_step", 2)}
+        columns |= {f"{title} / fast": (f"{name}_to_fast", 2)}
         columns |= {f"{title}'s error": (f"{name}_error", 8)}
     present = {
         head: (name, digits)

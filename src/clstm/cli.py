@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from .cell import check_gradients
 from .info import compiler_arguments, get_cmake_dir, show_config
 from .layers import Skip
 from .load import recognise
@@ -118,6 +117,11 @@ def _add_models(commands: Any) -> None:
     convert.add_argument("out", metavar="OUT", help=f"its suffix is the format: {known}, .json")
     convert.add_argument("--format", choices=JSON, help="format of a .json file")
     convert.add_argument(
+        "--activations",
+        choices=("accurate", "fast"),
+        help="how exact sigmoid and tanh are, in .safetensors; by default as in the input",
+    )
+    convert.add_argument(
         "--sample-rate",
         type=float,
         metavar="HZ",
@@ -144,6 +148,8 @@ def _convert(arguments: argparse.Namespace) -> Iterator[str]:
     else:
         module = SUFFIXES[suffix]
     model = _load(arguments)
+    if arguments.activations is not None:
+        model = model.with_activations(arguments.activations)
     save = importlib.import_module(f"clstm.interop.{module}").save
     taken = inspect.signature(save).parameters
     options = {"torch_names": arguments.torch_names, "sample_rate": arguments.sample_rate}
@@ -232,6 +238,6 @@ def _notes(lstm: Model) -> Iterator[str]:
     if lstm.learn_state:
         yield "calls without a state start from its parameters h0 and c0"
     try:
-        check_gradients(lstm.cell, "training")
+        lstm._config.check_gradients("training")
     except ValueError as error:
         yield str(error)

@@ -89,6 +89,10 @@ cdef extern from "clstm.h" nogil:
         double clip, cell_clip
         clstm_activation gate, cell, hidden
 
+    ctypedef enum clstm_activations:
+        CLSTM_ACCURATE
+        CLSTM_FAST
+
     ctypedef struct clstm_config:
         size_t input_size, hidden_size, num_layers, output_size
         int no_bias
@@ -96,6 +100,7 @@ cdef extern from "clstm.h" nogil:
         size_t proj_size
         int learn_state
         clstm_cell cell
+        clstm_activations activations
 
     clstm_config CLSTM_CONFIG_INIT "((clstm_config)CLSTM_CONFIG_INIT)"
 

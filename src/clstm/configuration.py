@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 
 from . import _core
-from .cell import PLAIN, Cell, Variant
+from .cell import PLAIN, Cell, Variant, check_gradients
 from .options import Choice, Flag, Kind, Size, kinds
 from .parameters import Table
 
@@ -37,6 +37,9 @@ class Configuration:
     batch_first: Annotated[bool, Flag()] = False
     learn_state: Annotated[bool, Flag(later=True)] = False
     cell: Annotated[Cell, Variant()] = PLAIN
+    activations: Annotated[str, Choice(words=("accurate", "fast"), later=True, quiet=True)] = (
+        "accurate"
+    )
     # A dtype is immutable.
     dtype: Annotated[np.dtype[Any], DType()] = np.dtype(np.float32)  # noqa: RUF009
 
@@ -52,6 +55,9 @@ class Configuration:
                 f"proj_size must be smaller than hidden_size={self.hidden_size}, "
                 f"got {self.proj_size}"
             )
+        if self.activations == "fast" and (self.cell != PLAIN or self.dtype != np.float32):
+            other = f"cell={self.cell!r}" if self.cell != PLAIN else f"dtype={self.dtype}"
+            raise ValueError(f"activations='fast' is for the plain cell in float32, got {other}")
 
     @property
     def num_directions(self) -> int:
@@ -81,6 +87,15 @@ class Configuration:
     def parameter_table(self) -> tuple[Table, int]:
         """Return ``(name, shape, offset)`` of each parameter, and the length of the flat array."""
         return _core.parameter_table(self)
+
+    def check_gradients(self, what: str) -> None:
+        """Raise ValueError if a function has no gradient; `what` names what needs it."""
+        if self.activations == "fast":
+            raise ValueError(
+                f"activations is 'fast', which has no gradient: {what} needs "
+                "model.with_activations('accurate')"
+            )
+        check_gradients(self.cell, what)
 
     def __repr__(self) -> str:
         """Return all non-default values, as the constructor takes them."""

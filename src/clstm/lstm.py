@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
 from .calls import lengths_of, read_call
-from .cell import PLAIN, Cell, check_gradients
+from .cell import PLAIN, Cell
 from .configuration import Configuration
 from .dropout import as_factors, read_masks
 from .layout import Array, Layout, State, SupportsArray, layout_of, read_sequence
@@ -77,6 +77,10 @@ class LSTM(Model):
     cell : Cell, optional
         Peepholes, coupled gates, clips and other activation functions. By default the equations
         are those above.
+    activations : {"accurate", "fast"}, default="accurate"
+        How exact sigmoid and tanh are: within 5 units in the last place, or within 1e-5, which
+        saves time in models of few units. "fast" is for inference with the plain cell in float32.
+        See `with_activations`.
     dtype : {float32, float64}, default=float32
         dtype of the parameters, the results and all arithmetic. Inputs of other real dtypes are
         converted.
@@ -86,8 +90,9 @@ class LSTM(Model):
     Raises
     ------
     ValueError
-        If a size is out of range, `bidirectional` is combined with ``direction="reverse"``, or
-        `dtype` is neither float32 nor float64.
+        If a size is out of range, `bidirectional` is combined with ``direction="reverse"``,
+        ``activations="fast"`` with another cell or dtype, or `dtype` is neither float32 nor
+        float64.
     TypeError
         If a size is not an integer, or `cell` is not a `Cell`.
     MemoryError
@@ -138,6 +143,7 @@ class LSTM(Model):
         forget_bias: float = 1.0,
         learn_state: bool = False,
         cell: Cell = PLAIN,
+        activations: str = "accurate",
         dtype: DTypeLike = np.float32,
         rng: "int | np.random.Generator | None" = None,
     ) -> None:
@@ -153,6 +159,7 @@ class LSTM(Model):
             batch_first=batch_first,
             learn_state=learn_state,
             cell=cell,
+            activations=activations,
             dtype=np.dtype(dtype),
         )
         table, size = config.parameter_table()
@@ -309,14 +316,15 @@ class LSTM(Model):
         Raises
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
-            As for a call; ValueError also if a function of `cell` has no gradient.
+            As for a call; ValueError also if a function of `cell` has no gradient, or with fast
+            activations.
 
         References
         ----------
         .. [1] Y. Gal, Z. Ghahramani, "A theoretically grounded application of dropout in recurrent
            neural networks", 2016.
         """
-        check_gradients(self.cell, "record")
+        self._config.check_gradients("record")
         if keep not in ("gates", "states"):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
         config, model = self._config, self._model

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -181,6 +182,35 @@ class Model(Trainable):
     def cell(self) -> Cell:
         """Variant of the cell."""
         return self._config.cell
+
+    @property
+    def activations(self) -> str:
+        """How exact sigmoid and tanh are: "accurate" or "fast"."""
+        return self._config.activations
+
+    def with_activations(self, activations: str) -> Self:
+        """Return a copy of the model with accurate or fast activations.
+
+        Parameters
+        ----------
+        activations : {"accurate", "fast"}
+            Accurate ones err by at most 5 units in the last place, fast ones by 1e-5; the errors of
+            a model's output depend on its weights. Fast ones have no gradient.
+
+        Raises
+        ------
+        ValueError
+            If `activations` is "fast" and the model is float64 or its cell is not the plain one.
+
+        Examples
+        --------
+        >>> import clstm
+        >>> lstm = clstm.LSTM(1, 16, output_size=1, rng=0)
+        >>> lstm.with_activations("fast")
+        LSTM(input_size=1, hidden_size=16, output_size=1, activations='fast')
+        """
+        config = replace(self._config, activations=activations)
+        return self._restore(config, self._snapshot().flat, self.notes)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -92,15 +92,19 @@ class Flag(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Kind):
-    """One of two words."""
+    """One of two words. If `quiet`, files have no entry for the first, the default."""
 
     words: tuple[str, str]
+    quiet: bool = False
 
     def check(self, name: str, value: Any) -> Any:
         if value not in self.words:
             first, second = self.words
             raise ValueError(f"{name} must be {first!r} or {second!r}, not {value!r}")
         return value
+
+    def write(self, name: str, value: str) -> dict[str, str]:
+        return {} if self.quiet and value == self.words[0] else {name: value}
 
 
 @dataclass(frozen=True, kw_only=True)

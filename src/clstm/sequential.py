@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from . import _core, sequential_files
 from .calls import read_initial
-from .cell import check_gradients
 from .chain import (
     Backward,
     Forward,
@@ -119,6 +118,12 @@ class Sequential(Trainable):
     def layers(self) -> tuple[Any, ...]:
         """The model's own layers."""
         return self._layers
+
+    def with_activations(self, activations: str) -> "Sequential":
+        """Return a copy whose LSTMs have these activations, as `LSTM.with_activations` does."""
+        own = _parts_of(self._layers, "", self._snapshot(), None)
+        layers = [_with_activations(layer, activations) for layer in own]
+        return Sequential(layers, self._batch_first, notes=self.notes)
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -272,12 +277,13 @@ class Sequential(Trainable):
         Raises
         ------
         ValueError, TypeError, RuntimeError, KeyboardInterrupt
-            As for a call; ValueError also if a function of a `Cell` has no gradient.
+            As for a call; ValueError also if a function of a `Cell` has no gradient, or an LSTM has
+            fast activations.
         """
         if keep not in ("gates", "states"):
             raise ValueError(f"keep must be 'gates' or 'states', not {keep!r}")
         for lstm in lstms_in(self._layers):
-            check_gradients(lstm.cell, "record")
+            lstm._config.check_gradients("record")
         threads, pairs = thread_count(num_threads), self._pairs(state, "state")
         between = has_layers_between(self._layers)
         dropped = read_dropout(dropout, recurrent_dropout, rng, between)
@@ -598,6 +604,13 @@ def _shown(layer: Any) -> str:
         inner = ", ".join(_shown(part) for part in layer.layers)
         return f"Skip([{inner}], count={layer.count})"
     return repr(layer)
+
+
+def _with_activations(layer: Any, activations: str) -> Any:
+    if isinstance(layer, Skip):
+        inner = tuple(_with_activations(part, activations) for part in layer.layers)
+        return Skip(inner, count=layer.count)
+    return layer.with_activations(activations) if isinstance(layer, LSTM) else layer
 
 
 def _restore(layers: Sequence[Any], batch_first: bool, notes: Mapping[str, Any]) -> Sequential:

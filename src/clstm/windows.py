@@ -6,7 +6,6 @@ from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
-from .cell import check_gradients
 from .configuration import Configuration
 from .layout import Array, Layout, as_plain
 
@@ -98,7 +97,7 @@ class Windows(Iterator[tuple[slice, T]], Generic[T]):
 
 def check_windows(config: Configuration) -> None:
     """Raise unless an LSTM can be trained window by window."""
-    check_gradients(config.cell, "windows")
+    config.check_gradients("windows")
     if config.bidirectional or config.direction == "reverse":
         raise ValueError(
             "windows need a model without a reverse direction, which would have to start each "

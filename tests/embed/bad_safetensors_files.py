@@ -142,6 +142,7 @@ BAD = {
     "no layers": metadata(num_layers="0"),
     "both directions and one": both(direction="reverse"),
     "an unknown direction": metadata(direction="both"),
+    "unknown activations": inserted('"clstm.activations":"quick"'),
     "an unknown dtype": metadata(dtype="float16"),
     "a projection as large as h": metadata(proj_size="1"),
     "sizes that can't be counted": metadata(hidden_size=str(HUGE)),

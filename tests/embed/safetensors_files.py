@@ -126,6 +126,8 @@ GOOD = {
     "of an earlier release": pack(
         {"__metadata__": {k: v for k, v in METADATA.items() if k not in LATER}} | TENSORS
     ),
+    "fast activations": inserted('"clstm.activations":"fast"'),
+    "accurate activations": inserted('"clstm.activations":"accurate"'),
     "both directions": both(),
     "no bias": unbiased("False"),
     "ten inputs": wide(10, "10"),

@@ -49,6 +49,8 @@ cdef inline clstm_config make_config(model) except *:
         config.direction = CLSTM_REVERSE
     config.learn_state = model.learn_state
     config.cell = make_cell(model.cell)
+    if model.activations == "fast":
+        config.activations = CLSTM_FAST
     return config
 
 

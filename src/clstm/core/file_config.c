@@ -161,6 +161,10 @@ static int read_field(clstm_i_header *header, const clstm_i_field *field, clstm_
         return 1;
     case CLSTM_I_BOUND: return read_real(header, key, field->needed, to);
     case CLSTM_I_ACTIVATION: return read_activation(header, field->name, to);
+    case CLSTM_I_ACCURACY:
+        if (!read_choice(header, key, field->needed, "accurate", "fast", &flag)) return 0;
+        *(clstm_activations *)to = flag ? CLSTM_FAST : CLSTM_ACCURATE;
+        return 1;
     case CLSTM_I_DIRECTION: return read_direction(header, key, to);
     }
     return 0;

@@ -25,6 +25,7 @@ const clstm_i_field clstm_i_fields[CLSTM_I_FIELDS] = {
     {"cell.gate", CLSTM_I_ACTIVATION, AT(cell.gate), 0, CLSTM_SIGMOID},
     {"cell.cell", CLSTM_I_ACTIVATION, AT(cell.cell), 0, CLSTM_TANH},
     {"cell.hidden", CLSTM_I_ACTIVATION, AT(cell.hidden), 0, CLSTM_TANH},
+    {"activations", CLSTM_I_ACCURACY, AT(activations), 0, 0},
 };
 #undef AT
 
@@ -44,6 +45,7 @@ static int is_valid(const clstm_config *config, const clstm_i_field *field) {
     case CLSTM_I_NO_FLAG: return 1;
     case CLSTM_I_BOUND: return *(const double *)at >= 0 && isfinite(*(const double *)at);
     case CLSTM_I_ACTIVATION: return is_valid_activation(at);
+    case CLSTM_I_ACCURACY: return (unsigned)*(const clstm_activations *)at <= CLSTM_FAST;
     case CLSTM_I_DIRECTION: return (unsigned)*(const clstm_direction *)at <= CLSTM_BIDIRECTIONAL;
     }
     return 0;
@@ -68,6 +70,7 @@ static int is_same(const clstm_config *a, const clstm_config *b, const clstm_i_f
     case CLSTM_I_NO_FLAG: return !*(const int *)x == !*(const int *)y;
     case CLSTM_I_BOUND: return *(const double *)x == *(const double *)y;
     case CLSTM_I_ACTIVATION: return is_same_activation(x, y);
+    case CLSTM_I_ACCURACY: return *(const clstm_activations *)x == *(const clstm_activations *)y;
     case CLSTM_I_DIRECTION: return *(const clstm_direction *)x == *(const clstm_direction *)y;
     }
     return 0;
@@ -88,8 +91,8 @@ int clstm_i_has_plain_cell(const clstm_config *config) {
 
 int clstm_i_has_gradients(const clstm_config *config) {
     const clstm_cell *cell = &config->cell;
-    return cell->gate.function <= CLSTM_RELU && cell->cell.function <= CLSTM_RELU
-           && cell->hidden.function <= CLSTM_RELU;
+    return config->activations == CLSTM_ACCURATE && cell->gate.function <= CLSTM_RELU
+           && cell->cell.function <= CLSTM_RELU && cell->hidden.function <= CLSTM_RELU;
 }
 
 /* Fills in the defaults and checks that every tensor, and all together, can be addressed. */
@@ -101,6 +104,7 @@ static clstm_status normalise(const clstm_config *given, clstm_config *config, s
         if (!is_valid(config, &clstm_i_fields[k])) return CLSTM_INVALID_CONFIG;
         fill_in(config, &clstm_i_fields[k]);
     }
+    if (config->activations == CLSTM_FAST && !clstm_i_has_plain_cell(config)) return CLSTM_INVALID_CONFIG;
     if (!config->input_size || !config->hidden_size || (config->proj_size && config->proj_size >= config->hidden_size))
         return CLSTM_INVALID_CONFIG;
 
@@ -235,6 +239,7 @@ static clstm_status create(const clstm_config *given, void *parameters, int own,
     size_t elements;
     clstm_status status = normalise(given, &config, &elements);
     if (!status) status = clstm_i_context(given_context, &context);
+    if (!status && is_f64 && config.activations == CLSTM_FAST) status = CLSTM_WRONG_DTYPE;
     if (status) return status;
 
     clstm_i_layout layout = {0, 0};

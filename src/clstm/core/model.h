@@ -64,6 +64,7 @@ typedef enum clstm_i_field_kind {
     CLSTM_I_NO_FLAG,    /* int, negated in a file */
     CLSTM_I_BOUND,      /* double >= 0; 0: none */
     CLSTM_I_ACTIVATION, /* clstm_activation */
+    CLSTM_I_ACCURACY,   /* clstm_activations */
     CLSTM_I_DIRECTION   /* clstm_direction */
 } clstm_i_field_kind;
 
@@ -75,7 +76,7 @@ typedef struct clstm_i_field {
     clstm_function usual; /* the default of an activation */
 } clstm_i_field;
 
-enum { CLSTM_I_FIELDS = 15 };
+enum { CLSTM_I_FIELDS = 16 };
 extern const clstm_i_field clstm_i_fields[CLSTM_I_FIELDS];
 
 int clstm_i_same_config(const clstm_config *a, const clstm_config *b);

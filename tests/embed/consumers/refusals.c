@@ -134,6 +134,31 @@ static void without_gradient(void) {
     clstm_model_free(model);
 }
 
+/* Fast activations are for the plain cell in float32, without gradients. */
+static void fast_activations(void) {
+    clstm_config fast = config(L), wrong;
+    size_t tensors, elements;
+    clstm_model *model;
+    fast.activations = CLSTM_FAST;
+    expect(clstm_config_count(&fast, &tensors, &elements), CLSTM_OK, "fast activations");
+    expect(clstm_model_create_f64(&fast, NULL, NULL, &model), CLSTM_WRONG_DTYPE, "fast activations in float64");
+    wrong = fast;
+    wrong.cell.coupled = 1;
+    expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "fast activations of another cell");
+    wrong = fast;
+    wrong.activations = (clstm_activations)2;
+    expect(clstm_config_count(&wrong, &tensors, &elements), CLSTM_INVALID_CONFIG, "unknown activations");
+    if (clstm_model_create(&fast, NULL, NULL, &model)) {
+        failures++, printf("no model with fast activations\n");
+        return;
+    }
+    clstm_sequence given = sequence();
+    clstm_tape *tape = NULL;
+    expect(clstm_record(model, &given, NULL, &tape), CLSTM_NO_GRADIENT, "a recording of fast activations");
+    expect(clstm_forward(model, &given, NULL), CLSTM_OK, "a call of fast activations");
+    clstm_model_free(model);
+}
+
 int main(void) {
     clstm_config two = config(L), one = config(1);
     clstm_model *deep, *flat;
@@ -142,6 +167,7 @@ int main(void) {
     if (clstm_model_create(&two, NULL, NULL, &deep) || clstm_model_create(&one, NULL, NULL, &flat)) return 1;
     sequences(deep, flat);
     without_gradient();
+    fast_activations();
     clstm_model_free(deep);
     clstm_model_free(flat);
     return failures > 0;

@@ -60,3 +60,11 @@ static inline vf64 sigmoid_f64(vf64 x) {
 
     return one / fma_f64(power, one - q, one);
 }
+
+/* Never used: float64 has no fast activations. */
+typedef struct quotient_f64 {
+    vf64 above, below;
+} quotient_f64;
+
+static inline quotient_f64 fast_tanh_f64(vf64 x) { return (quotient_f64){tanh_f64(x), splat_f64(1.0)}; }
+static inline quotient_f64 fast_sigmoid_f64(vf64 x) { return (quotient_f64){sigmoid_f64(x), splat_f64(1.0)}; }

@@ -16,6 +16,20 @@ ALWAYS_INLINE void TYPED(cells)(vreal (*gates)[4], vreal *c, vreal *h, const int
     UNROLL for (int k = 0; k < n; k++) h[k] = gates[k][3] * TYPED(tanh)(c[k]);
 }
 
+/* The same by fast activations. All gates are quotients: c_t and h_t take one division each, and no gate is known. */
+ALWAYS_INLINE void TYPED(fast_cells)(vreal (*gates)[4], vreal *c, vreal *h, const int n) {
+    UNROLL for (int k = 0; k < n; k++) {
+        const TYPED(quotient) i = TYPED(fast_sigmoid)(gates[k][0]), g = TYPED(fast_tanh)(gates[k][2]);
+        const TYPED(quotient) f = TYPED(fast_sigmoid)(gates[k][1]);
+        const vreal below = i.below * g.below;
+        c[k] = TYPED(fma)(f.above * c[k], below, i.above * g.above * f.below) / (f.below * below);
+    }
+    UNROLL for (int k = 0; k < n; k++) {
+        const TYPED(quotient) o = TYPED(fast_sigmoid)(gates[k][3]), t = TYPED(fast_tanh)(c[k]);
+        h[k] = o.above * t.above / (o.below * t.below);
+    }
+}
+
 static void TYPED(record_vector)(const TYPED(clstm_i_steps) *step, size_t unit, real *row, vreal v) {
     const size_t left = step->hidden_size - unit;
     if (step->nontemporal) TYPED(store_nontemporal)(row + unit, v);
@@ -40,9 +54,9 @@ ALWAYS_INLINE void TYPED(gates_of)(vreal *gates, const vreal *sums, const int ha
 }
 
 /* A row of each of n steps, together: `whole` blocks and perhaps a half block, from their sums (i f g o each) to c_t
-   and h_t. The sums of a step are `distance` vectors apart. */
+   and h_t. The sums of a step are `distance` vectors apart. `fast` is constant where time counts. */
 ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *steps, size_t row, size_t block, const vreal *sums,
-                                 const int distance, const int n, const int whole, const int half) {
+                                 const int distance, const int n, const int whole, const int half, int fast) {
     const int blocks = whole + half, count = n * blocks;
     vreal gates[TYPED(AT_ONCE)][4], c[TYPED(AT_ONCE)], h[TYPED(AT_ONCE)];
     UNROLL for (int k = 0; k < count; k++) {
@@ -51,7 +65,8 @@ ALWAYS_INLINE void TYPED(finish)(const TYPED(clstm_i_steps) *steps, size_t row, 
         TYPED(gates_of)(gates[k], sums + k / blocks * distance + 4 * (k % blocks), k % blocks == whole);
         c[k] = TYPED(load)(step->c + at);
     }
-    TYPED(cells)(gates, c, h, count);
+    if (!REAL_IS_F64 && fast) TYPED(fast_cells)(gates, c, h, count);
+    else TYPED(cells)(gates, c, h, count);
     UNROLL for (int k = 0; k < count; k++) {
         const TYPED(clstm_i_steps) *step = &steps[k / blocks];
         const size_t at = row * step->stride + (block + (size_t)(k % blocks)) * TYPED(LANES);

@@ -14,7 +14,8 @@ ALWAYS_INLINE void TYPED(gates_vector)(const TYPED(clstm_i_gates) *step, size_t 
     vreal values[1][4], c = TYPED(load_n)(step->c_before + at, n), h;
     for (size_t gate = 0; gate < 4; gate++)
         values[0][gate] = TYPED(load_n)(gates + gate * H, n) + TYPED(load_n)(bias + gate * H, n);
-    TYPED(cells)(values, &c, &h, 1);
+    if (!REAL_IS_F64 && step->fast) TYPED(fast_cells)(values, &c, &h, 1);
+    else TYPED(cells)(values, &c, &h, 1);
     TYPED(store_n)(step->c + at, c, n);
     TYPED(store_n)(step->h + at, h, n);
 

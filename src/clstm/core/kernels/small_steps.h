@@ -36,21 +36,22 @@ ALWAYS_INLINE void TYPED(sum_strand)(vreal *sums, const TYPED(clstm_i_product) *
 
 /* Steps of n strands whose blocks fit one tile each. */
 ALWAYS_INLINE void TYPED(run_together)(TYPED(clstm_i_steps) *strands, size_t steps, const int n, const int whole,
-                                       const int half) {
+                                       const int half, const int fast) {
     const int each = 4 * whole + 2 * half;
     TYPED(clstm_i_steps) now[TYPED(MOST_STRANDS)];
     UNROLL for (int k = 0; k < n; k++) now[k] = strands[k];
     for (size_t t = 0; t < steps; t++) {
         vreal sums[4 * TYPED(AT_ONCE)];
         UNROLL for (int k = 0; k < n; k++) TYPED(sum_strand)(sums + k * each, &now[k].product, 0, whole, half);
-        TYPED(finish)(now, 0, 0, sums, each, n, whole, half);
+        TYPED(finish)(now, 0, 0, sums, each, n, whole, half, fast);
         UNROLL for (int k = 0; k < n; k++) TYPED(advance)(&now[k]);
     }
     UNROLL for (int k = 0; k < n; k++) strands[k] = now[k];
 }
 
 /* Steps of a single strand, in windows of blocks (next_row_window). */
-ALWAYS_INLINE void TYPED(run_alone)(TYPED(clstm_i_steps) *strand, size_t steps, const int whole, const int half) {
+ALWAYS_INLINE void TYPED(run_alone)(TYPED(clstm_i_steps) *strand, size_t steps, const int whole, const int half,
+                                    const int fast) {
     const int wide = VECTOR_BYTES == 64, blocks = whole + half, few = blocks <= 3;
     const int window = !wide ? (few ? 3 : (blocks + 1) / 2) : !few ? 1 : half ? 3 : 2;
     const int windows = ((window > 1 ? blocks : whole) - 1) / window; /* before the last; a half block goes with one */
@@ -60,10 +61,10 @@ ALWAYS_INLINE void TYPED(run_alone)(TYPED(clstm_i_steps) *strand, size_t steps, 
         int block = 0;
         UNROLL for (int k = 0; k < windows; k++, block += window) {
             TYPED(sum_strand)(sums, &now.product, (size_t)block, window, 0);
-            TYPED(finish)(&now, 0, (size_t)block, sums, 0, 1, window, 0);
+            TYPED(finish)(&now, 0, (size_t)block, sums, 0, 1, window, 0, fast);
         }
         TYPED(sum_strand)(sums, &now.product, (size_t)block, whole - block, half);
-        TYPED(finish)(&now, 0, (size_t)block, sums, 0, 1, whole - block, half);
+        TYPED(finish)(&now, 0, (size_t)block, sums, 0, 1, whole - block, half, fast);
         TYPED(advance)(&now);
     }
     *strand = now;
@@ -71,13 +72,11 @@ ALWAYS_INLINE void TYPED(run_alone)(TYPED(clstm_i_steps) *strand, size_t steps, 
 
 #define SHAPE(n, whole, half) ((n) * 16 + 2 * (whole) + (half))
 #define TOGETHER(n, whole, half) \
-    case SHAPE(n, whole, half): TYPED(run_together)(strands, steps, n, whole, half); return
+    case SHAPE(n, whole, half): TYPED(run_together)(strands, steps, n, whole, half, fast); return
 #define ALONE(whole, half) \
-    case SHAPE(1, whole, half): TYPED(run_alone)(strands, steps, whole, half); return
+    case SHAPE(1, whole, half): TYPED(run_alone)(strands, steps, whole, half, fast); return
 
-/* Steps of n strands, as many as `together` allows; the strands move on by as many steps. */
-LINE_ALIGNED
-static void TYPED(run_strands)(TYPED(clstm_i_steps) *strands, size_t n, size_t steps) {
+ALWAYS_INLINE void TYPED(run_shape)(TYPED(clstm_i_steps) *strands, size_t n, size_t steps, const int fast) {
     const TYPED(clstm_i_product) *p = &strands->product;
     const size_t half = p->end > p->whole;
     switch (SHAPE(n, p->whole, half)) {
@@ -92,6 +91,23 @@ _Static_assert(TYPED(AT_ONCE) == 4 && TYPED(SMALL_BLOCKS) == 5, "the cases above
 #undef SHAPE
 #undef TOGETHER
 #undef ALONE
+
+/* Steps of n strands, as many as `together` allows; the strands move on by as many steps. Two functions, because in a
+   single one the compiler spills registers, worth 5 %. */
+LINE_ALIGNED
+NEVER_INLINE void TYPED(run_accurate)(TYPED(clstm_i_steps) *strands, size_t n, size_t steps) {
+    TYPED(run_shape)(strands, n, steps, 0);
+}
+
+LINE_ALIGNED
+NEVER_INLINE void TYPED(run_fast)(TYPED(clstm_i_steps) *strands, size_t n, size_t steps) {
+    TYPED(run_shape)(strands, n, steps, !REAL_IS_F64);
+}
+
+static inline void TYPED(run_strands)(TYPED(clstm_i_steps) *strands, size_t n, size_t steps) {
+    if (strands->fast) TYPED(run_fast)(strands, n, steps);
+    else TYPED(run_accurate)(strands, n, steps);
+}
 
 /* How many of `left` strands run together next, balanced so that no small remainder is left. */
 static inline size_t TYPED(together)(const TYPED(clstm_i_product) *p, size_t left) {

@@ -26,12 +26,12 @@ static void TYPED(step_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
     TYPED(sum)(&step->product, rows, blocks, (real *)sums, units * TYPED(BLOCK));
     for (size_t row = rows.begin; row < rows.end; row++, own += 4 * units) {
         switch (2 * (units - half) + half) {
-        case 1: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 0, 1); break;
-        case 2: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 1, 0); break;
-        case 3: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 1, 1); break;
-        case 4: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 2, 0); break;
-        case 5: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 2, 1); break;
-        case 6: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 3, 0); break;
+        case 1: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 0, 1, step->fast); break;
+        case 2: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 1, 0, step->fast); break;
+        case 3: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 1, 1, step->fast); break;
+        case 4: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 2, 0, step->fast); break;
+        case 5: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 2, 1, step->fast); break;
+        case 6: TYPED(finish)(step, row, blocks.begin, own, 0, 1, 3, 0, step->fast); break;
         }
     }
 }
@@ -68,23 +68,37 @@ static void TYPED(cell_rows)(const TYPED(clstm_i_steps) *step, clstm_i_range row
 /* One step of one row, for blocks that fit one tile: nothing leaves the registers between the sums and h_t. A small
    step is little more than the latency from h_{t-1} to h_t, and the stack would make it a quarter longer. */
 ALWAYS_INLINE void TYPED(step_in_registers)(const TYPED(clstm_i_steps) *step, size_t block, const int whole,
-                                            const int half) {
+                                            const int half, const int fast) {
     vreal sums[4 * TYPED(WINDOW)];
     TYPED(sum_strand)(sums, &step->product, block, whole, half);
-    TYPED(finish)(step, 0, block, sums, 0, 1, whole, half);
+    TYPED(finish)(step, 0, block, sums, 0, 1, whole, half, fast);
+}
+
+ALWAYS_INLINE void TYPED(step_blocks)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks, const int fast) {
+    const size_t half = blocks.end > step->product.whole, whole = blocks.end - blocks.begin - half;
+    switch (2 * whole + half) {
+    case 1: TYPED(step_in_registers)(step, blocks.begin, 0, 1, fast); return;
+    case 2: TYPED(step_in_registers)(step, blocks.begin, 1, 0, fast); return;
+    case 3: TYPED(step_in_registers)(step, blocks.begin, 1, 1, fast); return;
+    case 4: TYPED(step_in_registers)(step, blocks.begin, 2, 0, fast); return;
+    case 5: TYPED(step_in_registers)(step, blocks.begin, 2, 1, fast); return;
+    case 6: TYPED(step_in_registers)(step, blocks.begin, 3, 0, fast); return;
+    }
 }
 
 LINE_ALIGNED
-static void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
-    const size_t half = blocks.end > step->product.whole, whole = blocks.end - blocks.begin - half;
-    switch (2 * whole + half) {
-    case 1: TYPED(step_in_registers)(step, blocks.begin, 0, 1); return;
-    case 2: TYPED(step_in_registers)(step, blocks.begin, 1, 0); return;
-    case 3: TYPED(step_in_registers)(step, blocks.begin, 1, 1); return;
-    case 4: TYPED(step_in_registers)(step, blocks.begin, 2, 0); return;
-    case 5: TYPED(step_in_registers)(step, blocks.begin, 2, 1); return;
-    case 6: TYPED(step_in_registers)(step, blocks.begin, 3, 0); return;
-    }
+NEVER_INLINE void TYPED(accurate_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
+    TYPED(step_blocks)(step, blocks, 0);
+}
+
+LINE_ALIGNED
+NEVER_INLINE void TYPED(fast_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
+    TYPED(step_blocks)(step, blocks, !REAL_IS_F64);
+}
+
+static inline void TYPED(step_row)(const TYPED(clstm_i_steps) *step, clstm_i_range blocks) {
+    if (step->fast) TYPED(fast_row)(step, blocks);
+    else TYPED(accurate_row)(step, blocks);
 }
 
 /* All blocks and rows of a step. Odd steps visit the blocks in reverse, a zig-zag: they begin with the weights that the

@@ -24,6 +24,7 @@ typedef struct TYPED(clstm_i_gates) {
     const real *c_before; /* (rows, H) */
     real *c;              /* (rows, H) may be c_before */
     real *h;              /* (rows, H) */
+    int fast; /* fast activations; not in cell_gates */
     const TYPED(clstm_i_cell) *cell; /* cell_gates only */
     const real *peephole; /* (3H,) i f o, or NULL; cell_gates only */
 } TYPED(clstm_i_gates);
@@ -87,6 +88,7 @@ typedef struct TYPED(clstm_i_steps) {
     real *gates; /* (steps, batch, 4H) out: activated, for a backward pass; or NULL */
     real *cells; /* (steps, batch, H) out: c_t, likewise */
     int nontemporal; /* write gates and cells past the caches: their rows are aligned, H is a multiple of LANES */
+    int fast; /* fast activations, and no gates; not in cell_steps */
     const TYPED(clstm_i_cell) *cell; /* cell_steps only */
     const real *peephole; /* (3H,) i f o, or NULL; cell_steps only */
 } TYPED(clstm_i_steps);

@@ -63,7 +63,8 @@ static void TYPED(blas_step)(const TYPED(worker) *worker, const TYPED(chunk) *ch
         .bias = pass->bias + chunk->part * 4 * H,
         .gates = sums, .c_before = c, .c = c,
         .h = chunk->outputs ? chunk->outputs + at.first * H : chunk->hidden + at.rows.begin * chunk->h_stride,
-        .cell = pass->cell, .peephole = TYPED(peepholes_of)(pass->model, chunk->part),
+        .fast = config->activations == CLSTM_FAST, .cell = pass->cell,
+        .peephole = TYPED(peepholes_of)(pass->model, chunk->part),
     };
     TYPED(run_kernel_gates)(pass->kernels, &gates);
     if (chunk->outputs) TYPED(blas_projection)(worker, chunk, &at);

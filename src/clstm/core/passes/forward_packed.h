@@ -72,7 +72,7 @@ static TYPED(clstm_i_steps) TYPED(packed_steps)(const TYPED(worker) *worker, con
         .h = chunk->outputs ? chunk->outputs + at.first * pass->c_stride
                             : chunk->hidden + at.rows.begin * chunk->h_stride,
         .stride = chunk->outputs ? pass->c_stride : chunk->h_stride, .hidden_size = H,
-        .cell = pass->cell, .peephole = packed->peephole,
+        .fast = pass->model->config.activations == CLSTM_FAST, .cell = pass->cell, .peephole = packed->peephole,
     };
     clstm_i_assert(at.rows.end <= chunk->n && at.first + clstm_i_count(at.rows) <= plan->batch);
     TYPED(clstm_i_product) *product = &steps.product;

@@ -120,8 +120,8 @@ static TYPED(clstm_i_steps) TYPED(ready_step)(const TYPED(stream) *stream, size_
     TYPED(clstm_i_steps) steps = {
         .product = TYPED(product_of)(packed, 0), .steps = 1,
         .c = stream->c + layer * stream->base.capacity * stream->c_stride, .h = stream->outputs,
-        .stride = stream->c_stride, .hidden_size = stream->base.config.hidden_size, .cell = stream->cell,
-        .peephole = packed->peephole,
+        .stride = stream->c_stride, .hidden_size = stream->base.config.hidden_size,
+        .fast = stream->base.config.activations == CLSTM_FAST, .cell = stream->cell, .peephole = packed->peephole,
     };
     TYPED(add_factor)(&steps.product, packed->input, NULL, packed->input.depth);
     TYPED(add_factor)(&steps.product, packed->recurrent, NULL, stream->h_stride);
