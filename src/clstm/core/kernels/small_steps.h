@@ -128,8 +128,8 @@ static TYPED(clstm_i_steps) TYPED(strand_of)(const TYPED(clstm_i_steps) *steps, 
     return own;
 }
 
-/* Whether several steps of a product are for small_steps. Several rows have weights that stay in the L1, because each
-   reads them anew. */
+/* Whether small_steps runs the steps of a product: a single row of few units, or several rows whose weights stay in the
+   L1, because each row reads them anew. */
 static inline int TYPED(is_small)(const TYPED(clstm_i_product) *p) {
     size_t depth = 0;
     for (size_t n = 0; n < p->count; n++) depth += p->factors[n].columns;

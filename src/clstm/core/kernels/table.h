@@ -42,7 +42,7 @@ typedef struct TYPED(clstm_i_gates_backward) {
 } TYPED(clstm_i_gates_backward);
 
 enum {
-    TYPED(SKEWED_LAYERS) = 4,
+    TYPED(SKEWED_LAYERS) = 4, /* most layers that run a step apart */
     TYPED(CHAINS) = 64 / sizeof(real),       /* independent partial sums of a dot product */
     TYPED(GEMM_DEPTH) = 2048 / sizeof(real), /* columns of op(A) that `gemm` accumulates in registers */
 };
@@ -128,7 +128,8 @@ typedef struct TYPED(clstm_i_kernels) {
     /* `count` products that share op(A). `scratch`: CLSTM_I_GEMM_BYTES, aligned to 64 bytes. */
     void (*gemm)(const PUBLIC(gemm) *, size_t count, void *scratch);
     void (*steps)(const TYPED(clstm_i_steps) *);
-    /* The same steps of several layers, at most SKEWED_LAYERS, of whose arrays none is written twice */
+    /* The steps of several layers, at most SKEWED_LAYERS, each a step behind the layer below it; h of every layer is an
+       array of its own */
     void (*skewed_steps)(const TYPED(clstm_i_steps) *layers, size_t count);
     void (*steps_backward)(const TYPED(clstm_i_steps_backward) *);
     void (*gates)(const TYPED(clstm_i_gates) *);
