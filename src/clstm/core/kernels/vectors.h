@@ -50,7 +50,7 @@ static inline void TYPED(store_n)(real *to, vreal v, size_t n) {
 }
 
 static inline vreal TYPED(swap_halves)(vreal v) {
-    vreal swapped;
+    vreal swapped = v; /* every lane is replaced; gcc at -O1 does not see that */
     for (int k = 0; k < TYPED(LANES); k++) swapped[k] = v[(k + TYPED(LANES) / 2) % TYPED(LANES)];
     return swapped;
 }
