@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
+from bench.engines.rtneural import LEVELS
 from bench.measure import native
 
 HIDDEN_SIZES = (8, 12, 16, 24, 32, 40)  # of the instances in neuralaudio.cpp
-LAYERS = (1, 2)
 # Where its submodules have Eigen.
 EIGEN = ("deps/RTNeural/modules/Eigen", "deps/NeuralAmpModelerCore/Dependencies/eigen")
-# clstm's instruction set -> processors that a host could compile for.
-LEVELS = {"avx512": ("x86-64-v4", "x86-64-v3"), "avx2": ("x86-64-v3",)}
 COMPILERS = ("g++", "clang++")
 MATH = ("", "-ffast-math")
 
